@@ -1,0 +1,1 @@
+"""Schemas, validation and the one allow-listed :func:`build`; imports no torch."""

@@ -1,0 +1,1 @@
+"""Where text comes from: documents, sources, mixtures, splits, the token store, batches."""

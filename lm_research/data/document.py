@@ -1,0 +1,83 @@
+"""The unit that every source yields, and the contract of a source."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Category = Literal[
+    "web",
+    "social",
+    "books",
+    "news",
+    "encyclopedia",
+    "code",
+    "technical",
+    "dialogue",
+    "reviews",
+    "mixed",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text, with where it comes from.
+
+    ``label`` serves classification, ``target`` sequence-to-sequence tasks. ``split`` is the
+    official split ("train", "validation", "test") where a corpus has one; ``None`` leaves the
+    choice to the seeded split by content.
+    """
+
+    text: str
+    source: str
+    id: str
+    label: str | None = None
+    target: str | None = None
+    split: str | None = None
+
+
+class Source(ABC):
+    """An iterator of documents with its papers in order.
+
+    Iterating twice yields the same documents in the same order. What had to be left out is
+    counted in ``skipped`` (reason -> documents), which each iteration starts anew.
+
+    Args:
+        name: short name, used in ids, tables and metric names.
+        language: ISO 639-1 code ("en", "zh"), or "mul".
+        category: kind of source.
+        licence: SPDX expression or a plain sentence.
+        citation: whom to credit.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        language: str,
+        category: Category,
+        licence: str,
+        citation: str = "",
+    ) -> None:
+        self.name = name
+        self.language = language
+        self.category = category
+        self.licence = licence
+        self.citation = citation
+        self.skipped: Counter[str] = Counter()
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Document]:
+        """Yield the documents. Raises ``DataError`` when the source cannot be read at all."""
+
+    @abstractmethod
+    def signature(self) -> str:
+        """A string that changes whenever the documents would (versions, sizes, checksums).
+
+        It keys the token cache, so it must be cheap: no reading of gigabytes.
+        """
+
+
+class DataError(Exception):
+    """Data that cannot be used: says which file or field, what was expected, and the fix."""

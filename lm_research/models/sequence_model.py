@@ -1,0 +1,74 @@
+"""The contract of an architecture.
+
+Shapes: B batch, T time, D input size, H output size, V vocabulary, L layers.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+State = Any
+"""A tensor, or nested tuples / lists of tensors, batch-first: what a model carries over time."""
+
+
+class SequenceModel(nn.Module, ABC):
+    """x_BTD, state -> y_BTH, state.
+
+    Causal: y at t depends on x up to t. T steps one at a time equal one call of T, whatever the
+    cuts, up to float rounding. Built with ``input_size`` (D) first; sets ``output_size`` (H).
+    Every state tensor has the batch in dimension 0, so that callers can detach, move, and select
+    rows without knowing the architecture.
+    """
+
+    output_size: int
+
+    @abstractmethod
+    def forward(
+        self, x_BTD: Tensor, state: State | None = None, *, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Run T steps. ``state=None`` starts from :meth:`initial_state`.
+
+        With ``lengths`` (int64, B, 1 <= length <= T) row b holds ``lengths[b]`` real steps: its
+        outputs beyond are zero and its state is the one after its last real step.
+        """
+
+    @abstractmethod
+    def initial_state(self, batch: int) -> State:
+        """The state before the first step (zeros, or learned where the model says so)."""
+
+    def step(self, x_BD: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """One step: y_BH and the new state."""
+        y_B1H, state = self(x_BD[:, None], state)
+        return y_B1H[:, 0], state
+
+
+class CountModel(ABC):
+    """A model that is counted rather than trained by gradients (n-grams).
+
+    It reads token ids, so a vectorizer has nothing to do with it. Built with ``vocabulary_size``.
+    """
+
+    order: int
+    """Contexts hold ``order - 1`` tokens."""
+
+    @abstractmethod
+    def fit(self, ids_N: np.ndarray) -> None:
+        """Count the training stream (documents joined by the separator, which starts it)."""
+
+    @abstractmethod
+    def log_probabilities(self, ids_N: np.ndarray, start: int, stop: int) -> np.ndarray:
+        """log p(. | ids_N[:t+1]) in nats, float64 of shape (stop - start, V), for t in start..stop-1."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """What ``fit`` counted, as plain arrays."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Restore what ``state_dict`` returned."""
+
+    @abstractmethod
+    def parameter_count(self) -> int:
+        """Number of stored counts."""

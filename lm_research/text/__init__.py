@@ -1,0 +1,1 @@
+"""From documents to token ids: cleaning rules, tokenizers, part-of-speech tags."""

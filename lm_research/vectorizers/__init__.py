@@ -1,0 +1,1 @@
+"""Vectorization as an axis: modules from token ids to vectors that never see the future."""

@@ -1,0 +1,61 @@
+"""The contract of a vectorizer.
+
+Shapes: B batch, T time, D vector size, V vocabulary, C context. Ids are int64.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+NOTHING = -1
+"""The id of a position before the stream began; its vector contribution is zero."""
+
+
+class Vectorizer(nn.Module, ABC):
+    """ids_BT -> x_BTD, causally: x at t depends on ids up to and including t, never on t+1.
+
+    ``context`` is how many earlier ids x_t depends on (0 for a look-up, n-1 for a bag over the
+    last n tokens). :meth:`stream` keeps them between calls, so that cutting a stream into
+    windows changes nothing.
+
+    Subclasses are built with ``vocabulary_size`` first, set ``dim`` and ``context``, and register
+    what :meth:`fit` learns as buffers or parameters of fixed shape, so that ``state_dict`` holds it.
+    """
+
+    dim: int
+    context: int = 0
+    needs_fit: bool = False
+
+    def __init__(self, vocabulary_size: int) -> None:
+        super().__init__()
+        self.vocabulary_size = vocabulary_size
+
+    def fit(self, documents: Iterable[np.ndarray]) -> None:  # noqa: B027 - look-ups learn by SGD
+        """Learn from training documents, each an int array ids_N without separators."""
+
+    @abstractmethod
+    def forward(self, ids_BT: Tensor) -> Tensor:
+        """x_BTD (float) of ids_BT (int64; ``NOTHING`` where there is no token)."""
+
+    def document(self, ids_N: Tensor) -> Tensor:
+        """x_D of a whole document: by default the mean of its positions' vectors."""
+        return self(ids_N[None])[0].mean(0)
+
+    def output_weight(self) -> Tensor | None:
+        """The V x D matrix that an output layer may share ("weight tying"), or None."""
+        return None
+
+    def stream(self, ids_BT: Tensor, history_BC: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """x_BTD of a window that continues a stream, and the history to hand to the next call.
+
+        ``history_BC`` holds the last ``context`` ids; ``None`` at the start of a stream.
+        """
+        if self.context == 0:
+            return self(ids_BT), None
+        if history_BC is None:
+            history_BC = ids_BT.new_full((ids_BT.shape[0], self.context), NOTHING)
+        joined = torch.cat([history_BC, ids_BT], dim=1)
+        return self(joined)[:, self.context :], joined[:, -self.context :]
