@@ -1,0 +1,75 @@
+"""From a node with ``_target_`` to an object: the one place where a config names code."""
+
+import importlib
+import inspect
+import os
+from collections.abc import Mapping
+from typing import Any
+
+ALLOWED = (
+    "lm_research.",
+    "torch.optim.",
+    "pytorch_lightning.callbacks.",
+)
+"""Prefixes that a ``_target_`` may have. A config from a stranger runs nothing else."""
+
+EXTRA = "LM_RESEARCH_ALLOW"
+"""Environment variable: further prefixes, separated by commas (`my_package.`), for one's own code."""
+
+
+class BuildError(Exception):
+    """A node that cannot be turned into an object; names the target, the cause and the fix."""
+
+
+def allowed_prefixes() -> tuple[str, ...]:
+    """The built-in allow-list and what the environment adds; never what a config says."""
+    extra = [p.strip() for p in os.environ.get(EXTRA, "").split(",") if p.strip()]
+    return (*ALLOWED, *(p if p.endswith(".") else f"{p}." for p in extra))
+
+
+def is_allowed(target: str) -> bool:
+    """Whether ``target`` may be named by a config."""
+    parts = target.split(".")
+    return target.startswith(allowed_prefixes()) and all(p.isidentifier() for p in parts)
+
+
+def build(node: Any, **runtime: Any) -> Any:
+    """Build ``node`` and, inside out, every node in it.
+
+    Args:
+        node: plain containers; a mapping with ``_target_`` becomes an object, ``null`` stays None.
+        runtime: arguments known only now (``vocabulary_size=...``); each is handed to the outermost
+            object if its constructor has a parameter of that name.
+
+    Raises:
+        BuildError: the target is not on the allow-list, does not exist, or refuses its arguments.
+    """
+    if isinstance(node, list):
+        return [build(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    fields = {key: build(value) for key, value in node.items() if key != "_target_"}
+    if "_target_" not in node:
+        return fields
+    target = node["_target_"]
+    cls = locate(target)
+    known = inspect.signature(cls).parameters
+    offered = {key: value for key, value in runtime.items() if key in known}
+    try:
+        return cls(**offered, **fields)
+    except (TypeError, ValueError) as error:
+        raise BuildError(f"{target} refused its arguments: {error}") from error
+
+
+def locate(target: str) -> Any:
+    """Import what ``target`` names, if the allow-list lets it."""
+    if not is_allowed(target):
+        raise BuildError(
+            f"_target_: {target} is not on the allow-list ({', '.join(allowed_prefixes())}); "
+            f"for code of your own set {EXTRA}=my_package"
+        )
+    module, _, name = target.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise BuildError(f"_target_: {target} cannot be imported: {error}") from error

@@ -1,0 +1,145 @@
+"""The typed shape of a run's configuration: everything that is not a ``_target_`` node.
+
+A node with ``_target_`` is checked against its class's constructor instead (``signatures.py``),
+so that a new model, source or vectorizer needs no schema of its own.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from lm_research.config.signatures import InstanceOf
+from lm_research.config.types import (
+    Interval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
+
+Node = Annotated[object, InstanceOf("an object")]
+Fraction = Annotated[float, Interval(low=0, high=1, open_high=True)]
+
+
+@dataclass
+class Splits:
+    """Held-out fractions, by document."""
+
+    validation: Annotated[float, Interval(low=0, high=1, open_low=True, open_high=True)]
+    test: Fraction
+    seed: int
+
+
+@dataclass
+class Text:
+    """Cleaning rules, tokenizer, and an optional part-of-speech tagger."""
+
+    cleaning: list[Node]
+    tokenizer: Node
+    tagger: Node | None
+
+
+@dataclass
+class Budget:
+    """How much: a frozen recipe of tokens and width."""
+
+    train_tokens: PositiveInt
+    """tokens that training reads (with repetition where the corpus is smaller)"""
+    batch_size: PositiveInt
+    window: PositiveInt
+    hidden_size: PositiveInt
+    num_layers: PositiveInt
+    train_bytes: PositiveInt
+    """cap on the training split, in UTF-8 bytes"""
+    eval_bytes: PositiveInt
+    """cap on each held-out split, in UTF-8 bytes"""
+
+
+@dataclass
+class Trainer:
+    """Hardware and the loop: what Lightning's Trainer is built with."""
+
+    accelerator: Literal["auto", "cpu", "gpu"]
+    devices: PositiveInt
+    num_nodes: PositiveInt
+    strategy: Literal["auto", "ddp", "fsdp"]
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
+    gradient_clip: NonNegativeFloat
+    """largest gradient norm; 0 leaves gradients alone"""
+    accumulate: PositiveInt
+    threads: PositiveInt | None
+    """CPU threads of this run; null leaves torch's choice"""
+    deterministic: bool
+    max_seconds: PositiveFloat | None
+
+
+@dataclass
+class Debug:
+    """Shortcuts for looking at a run that misbehaves."""
+
+    overfit_batches: NonNegativeInt
+    max_steps: PositiveInt | None
+    profile: bool
+
+
+@dataclass
+class Sweep:
+    """What a study asks, and what its report shows."""
+
+    name: str
+    title: str
+    question: str
+    metric: str
+    direction: Literal["minimize", "maximize"]
+    axes: list[str]
+    report: str
+
+
+@dataclass
+class Run:
+    """The root."""
+
+    data: Node
+    text: Text
+    vectorizer: Node
+    model: Node
+    task: Node
+    optimizer: Node
+    scheduler: Node
+    trainer: Trainer
+    callbacks: dict[str, Node]
+    tracking: Node
+    budget: Budget
+    debug: Debug | None
+    sweep: Sweep | None
+    seed: NonNegativeInt
+    output: str
+    splits: Splits
+    evaluate_on: list[str] | dict[str, Node]
+    cache: str
+    resume: bool
+    choices: dict[str, Any] | None
+
+
+OPTIONAL = {"debug", "sweep", "choices"}
+"""Root fields that may be absent."""
+
+RUNTIME = {
+    "data": set(),
+    "vectorizer": {"vocabulary_size"},
+    "model": {"input_size", "vocabulary_size"},
+    "task": {"vectorizer", "model", "tokenizer", "optimizer", "scheduler", "steps"},
+    "optimizer": {"params"},
+    "scheduler": {"steps"},
+    "callbacks": {"recorder", "data"},
+    "tracking": set(),
+    "text": set(),
+}
+"""Constructor arguments that exist only when a run is put together, by group."""
+
+RANGES: dict[str, Any] = {
+    "lr": PositiveFloat,
+    "weight_decay": NonNegativeFloat,
+    "momentum": NonNegativeFloat,
+    "eps": PositiveFloat,
+}
+"""Ranges for arguments of ``torch.optim`` classes, whose annotations carry none."""

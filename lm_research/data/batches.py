@@ -1,0 +1,120 @@
+"""Batches straight from the memory map.
+
+Shapes: B lanes, T steps (window), N tokens of the stream.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lm_research.data.token_store import TokenSplit
+
+
+class Batch(NamedTuple):
+    """One training window: predict ``targets_BT`` (ids one step later) from ``ids_BT``, int64.
+
+    ``fresh`` says that the lanes jumped: a carried state must start anew.
+    """
+
+    ids_BT: Tensor
+    targets_BT: Tensor
+    fresh: bool
+
+
+class TrainingBatches:
+    """A stream cut into B lanes that are read side by side, window by window.
+
+    Lane b's window follows its last one, so a state may be carried (truncated back-propagation
+    through time). A pass over the stream starts at an offset drawn from (seed, pass). Everything
+    is a function of the step: the loader's whole state is one integer, and continuing from it is
+    exact.
+
+    Args:
+        split: the training split.
+        batch_size: B over all processes.
+        window: T.
+        steps: number of batches to yield.
+        seed: of the offsets.
+        rank, world_size: this process takes lanes ``rank::world_size``.
+        overfit: if positive, repeat the first so many batches for ever.
+    """
+
+    def __init__(
+        self,
+        split: TokenSplit,
+        batch_size: int,
+        window: int,
+        steps: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        overfit: int = 0,
+    ) -> None:
+        self.ids_N = split.ids_N
+        # The stream closes to a circle; its last separator doubles as the first.
+        self.length = len(self.ids_N) - 1
+        self.window = min(window, self.length)
+        self.lane_length = max(self.length // batch_size, self.window)
+        self.lanes = np.arange(batch_size)[rank::world_size] * self.lane_length
+        self.windows_per_pass = max(self.lane_length // self.window, 1)
+        self.steps, self.seed, self.overfit = steps, seed, overfit
+        self.step = 0
+        self.offsets_T = np.arange(self.window + 1)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Batch]:
+        while self.step < self.steps:
+            step = self.step
+            self.step += 1
+            yield self.batch(step)
+        self.step = 0
+
+    def batch(self, step: int) -> Batch:
+        """Batch number ``step`` (from 0)."""
+        if self.overfit:
+            step %= self.overfit
+        turn, index = divmod(step, self.windows_per_pass)
+        start = int(np.random.default_rng((self.seed, turn)).integers(self.length)) + index * self.window
+        positions = (start + self.lanes[:, None] + self.offsets_T) % self.length
+        ids = torch.from_numpy(self.ids_N[positions].astype(np.int64))
+        return Batch(ids[:, :-1], ids[:, 1:], fresh=index == 0 or bool(self.overfit))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position: the number of batches handed out."""
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue after ``state["step"]`` batches."""
+        self.step = int(state["step"])
+
+
+class EvaluationWindow(NamedTuple):
+    """A piece of one stream read from start to end: B is 1, and the state is always carried."""
+
+    ids_BT: Tensor
+    targets_BT: Tensor
+    start: int
+    """position of ``ids_BT[0, 0]`` in the stream"""
+
+
+class EvaluationWindows:
+    """A whole split as one stream, in windows of ``window`` tokens (the last may be shorter)."""
+
+    def __init__(self, split: TokenSplit, window: int) -> None:
+        self.split = split
+        self.window = window
+        self.targets = len(split.ids_N) - 1
+
+    def __len__(self) -> int:
+        return -(-self.targets // self.window)
+
+    def __iter__(self) -> Iterator[EvaluationWindow]:
+        for start in range(0, self.targets, self.window):
+            stop = min(start + self.window, self.targets)
+            ids = torch.from_numpy(self.split.ids_N[start : stop + 1].astype(np.int64))
+            yield EvaluationWindow(ids[None, :-1], ids[None, 1:], start)

@@ -1,0 +1,204 @@
+"""From a source to a token store, in the order that the chapters have.
+
+documents -> shuffle -> cleaning -> split by document -> caps -> tokenizer (trained on the training
+split alone) -> ids on disk. Every stage is an iterator, so the memory that is used does not grow
+with the corpus; what a stage leaves out is counted and ends in ``meta.json``.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lm_research.config.build import build
+from lm_research.data.document import DataError, Document, Source
+from lm_research.data.splits import SPLITS, Split, shuffle, split_of
+from lm_research.data.token_store import FORMAT, StoreWriter, TokenStore
+from lm_research.text.cleaning import Cleaner
+from lm_research.text.tags import TagLexicon
+from lm_research.text.tokenizer import Tokenizer
+
+LONGEST_SHARE = 8
+"""A document longer than an eighth of its split's cap is cut there: a held-out split of one or two
+documents would say nothing about a source."""
+
+
+@dataclass
+class Selection:
+    """Documents of one source, cleaned, split and capped, with counts of what was left out."""
+
+    source: Source
+    cleaning: list[Any]
+    splits: dict[str, Any]
+    caps: dict[Split, int]
+
+    def __iter__(self) -> Iterator[tuple[Split, Document]]:
+        self.cleaner = Cleaner(build(self.cleaning))
+        self.counts: Counter[str] = Counter()
+        room = dict(self.caps)
+        seed, validation, test = self.splits["seed"], self.splits["validation"], self.splits["test"]
+        for document in shuffle(self.source, seed):
+            text = self.cleaner.clean(document.text)
+            if not text:
+                self.counts["dropped"] += 1
+                continue
+            document = replace(document, text=text)
+            split = split_of(document, validation, test, seed)
+            if room[split] <= 0:
+                self.counts["over_cap"] += 1
+                if all(left <= 0 for left in room.values()):
+                    return
+                continue
+            document = self._cut(document, self.caps[split] // LONGEST_SHARE)
+            room[split] -= len(document.text.encode("utf-8", "replace"))
+            yield split, document
+
+    def _cut(self, document: Document, most: int) -> Document:
+        data = document.text.encode("utf-8", "replace")
+        if len(data) <= max(most, 1):
+            return document
+        self.counts["cut"] += 1
+        return replace(document, text=data[: max(most, 1)].decode("utf-8", "ignore") or document.text[:1])
+
+    def texts(self, split: Split) -> Iterator[str]:
+        """Texts of one split."""
+        return (document.text for where, document in self if where == split)
+
+    def report(self) -> dict[str, Any]:
+        """What the last pass left out, and why."""
+        return {
+            "skipped": dict(self.source.skipped),
+            "cleaning": self.cleaner.report(),
+            "selection": dict(self.counts),
+        }
+
+
+@dataclass(frozen=True)
+class PreparedText:
+    """A token store with the tokenizer (and tag lexicon) that made it."""
+
+    store: TokenStore
+    tokenizer: Tokenizer
+    lexicon: TagLexicon | None
+
+
+def prepare(
+    data: dict[str, Any],
+    text: dict[str, Any],
+    splits: dict[str, Any],
+    budget: dict[str, Any],
+    cache: str | Path,
+    trained: dict[str, Any] | None = None,
+) -> PreparedText:
+    """The token store of ``data`` prepared by ``text``; made now if the cache has none.
+
+    Args:
+        data, text, splits, budget: the config's groups of these names.
+        cache: folder for token stores.
+        trained: state of a trained tokenizer (and lexicon) to use as it is, for evaluating on a
+            source with the vocabulary of another.
+
+    Raises:
+        DataError: the source cannot be read, or a split has no document.
+    """
+    source: Source = build(data)
+    tokenizer: Tokenizer = build(text["tokenizer"])
+    caps: dict[Split, int] = {
+        "train": budget["train_bytes"] if trained is None else 0,
+        "validation": budget["eval_bytes"],
+        "test": budget["eval_bytes"],
+    }
+    selection = Selection(source, text["cleaning"], splits, caps)
+    parts = [FORMAT, data, source.signature(), text, splits, caps, trained]
+    key = sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:20]
+    folder = Path(cache) / "tokens" / key
+    if (folder / "meta.json").exists():
+        store = TokenStore.open(folder)
+        return PreparedText(store, _restore(tokenizer, store.read_json("tokenizer")), _lexicon(store))
+    return _build_store(folder, selection, tokenizer, text.get("tagger"), trained)
+
+
+def _restore(tokenizer: Tokenizer, state: dict[str, Any]) -> Tokenizer:
+    tokenizer.load_state_dict(state)
+    return tokenizer
+
+
+def _lexicon(store: TokenStore) -> TagLexicon | None:
+    state = store.read_json("tags")
+    return TagLexicon.from_state_dict(state) if state else None
+
+
+def _build_store(
+    folder: Path, selection: Selection, tokenizer: Tokenizer, tagger: Any, trained: dict[str, Any] | None
+) -> PreparedText:
+    lexicon = None
+    if trained is not None:
+        tokenizer.load_state_dict(trained["tokenizer"])
+    else:
+        _train(tokenizer, selection)
+        if tagger:
+            lexicon = TagLexicon.fit(build(tagger), tokenizer, selection.texts("train"))
+    writer = StoreWriter(folder, tokenizer.vocabulary_size, tokenizer.separator_id)
+    try:
+        for split, document in selection:
+            ids_N, nats = tokenizer.encode(document.text)
+            size = len(document.text.encode("utf-8", "replace"))
+            writer.add(split, ids_N, size, len(document.text.split()), nats)
+        _require_documents(writer, selection, trained is not None)
+        writer.write_json("tokenizer", tokenizer.state_dict())
+        if lexicon is not None:
+            writer.write_json("tags", lexicon.state_dict())
+        store = writer.finish(_meta(selection, tokenizer))
+    except BaseException:
+        writer.discard()
+        raise
+    return PreparedText(store, tokenizer, lexicon)
+
+
+def _train(tokenizer: Tokenizer, selection: Selection) -> None:
+    if type(tokenizer).train is Tokenizer.train:
+        return  # nothing to learn: spare the pass over the corpus
+    try:
+        tokenizer.train(selection.texts("train"))
+    except ValueError as error:
+        raise DataError(f"data={selection.source.name}: {error}") from error
+
+
+def _require_documents(writer: StoreWriter, selection: Selection, evaluation_only: bool) -> None:
+    needed = SPLITS[1:2] if evaluation_only else SPLITS[:2]
+    for split in needed:
+        if not writer.records[split]:
+            counts = {s: len(writer.records[s]) for s in SPLITS}
+            raise DataError(
+                f"data={selection.source.name}: no document for the {split} split "
+                f"(documents per split: {counts}; left out: {json.dumps(selection.report())}). "
+                "Splits are by document: give more documents (for text files: data.document=paragraph), "
+                "a larger splits.validation, or milder cleaning rules"
+            )
+
+
+def _meta(selection: Selection, tokenizer: Tokenizer) -> dict[str, Any]:
+    source = selection.source
+    achieved = getattr(source, "achieved", None)
+    return {
+        "source": source.name,
+        "language": source.language,
+        "category": source.category,
+        "licence": source.licence,
+        "citation": source.citation,
+        "signature": source.signature(),
+        "vocabulary_size": tokenizer.vocabulary_size,
+        "left_out": selection.report(),
+        "achieved": achieved() if achieved else None,
+    }
+
+
+def training_documents(prepared: PreparedText, limit: int = 50_000) -> Iterator[np.ndarray]:
+    """Ids of the first ``limit`` training documents, for vectorizers that fit."""
+    split = prepared.store.split("train")
+    return (split.document(i) for i in range(min(limit, len(split.documents))))

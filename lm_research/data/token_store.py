@@ -1,0 +1,149 @@
+"""Token ids on disk, read through a memory map: the corpus may be larger than the memory.
+
+A store is a folder::
+
+    meta.json              counts, cleaning report, fingerprint
+    tokenizer.json         what the tokenizer learned from the training split
+    tags.json              the tag lexicon, where the text has one
+    {split}.bin            ids, uint16 or uint32: separator, document, separator, document, ...
+    {split}.documents.npy  one DOCUMENT record a document
+
+It is written beside its final place and renamed when whole; its name is the hash of everything
+that went into it, so the same text prepared in the same way is prepared once.
+"""
+
+import json
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lm_research.data.splits import SPLITS, Split
+
+FORMAT = 1
+DOCUMENT = np.dtype(
+    [
+        ("start", np.int64),  # position of the document's first token
+        ("tokens", np.int64),  # without the separator that ends it
+        ("bytes", np.int64),  # UTF-8 bytes of the text that was encoded
+        ("words", np.int64),  # runs between white space
+        ("spelling_nats", np.float64),  # cost of spelling unknown pieces; NaN: undefined
+    ]
+)
+
+
+class TokenSplit:
+    """One split: ``ids_N`` as a read-only memory map, and its ``documents`` (DOCUMENT records)."""
+
+    def __init__(self, folder: Path, name: Split, dtype: str) -> None:
+        self.folder, self.name, self.dtype = folder, name, dtype
+
+    @cached_property
+    def ids_N(self) -> np.ndarray:
+        """The stream of ids; position 0 is a separator."""
+        return np.memmap(self.folder / f"{self.name}.bin", dtype=self.dtype, mode="r")
+
+    @cached_property
+    def documents(self) -> np.ndarray:
+        """DOCUMENT records, in the order of the stream."""
+        return np.load(self.folder / f"{self.name}.documents.npy")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "name": self.name, "dtype": self.dtype}
+
+    def document(self, index: int) -> np.ndarray:
+        """Ids of one document, int64, without separators."""
+        record = self.documents[index]
+        start = int(record["start"])
+        return np.asarray(self.ids_N[start : start + int(record["tokens"])], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class TokenStore:
+    """A finished store."""
+
+    folder: Path
+    meta: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path) -> "TokenStore":
+        """Open a finished store."""
+        return cls(folder, json.loads((folder / "meta.json").read_text(encoding="utf-8")))
+
+    def split(self, name: Split) -> TokenSplit:
+        """One of "train", "validation", "test"."""
+        return TokenSplit(self.folder, name, self.meta["dtype"])
+
+    def read_json(self, name: str) -> Any:
+        """Content of ``name``.json, or None."""
+        file = self.folder / f"{name}.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+class StoreWriter:
+    """Writes a store document by document; nothing is kept in memory but the records."""
+
+    def __init__(self, folder: Path, vocabulary_size: int, separator_id: int) -> None:
+        self.final = folder
+        self.folder = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+        self.folder.mkdir(parents=True)
+        self.dtype = "uint16" if vocabulary_size <= 1 << 16 else "uint32"
+        self.separator = np.array([separator_id], self.dtype).tobytes()
+        self.files = {name: (self.folder / f"{name}.bin").open("wb") for name in SPLITS}
+        self.hashes = {name: sha256() for name in SPLITS}
+        self.records: dict[Split, list[tuple[int, int, int, int, float]]] = {s: [] for s in SPLITS}
+        self.position = dict.fromkeys(SPLITS, 0)
+        for name in SPLITS:
+            self._write(name, self.separator)
+
+    def _write(self, split: Split, data: bytes) -> None:
+        self.files[split].write(data)
+        self.hashes[split].update(data)
+        self.position[split] += len(data) // np.dtype(self.dtype).itemsize
+
+    def add(self, split: Split, ids_N: np.ndarray, text_bytes: int, words: int, spelling_nats: float) -> None:
+        """Append one document and the separator that ends it."""
+        record = (self.position[split], len(ids_N), text_bytes, words, spelling_nats)
+        self.records[split].append(record)
+        self._write(split, ids_N.astype(self.dtype).tobytes())
+        self._write(split, self.separator)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Put ``name``.json into the store."""
+        (self.folder / f"{name}.json").write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+
+    def finish(self, meta: dict[str, Any]) -> TokenStore:
+        """Close, rename into place, and open. Another builder of the same store may have won."""
+        counts = {}
+        for name in SPLITS:
+            self.files[name].close()
+            records = np.array(self.records[name], DOCUMENT)
+            np.save(self.folder / f"{name}.documents.npy", records)
+            counts[name] = {
+                "documents": len(records),
+                "tokens": int(records["tokens"].sum()),
+                "bytes": int(records["bytes"].sum()),
+                "sha256": self.hashes[name].hexdigest(),
+            }
+        fingerprint = sha256("".join(counts[s]["sha256"] for s in SPLITS).encode()).hexdigest()
+        whole = {"format": FORMAT, "dtype": self.dtype, "splits": counts, "fingerprint": fingerprint, **meta}
+        self.write_json("meta", whole)
+        try:
+            os.rename(self.folder, self.final)
+        except OSError:
+            if not (self.final / "meta.json").exists():
+                raise
+            self.discard()
+        return TokenStore.open(self.final)
+
+    def discard(self) -> None:
+        """Remove what was written, after an error."""
+        for file in self.files.values():
+            file.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
