@@ -28,7 +28,9 @@ def fits(value: Any, annotation: Any) -> bool:
         return isinstance(value, list) and all(fits(v, (args or (Any,))[0]) for v in value)
     if origin is dict or annotation is dict:
         key, item = args or (Any, Any)
-        return isinstance(value, dict) and all(fits(k, key) and fits(v, item) for k, v in value.items())
+        return isinstance(value, dict) and all(
+            fits(k, key) and fits(v, item) for k, v in value.items()
+        )
     return _fits_scalar(value, annotation)
 
 

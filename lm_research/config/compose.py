@@ -94,7 +94,9 @@ def finalise(cfg: DictConfig, hydra_node: DictConfig) -> dict[str, Any]:
     problems += validate(plain, choices)
     if problems:
         raise ConfigError(problems)
-    plain["choices"] = {k: v for k, v in choices.items() if v is not None and k not in ("sweep", "local")}
+    plain["choices"] = {
+        k: v for k, v in choices.items() if v is not None and k not in ("sweep", "local")
+    }
     return plain
 
 
@@ -119,19 +121,25 @@ def _expand_names(plain: dict[str, Any], folders: Sequence[str]) -> list[Problem
     return problems
 
 
-def _load_all(field: str, names: Sequence[str], folders: Sequence[str], problems: list[Problem]) -> dict[str, Any]:
+def _load_all(
+    field: str, names: Sequence[str], folders: Sequence[str], problems: list[Problem]
+) -> dict[str, Any]:
     known = {f.stem: f for folder in folders for f in Path(folder).glob("data/*.yaml")}
     nodes = {}
     for name in names:
         if name not in known:
             message = f"there is no data option `{name}`"
-            problems.append(Problem(field, message, None, listing(known), closest(str(name), known)))
+            problems.append(
+                Problem(field, message, None, listing(known), closest(str(name), known))
+            )
             continue
         nodes[name] = OmegaConf.to_container(OmegaConf.load(known[name]), resolve=True)
     return nodes
 
 
-def _check_overrides(found: Any, overrides: Sequence[str], search: list[str]) -> tuple[list[Problem], list[str]]:
+def _check_overrides(
+    found: Any, overrides: Sequence[str], search: list[str]
+) -> tuple[list[Problem], list[str]]:
     problems: list[Problem] = []
     parsed: list[Override] = []
     for text in overrides:
@@ -139,10 +147,16 @@ def _check_overrides(found: Any, overrides: Sequence[str], search: list[str]) ->
             parsed += OverridesParser.create(config_loader=found).parse_overrides([text])
         except HydraException as error:
             reason = str(error).splitlines()[0]
-            problems.append(Problem(text, f"cannot be read ({reason})", None, "GROUP=OPTION or GROUP.FIELD=VALUE"))
+            problems.append(
+                Problem(
+                    text, f"cannot be read ({reason})", None, "GROUP=OPTION or GROUP.FIELD=VALUE"
+                )
+            )
     groups = [o for o in parsed if _is_group(found, o)]
     fields = [o for o in parsed if o not in groups]
-    sound = [o.input_line for o in groups if not (p := _group_problem(found, o)) or problems.append(p)]
+    sound = [
+        o.input_line for o in groups if not (p := _group_problem(found, o)) or problems.append(p)
+    ]
     try:
         base = hydra_compose("config", [*search, *sound], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException):
@@ -170,11 +184,15 @@ def _group_problem(found: Any, override: Override) -> Problem | None:
         if name is not None and str(name) not in options:
             message = f"{group} has no option `{name}`"
             file = f"conf/{group}/"
-            return Problem(group, message, str(name), listing(options), closest(str(name), options), file)
+            return Problem(
+                group, message, str(name), listing(options), closest(str(name), options), file
+            )
     return None
 
 
-def _field_problem(base: DictConfig, override: Override, choices: Mapping[str, Any], found: Any) -> Problem | None:
+def _field_problem(
+    base: DictConfig, override: Override, choices: Mapping[str, Any], found: Any
+) -> Problem | None:
     """A field that is not there; what is in it is for the validation to judge."""
     key = override.key_or_group
     if override.is_add() or override.is_force_add() or key.split(".")[0] == "hydra":
@@ -192,12 +210,24 @@ def _field_problem(base: DictConfig, override: Override, choices: Mapping[str, A
 
 
 def _no_field(
-    key: str, parents: list[str], part: str, children: list[str], override: Override, choices: Any, found: Any
+    key: str,
+    parents: list[str],
+    part: str,
+    children: list[str],
+    override: Override,
+    choices: Any,
+    found: Any,
 ) -> Problem:
     known = [c for c in children if c not in ("_target_", "hydra")]
     group = parents[0] if parents else ""
     option = choices.get(group)
-    owner = f"{group}={option}" if option else f"`{'.'.join(parents)}`" if parents else "the configuration"
+    owner = (
+        f"{group}={option}"
+        if option
+        else f"`{'.'.join(parents)}`"
+        if parents
+        else "the configuration"
+    )
     if not parents:
         known += found.list_groups("")
     file = f"conf/{group}/{option}.yaml" if option else "conf/config.yaml"

@@ -63,7 +63,9 @@ class _Validator:
         pairs = (
             value.items()
             if isinstance(value, Mapping)
-            else enumerate(value) if isinstance(value, list) else ()
+            else enumerate(value)
+            if isinstance(value, list)
+            else ()
         )
         for key, item in pairs:
             if isinstance(item, Mapping | list) or item == MISSING:
@@ -76,14 +78,28 @@ class _Validator:
             if name in value:
                 yield from self.value(f"{path}.{name}", value[name], annotation, group)
             else:
-                yield Problem(f"{path}.{name}", "is missing", None, describe(annotation), None, self.file(path))
+                yield Problem(
+                    f"{path}.{name}",
+                    "is missing",
+                    None,
+                    describe(annotation),
+                    None,
+                    self.file(path),
+                )
 
     def node(self, path: str, node: Plain, group: str) -> Iterator[Problem]:
         """A ``_target_`` node against its class's constructor."""
         target = node["_target_"]
         if not isinstance(target, str) or not is_allowed(target):
             allowed = f"{', '.join(allowed_prefixes())} (own code: set {EXTRA}=my_package)"
-            yield Problem(f"{path}._target_", "is not on the allow-list", str(target), allowed, None, self.file(path))
+            yield Problem(
+                f"{path}._target_",
+                "is not on the allow-list",
+                str(target),
+                allowed,
+                None,
+                self.file(path),
+            )
             return
         try:
             known = parameters(target)
@@ -92,21 +108,40 @@ class _Validator:
             return
         runtime = RUNTIME.get(group, set())
         fields = {k: p for k, p in known.items() if k not in runtime}
-        owner = f"{group}={self.choices[group]}" if isinstance(self.choices.get(group), str) else target
-        yield from self.unknown_keys(path, {k: v for k, v in node.items() if k != "_target_"}, fields, owner)
+        owner = (
+            f"{group}={self.choices[group]}" if isinstance(self.choices.get(group), str) else target
+        )
+        yield from self.unknown_keys(
+            path, {k: v for k, v in node.items() if k != "_target_"}, fields, owner
+        )
         for name, parameter in fields.items():
-            annotation = RANGES.get(name, parameter.annotation) if target.startswith("torch.") else parameter.annotation
+            annotation = (
+                RANGES.get(name, parameter.annotation)
+                if target.startswith("torch.")
+                else parameter.annotation
+            )
             if name in node:
                 yield from self.value(f"{path}.{name}", node[name], annotation, group)
             elif parameter.required:
-                yield Problem(f"{path}.{name}", "must be given", None, describe(annotation), None, self.file(path))
+                yield Problem(
+                    f"{path}.{name}",
+                    "must be given",
+                    None,
+                    describe(annotation),
+                    None,
+                    self.file(path),
+                )
 
-    def unknown_keys(self, path: str, value: Plain, known: Mapping[str, Any], owner: str) -> Iterator[Problem]:
+    def unknown_keys(
+        self, path: str, value: Plain, known: Mapping[str, Any], owner: str
+    ) -> Iterator[Problem]:
         for key in value:
             if key not in known:
                 field = f"{path}.{key}" if path else str(key)
                 message = f"{owner} has no field `{key}`"
-                yield Problem(field, message, None, listing(known), closest(str(key), known), self.file(field))
+                yield Problem(
+                    field, message, None, listing(known), closest(str(key), known), self.file(field)
+                )
 
     def misfit(self, path: str, value: Any, annotation: Any) -> Problem:
         shown = "null" if value is None else str(value)
@@ -121,7 +156,13 @@ def _is_schema(annotation: Any) -> bool:
 
 
 def _kind(value: Any) -> str:
-    names = {bool: "true or false", int: "an integer", float: "a number", str: "text", list: "a list"}
+    names = {
+        bool: "true or false",
+        int: "an integer",
+        float: "a number",
+        str: "text",
+        list: "a list",
+    }
     kind = names.get(type(value), "a mapping" if isinstance(value, Mapping) else "null")
     return f"{kind}, which is not allowed here"
 
@@ -131,10 +172,17 @@ def cross_checks(config: Plain) -> Iterator[Problem]:
     try:
         splits, budget, trainer = config["splits"], config["budget"], config["trainer"]
         if splits["validation"] + splits["test"] >= 1:
-            yield Problem("splits", "nothing is left for training", str(dict(splits)), "validation + test below 1")
+            yield Problem(
+                "splits",
+                "nothing is left for training",
+                str(dict(splits)),
+                "validation + test below 1",
+            )
         world = trainer["devices"] * trainer["num_nodes"]
         if budget["batch_size"] % world:
             allowed = f"a multiple of trainer.devices x trainer.num_nodes = {world}"
-            yield Problem("budget.batch_size", "cannot be shared out", str(budget["batch_size"]), allowed)
+            yield Problem(
+                "budget.batch_size", "cannot be shared out", str(budget["batch_size"]), allowed
+            )
     except (KeyError, TypeError):
         return

@@ -79,7 +79,10 @@ class TrainingBatches:
         if self.overfit:
             step %= self.overfit
         turn, index = divmod(step, self.windows_per_pass)
-        start = int(np.random.default_rng((self.seed, turn)).integers(self.length)) + index * self.window
+        start = (
+            int(np.random.default_rng((self.seed, turn)).integers(self.length))
+            + index * self.window
+        )
         positions = (start + self.lanes[:, None] + self.offsets_T) % self.length
         ids = torch.from_numpy(self.ids_N[positions].astype(np.int64))
         return Batch(ids[:, :-1], ids[:, 1:], fresh=index == 0 or bool(self.overfit))

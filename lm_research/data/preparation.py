@@ -63,7 +63,9 @@ class Selection:
         if len(data) <= max(most, 1):
             return document
         self.counts["cut"] += 1
-        return replace(document, text=data[: max(most, 1)].decode("utf-8", "ignore") or document.text[:1])
+        return replace(
+            document, text=data[: max(most, 1)].decode("utf-8", "ignore") or document.text[:1]
+        )
 
     def texts(self, split: Split) -> Iterator[str]:
         """Texts of one split."""
@@ -119,7 +121,9 @@ def prepare(
     folder = Path(cache) / "tokens" / key
     if (folder / "meta.json").exists():
         store = TokenStore.open(folder)
-        return PreparedText(store, _restore(tokenizer, store.read_json("tokenizer")), _lexicon(store))
+        return PreparedText(
+            store, _restore(tokenizer, store.read_json("tokenizer")), _lexicon(store)
+        )
     return _build_store(folder, selection, tokenizer, text.get("tagger"), trained)
 
 
@@ -134,7 +138,11 @@ def _lexicon(store: TokenStore) -> TagLexicon | None:
 
 
 def _build_store(
-    folder: Path, selection: Selection, tokenizer: Tokenizer, tagger: Any, trained: dict[str, Any] | None
+    folder: Path,
+    selection: Selection,
+    tokenizer: Tokenizer,
+    tagger: Any,
+    trained: dict[str, Any] | None,
 ) -> PreparedText:
     lexicon = None
     if trained is not None:

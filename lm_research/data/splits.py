@@ -29,7 +29,9 @@ def split_of(document: Document, validation: float, test: float, seed: int) -> S
     return "test" if uniform < validation + test else "train"
 
 
-def shuffle(documents: Iterable[Document], seed: int, buffer_bytes: int = 1 << 25) -> Iterator[Document]:
+def shuffle(
+    documents: Iterable[Document], seed: int, buffer_bytes: int = 1 << 25
+) -> Iterator[Document]:
     """Documents in random order, through a buffer of bounded size (32 MiB of text by default).
 
     A corpus that fits the buffer is shuffled whole; a larger one locally. Sources come sorted (by

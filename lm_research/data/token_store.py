@@ -107,7 +107,9 @@ class StoreWriter:
         self.hashes[split].update(data)
         self.position[split] += len(data) // np.dtype(self.dtype).itemsize
 
-    def add(self, split: Split, ids_N: np.ndarray, text_bytes: int, words: int, spelling_nats: float) -> None:
+    def add(
+        self, split: Split, ids_N: np.ndarray, text_bytes: int, words: int, spelling_nats: float
+    ) -> None:
         """Append one document and the separator that ends it."""
         record = (self.position[split], len(ids_N), text_bytes, words, spelling_nats)
         self.records[split].append(record)
@@ -116,7 +118,9 @@ class StoreWriter:
 
     def write_json(self, name: str, value: Any) -> None:
         """Put ``name``.json into the store."""
-        (self.folder / f"{name}.json").write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+        (self.folder / f"{name}.json").write_text(
+            json.dumps(value, ensure_ascii=False), encoding="utf-8"
+        )
 
     def finish(self, meta: dict[str, Any]) -> TokenStore:
         """Close, rename into place, and open. Another builder of the same store may have won."""
@@ -132,7 +136,13 @@ class StoreWriter:
                 "sha256": self.hashes[name].hexdigest(),
             }
         fingerprint = sha256("".join(counts[s]["sha256"] for s in SPLITS).encode()).hexdigest()
-        whole = {"format": FORMAT, "dtype": self.dtype, "splits": counts, "fingerprint": fingerprint, **meta}
+        whole = {
+            "format": FORMAT,
+            "dtype": self.dtype,
+            "splits": counts,
+            "fingerprint": fingerprint,
+            **meta,
+        }
         self.write_json("meta", whole)
         try:
             os.rename(self.folder, self.final)

@@ -1,0 +1,42 @@
+# `make` alone lists what there is.
+.DEFAULT_GOAL := help
+.ONESHELL:
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+BIN := .venv/bin
+# One marker per set of extras: what is installed once is not looked at again.
+DEMO := .venv/.demo
+DEV := .venv/.dev
+
+.PHONY: help demo test test-all check clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(DEMO)  ## the demonstration ablation: trains, prints its tables, writes reports/demo.html
+	$(BIN)/lm-research sweep sweep=demo
+
+test: $(DEV)  ## the test suite (minutes)
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-all: $(DEV)  ## the test suite with the long tests
+	$(BIN)/pytest -n 2
+
+check: $(DEV)  ## style, types, architecture
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(DEMO): pyproject.toml constraints.txt install.sh
+	PYTHON=$(PYTHON) ./install.sh corpora,zh
+	touch $@
+
+$(DEV): pyproject.toml constraints.txt install.sh
+	PYTHON=$(PYTHON) ./install.sh dev
+	touch $@ $(DEMO)
+
+clean:  ## remove the environment and caches; never runs or reports
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

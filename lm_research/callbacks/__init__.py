@@ -1,0 +1,1 @@
+"""What happens beside the training loop: rows of metrics, evaluations, checkpoints, samples."""

@@ -1,0 +1,52 @@
+"""Evaluations on the validation split while training runs."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+
+from lm_research.config.types import PositiveInt
+from lm_research.data.module import TextDataModule
+from lm_research.tasks.evaluation import evaluate, evaluating
+from lm_research.tracking.recorder import Recorder
+
+
+def as_numbers(group: str, scores: dict[str, float | None]) -> dict[str, float]:
+    """Scores named ``group/score``; what is undefined becomes NaN, which the recorder keeps as null."""
+    return {f"{group}/{k}": float("nan") if v is None else v for k, v in scores.items()}
+
+
+def evenly(steps: int, times: int) -> set[int]:
+    """``times`` steps spread evenly over 1..steps; the last is ``steps``."""
+    return {max(round(steps * (k + 1) / times), 1) for k in range(times)}
+
+
+class Evaluation(pl.Callback):
+    """``times`` evaluations, evenly spaced, the last at the end of training.
+
+    With several processes each computes the same scores, so that none waits for another.
+    """
+
+    def __init__(self, recorder: Recorder, data: TextDataModule, times: PositiveInt = 4) -> None:
+        self.recorder, self.data, self.times = recorder, data, times
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Choose the steps."""
+        self.steps = evenly(int(trainer.num_training_batches), self.times)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Evaluate if it is time; leave the scores on the module for the callbacks after this one."""
+        step = batch_idx + 1
+        if step not in self.steps:
+            return
+        with evaluating(pl_module):
+            result = evaluate(
+                pl_module, self.data.split("validation"), pl_module.eval_window, self.data.words
+            )
+        pl_module.last_evaluation = (step, result)
+        tokens = step * batch.targets_BT.numel() * trainer.world_size
+        seconds = next((c.seconds for c in trainer.callbacks if hasattr(c, "seconds")), 0.0)  # type: ignore[attr-defined]
+        self.recorder.metrics(
+            step, tokens, seconds, {f"val/{k}": v for k, v in result.scores.items()}
+        )

@@ -1,0 +1,83 @@
+"""Rows of training metrics, by hand and seldom: `self.log` in every step costs more than a small model."""
+
+import math
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from lm_research.config.types import PositiveInt
+from lm_research.tracking.recorder import Recorder
+
+
+class DivergenceError(Exception):
+    """The loss stopped being a number."""
+
+
+class MetricsLogger(pl.Callback):
+    """Every ``every`` steps, one row: mean loss since the last row, learning rate, tokens a second.
+
+    Raises:
+        DivergenceError: the mean loss of a row is NaN or infinite.
+    """
+
+    def __init__(self, recorder: Recorder, every: PositiveInt = 50) -> None:
+        self.recorder, self.every = recorder, every
+        self.seconds_before = 0.0
+        self.loss_sum: Tensor | None = None
+        self.batches = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self.started = self.row_time = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Training time so far, earlier sessions of the run included."""
+        return self.seconds_before + time.perf_counter() - self.started
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Add up the loss on the device; read it only when a row is due."""
+        loss = outputs["loss"]
+        self.loss_sum = loss if self.loss_sum is None else self.loss_sum + loss
+        self.batches += 1
+        done = batch_idx + 1
+        if done % self.every == 0 or done == trainer.num_training_batches:
+            self._row(trainer, batch, done)
+
+    def _row(self, trainer: pl.Trainer, batch: Any, done: int) -> None:
+        assert self.loss_sum is not None
+        loss = float(self.loss_sum) / self.batches
+        tokens_a_batch = batch.targets_BT.numel() * trainer.world_size
+        now = time.perf_counter()
+        values = {
+            "train/loss_nats": loss,
+            "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "perf/tokens_per_s": self.batches * tokens_a_batch / max(now - self.row_time, 1e-9),
+        }
+        self.recorder.metrics(done, done * tokens_a_batch, self.seconds, values)
+        self.loss_sum, self.batches, self.row_time = None, 0, now
+        if not math.isfinite(loss):
+            raise DivergenceError(
+                f"train/loss_nats is {loss} at step {done}: lower optimizer.lr, or set trainer.gradient_clip"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The part of a row that is under way, and the clock."""
+        loss = None if self.loss_sum is None else self.loss_sum.detach().clone()
+        return {"seconds": self.seconds, "loss_sum": loss, "batches": self.batches}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take them up."""
+        self.seconds_before, self.batches = state_dict["seconds"], state_dict["batches"]
+        loss = state_dict["loss_sum"]
+        self.loss_sum = loss if loss is None else torch.as_tensor(loss)

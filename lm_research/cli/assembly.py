@@ -1,0 +1,133 @@
+"""Put a run together: from a plain configuration to text, vectorizer, model and task."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import nn
+
+from lm_research.config.build import build
+from lm_research.data.module import TextDataModule
+from lm_research.data.preparation import PreparedText, prepare, training_documents
+from lm_research.metrics.flops import flops_per_token, parameter_count
+from lm_research.models.sequence_model import CountModel
+from lm_research.tasks.counted import CountedLanguageModel
+from lm_research.tasks.language_modeling import LanguageModeling
+from lm_research.text.tags import TagLexicon
+from lm_research.text.tokenizer import Tokenizer
+from lm_research.vectorizers.tagged import TaggedVectorizer
+from lm_research.vectorizers.vectorizer import Vectorizer
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """Everything that a run needs; ``model`` is a LightningModule or a counted model."""
+
+    data: TextDataModule
+    model: LanguageModeling | CountedLanguageModel
+    steps: int
+
+
+def steps_of(config: Config) -> int:
+    """Batches that the budget's tokens make; ``debug.max_steps`` may cut them."""
+    budget, debug = config["budget"], config.get("debug") or {}
+    steps = -(-budget["train_tokens"] // (budget["batch_size"] * budget["window"]))
+    return min(steps, debug.get("max_steps") or steps)
+
+
+def prepare_text(
+    config: Config, data: Config | None = None, trained: Config | None = None
+) -> PreparedText:
+    """The token store of the run's own source, or of ``data`` with a ``trained`` tokenizer."""
+    return prepare(
+        data or config["data"],
+        config["text"],
+        config["splits"],
+        config["budget"],
+        config["cache"],
+        trained,
+    )
+
+
+def assemble(config: Config) -> Assembly:
+    """Prepare the text, then seed, build, and fit what is fitted on the training split."""
+    prepared = prepare_text(config)
+    steps = steps_of(config)
+    budget, debug = config["budget"], config.get("debug") or {}
+    data = TextDataModule(
+        prepared,
+        budget["batch_size"],
+        budget["window"],
+        steps,
+        config["seed"],
+        overfit=debug.get("overfit_batches", 0),
+    )
+    pl.seed_everything(config["seed"], verbose=False)
+    model = build_model(config, prepared.tokenizer, prepared.lexicon, steps, prepared)
+    return Assembly(data, model, steps)
+
+
+def build_model(
+    config: Config,
+    tokenizer: Tokenizer,
+    lexicon: TagLexicon | None,
+    steps: int = 1,
+    fit_on: PreparedText | None = None,
+) -> LanguageModeling | CountedLanguageModel:
+    """The task around vectorizer and model. Without ``fit_on`` a checkpoint must fill it."""
+    size = tokenizer.vocabulary_size
+    vectorizer = build(config["vectorizer"], vocabulary_size=size)
+    inner = build(config["model"], input_size=_width(vectorizer, lexicon), vocabulary_size=size)
+    if isinstance(inner, CountModel):
+        return CountedLanguageModel(inner, size)
+    if fit_on is not None:
+        fit_vectorizer(vectorizer, tokenizer, fit_on)
+    accumulate = config["trainer"]["accumulate"]
+    return build(
+        config["task"],
+        vectorizer=_with_tags(vectorizer, lexicon),
+        model=inner,
+        optimizer=partial(_optimizer, config["optimizer"]),
+        scheduler=build(config["scheduler"], steps=-(-steps // accumulate)),
+    )
+
+
+TAG_WIDTH = 8
+"""Dimensions that a part-of-speech tag adds to the vectors."""
+
+
+def _width(vectorizer: Vectorizer, lexicon: TagLexicon | None) -> int:
+    return vectorizer.dim + (TAG_WIDTH if lexicon else 0)
+
+
+def _with_tags(vectorizer: Vectorizer, lexicon: TagLexicon | None) -> Vectorizer:
+    if lexicon is None:
+        return vectorizer
+    return TaggedVectorizer(vectorizer, lexicon.tag_of_token, len(lexicon.tags), TAG_WIDTH)
+
+
+def _optimizer(node: Config, params: Any) -> Any:
+    return build(node, params=params)
+
+
+def fit_vectorizer(vectorizer: Vectorizer, tokenizer: Tokenizer, prepared: PreparedText) -> None:
+    """Document frequencies, co-occurrences or pre-trained vectors, from the training split."""
+    load = getattr(vectorizer, "load_vectors", None)
+    if load is not None and getattr(vectorizer, "path", None) is not None:
+        load([tokenizer.token(i) for i in range(tokenizer.vocabulary_size)])
+    elif vectorizer.needs_fit:
+        vectorizer.fit(training_documents(prepared))
+
+
+def size_summary(model: LanguageModeling | CountedLanguageModel) -> dict[str, float | None]:
+    """Parameters and FLOPs, named as in the summary."""
+    if isinstance(model, CountedLanguageModel):
+        return {"model/parameters": model.model.parameter_count(), "model/flops_per_token": None}
+    core: nn.Module = model.model
+    return {
+        "model/parameters": parameter_count(model),
+        "model/flops_per_token": flops_per_token(model.vectorizer, core, model.head),
+    }

@@ -1,0 +1,105 @@
+"""Fit a model: by Lightning's loop, or by counting."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from lm_research.callbacks.evaluation import as_numbers
+from lm_research.cli.assembly import Assembly
+from lm_research.config.build import build
+from lm_research.tasks.counted import CountedLanguageModel
+from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating
+from lm_research.tasks.generation import Sampling, generate
+from lm_research.tasks.language_modeling import LanguageModeling
+from lm_research.tracking.recorder import Recorder
+
+Config = dict[str, Any]
+
+
+def fit(config: Config, assembly: Assembly, recorder: Recorder) -> Evaluation:
+    """Train, and return the last evaluation on the validation split."""
+    if isinstance(assembly.model, CountedLanguageModel):
+        return _count(assembly, assembly.model, recorder)
+    return _train(config, assembly, assembly.model, recorder)
+
+
+def _train(
+    config: Config, assembly: Assembly, module: LanguageModeling, recorder: Recorder
+) -> Evaluation:
+    nodes = config["callbacks"].values()
+    callbacks = [build(node, recorder=recorder, data=assembly.data) for node in nodes]
+    trainer = make_trainer(config["trainer"], callbacks)
+    last = recorder.folder.checkpoints / "last.ckpt"
+    resumed = str(last) if last.exists() else None
+    with _profiled(config, recorder.folder.path):
+        trainer.fit(module, datamodule=assembly.data, ckpt_path=resumed)
+    step, result = getattr(module, "last_evaluation", (None, None))
+    if step != assembly.steps or result is None:  # callbacks=none, or stopped by max_seconds
+        with evaluating(module):
+            split = assembly.data.split("validation")
+            result = evaluate(module, split, module.eval_window, assembly.data.words)
+    return result
+
+
+def make_trainer(options: Config, callbacks: list[pl.Callback]) -> pl.Trainer:
+    """Lightning's Trainer without what we do ourselves: logging, checkpoints, progress."""
+    seconds = options["max_seconds"]
+    return pl.Trainer(
+        accelerator=options["accelerator"],
+        devices=options["devices"],
+        num_nodes=options["num_nodes"],
+        strategy=options["strategy"],
+        precision=options["precision"],
+        gradient_clip_val=options["gradient_clip"] or None,
+        accumulate_grad_batches=options["accumulate"],
+        deterministic=options["deterministic"],
+        max_epochs=1,
+        max_time={"seconds": seconds} if seconds else None,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+class _profiled:  # noqa: N801 - reads as a context
+    """PyTorch's profiler around training if ``debug.profile`` asks for it."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        wanted = (config.get("debug") or {}).get("profile")
+        self.profiler = torch.profiler.profile() if wanted else None
+        self.file = folder / "profile.txt"
+
+    def __enter__(self) -> None:
+        if self.profiler:
+            self.profiler.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        if self.profiler:
+            self.profiler.__exit__(*error)
+            table = self.profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=40)
+            self.file.write_text(table, encoding="utf-8")
+
+
+def _count(assembly: Assembly, model: CountedLanguageModel, recorder: Recorder) -> Evaluation:
+    """One pass over the training split; the counts are the checkpoint."""
+    started = time.perf_counter()
+    train = assembly.data.split("train")
+    model.model.fit(np.asarray(train.ids_N, dtype=np.int64))
+    seconds = time.perf_counter() - started
+    np.savez(recorder.folder.checkpoints / "counts.npz", **model.model.state_dict())
+    result = evaluate(model, assembly.data.split("validation"), 1024, assembly.data.words)
+    speed = {"perf/tokens_per_s": len(train.ids_N) / max(seconds, 1e-9)}
+    values = {**speed, **as_numbers("val", result.scores)}
+    recorder.metrics(1, len(train.ids_N), seconds, values)
+    recorder.summary({"model/parameters": model.model.parameter_count()})
+    tokenizer = assembly.data.prepared.tokenizer
+    ids = generate(model, tokenizer, "\n", 200, Sampling(temperature=0.8))
+    recorder.sample(1, "\n", tokenizer.decode(ids))
+    return result

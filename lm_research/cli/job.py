@@ -1,0 +1,134 @@
+"""One run, from its configuration to its last line, in a folder of its own."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lm_research.cli.assembly import Assembly, assemble, prepare_text, size_summary
+from lm_research.cli.fitting import fit
+from lm_research.config.build import build
+from lm_research.data.module import UNSPACED
+from lm_research.data.preparation import PreparedText
+from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating
+from lm_research.tracking.json_files import write_json
+from lm_research.tracking.recorder import Recorder, SilentRecorder
+from lm_research.tracking.run_folder import FolderState, RunFolder
+
+Config = dict[str, Any]
+EVALUATION_WINDOW = 1024
+"""Tokens per evaluation step of a counted model (others name their own)."""
+
+
+class ProcessError(Exception):
+    """A process of a data-parallel run ended with an error."""
+
+
+def train(config: Config, output: str | Path) -> None:
+    """Train ``config`` in the folder ``output``, in as many processes as it asks for."""
+    devices = config["trainer"]["devices"]
+    if devices > 1 and "RANK" not in os.environ:
+        _launch(config, output, devices)
+    else:
+        run(config, output, rank=int(os.environ.get("RANK", 0)))
+
+
+def _launch(config: Config, output: str | Path, devices: int) -> None:
+    """One process a device, under torchrun.
+
+    Each starts from the finished config, so that this works under a Hydra multirun too, where
+    running the command line again in every process would start the sweep again.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump([config, str(Path(output).absolute())], file)
+        file.flush()
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
+        command = [sys.executable, *launcher, "-m", "lm_research.cli.worker", file.name]
+        code = subprocess.run(command, env={"OMP_NUM_THREADS": "1", **os.environ}).returncode
+    if code:
+        raise ProcessError(f"a training process ended with code {code}; see {output}/error.txt")
+
+
+def run(config: Config, output: str | Path, rank: int = 0) -> None:
+    """This process's part of a run; process 0 owns the folder."""
+    quiet()
+    if rank:
+        _work(config, SilentRecorder(RunFolder(output)))
+        return
+    with RunFolder.create(output, config, resume=config["resume"]) as folder:
+        if folder.state is FolderState.DONE:
+            print(f"{folder.path}: done already; give another output=FOLDER to run it again")
+            return
+        with Recorder(folder, [build(config["tracking"])]) as recorder:
+            _work(config, recorder)
+
+
+def quiet() -> None:
+    """Keep Lightning's tips out of the way; its errors still come through."""
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    ours = r"pytorch_lightning|lightning_fabric|lightning_utilities"
+    warnings.filterwarnings("ignore", module=ours)
+
+
+def _work(config: Config, recorder: Recorder) -> None:
+    threads = config["trainer"]["threads"]
+    if threads:
+        torch.set_num_threads(threads)
+    assembly = assemble(config)
+    _describe(assembly, recorder)
+    results = {"val": fit(config, assembly, recorder), **_elsewhere(config, assembly)}
+    scores = {f"{group}/{k}": v for group, r in results.items() for k, v in r.scores.items()}
+    recorder.summary(scores)
+    if recorder.folder.state is not None:  # the process that owns the folder
+        _keep_documents(recorder.folder.path / "evaluations", results)
+
+
+def _describe(assembly: Assembly, recorder: Recorder) -> None:
+    """What a reader, and a later evaluation or generation, need beside the weights."""
+    prepared = assembly.data.prepared
+    recorder.data(prepared.store.meta)
+    recorder.summary(size_summary(assembly.model))
+    recorder.planned(assembly.steps)
+    if recorder.folder.state is not None:
+        write_json(recorder.folder.tokenizer, vocabulary_state(prepared))
+
+
+def vocabulary_state(prepared: PreparedText) -> Config:
+    """Tokenizer and tag lexicon, as JSON values."""
+    lexicon = prepared.lexicon.state_dict() if prepared.lexicon else None
+    return {"tokenizer": prepared.tokenizer.state_dict(), "lexicon": lexicon}
+
+
+def _elsewhere(config: Config, assembly: Assembly) -> dict[str, Evaluation]:
+    """Scores on the held-out documents of the sources of ``evaluate_on``."""
+    prepared, model = assembly.data.prepared, assembly.model
+    trained = {"tokenizer": prepared.tokenizer.state_dict()}
+    results = {}
+    for name, node in config["evaluate_on"].items():
+        own = node == config["data"]
+        store = prepared.store if own else prepare_text(config, node, trained).store
+        words = store.meta["language"] not in UNSPACED
+        window = getattr(model, "eval_window", EVALUATION_WINDOW)
+        with evaluating(model):
+            results[f"eval/{name}"] = evaluate(model, store.split("validation"), window, words)
+    return results
+
+
+def _keep_documents(folder: Path, results: dict[str, Evaluation]) -> None:
+    """Each document's nats and bytes: what a test by documents needs."""
+    folder.mkdir(exist_ok=True)
+    for group, result in results.items():
+        np.savez(
+            folder / f"{group.replace('/', '-')}.npz",
+            document_nats=result.document_nats,
+            document_bytes=result.document_bytes,
+        )

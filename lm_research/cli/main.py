@@ -1,0 +1,61 @@
+"""``lm-research VERB ...``: find the verb, import it, run it; say errors in a few lines."""
+
+import importlib
+import sys
+
+from lm_research import __version__
+from lm_research.config.problems import ConfigError
+
+VERBS = {
+    "train": "train one run, or several with -m (Hydra overrides)",
+    "evaluate": "score a finished run on a source: evaluate run=FOLDER [data=OPTION]",
+    "generate": 'continue a prompt: generate run=FOLDER prompt="..."',
+    "sweep": "run a study of sweeps/: sweep sweep=demo",
+    "report": "tables and an HTML page from run folders: report runs=FOLDER",
+    "data": "data list | show | audit",
+    "doctor": "what this installation and machine can do",
+}
+USAGE_ERROR = 2
+
+
+def usage() -> str:
+    """The help text."""
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:{width}}  {text}" for name, text in VERBS.items())
+    return (
+        "usage: lm-research VERB [GROUP=OPTION] [GROUP.FIELD=VALUE] ...\n\n"
+        f"{verbs}\n\nlm-research VERB --help tells more. Version {__version__}."
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point; exits with the verb's code (2: the command was wrong, nothing was started)."""
+    args = sys.argv[1:] if arguments is None else arguments
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(usage())
+        sys.exit(0 if args else USAGE_ERROR)
+    if args[0] == "--version":
+        print(__version__)
+        sys.exit(0)
+    if args[0] not in VERBS:
+        print(f"lm-research: there is no verb `{args[0]}`\n\n{usage()}", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
+    verb = importlib.import_module(f"lm_research.cli.{args[0]}")
+    try:
+        sys.exit(verb.run(args[1:]))
+    except ConfigError as error:
+        print(f"lm-research {args[0]}: {error}", file=sys.stderr)
+        sys.exit(USAGE_ERROR)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if not _is_ours(error):
+            raise
+        print(f"lm-research {args[0]}: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _is_ours(error: Exception) -> bool:
+    """Errors that we raise say all there is to say; a traceback would hide it."""
+    return type(error).__module__.startswith("lm_research.")

@@ -1,0 +1,91 @@
+"""``lm-research train``: compose, validate, then hand over to Hydra and the job."""
+
+import sys
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from lm_research.config.compose import compose, finalise, register_studies
+from lm_research.config.paths import shipped
+from lm_research.config.problems import ConfigError
+
+LOOK_ONLY = ("help", "hydra_help", "version", "info", "cfg", "shell_completion")
+
+
+def run(arguments: list[str]) -> int:
+    """Train; with ``-m``, several runs."""
+    check(arguments)
+    hand_over(job, arguments)
+    return 0
+
+
+def check(arguments: Sequence[str]) -> None:
+    """Compose every value that the command names, at least once each, before anything starts.
+
+    Raises:
+        ConfigError: with all problems of all of them.
+    """
+    parsed = get_args_parser().parse_args(list(arguments))
+    if any(getattr(parsed, name, None) for name in LOOK_ONLY if name != "cfg"):
+        return
+    combinations = _combinations(parsed.overrides) if parsed.multirun else [parsed.overrides]
+    problems: dict[str, Any] = {}
+    for overrides in combinations:
+        try:
+            composed = compose(overrides, parsed.config_dir)
+        except ConfigError as error:
+            problems |= {str(problem): problem for problem in error.problems}
+            continue
+        if composed.hydra.mode == RunMode.MULTIRUN and not parsed.multirun:
+            params = [f"{k}={v}" for k, v in (composed.hydra.sweeper.params or {}).items()]
+            check(["-m", *params, *arguments])
+    if problems:
+        raise ConfigError(list(problems.values()))
+
+
+def _combinations(overrides: Sequence[str]) -> list[list[str]]:
+    """Few combinations in which each value of each sweep occurs; the product may be huge."""
+    columns = []
+    for text in overrides:
+        try:
+            override = OverridesParser.create().parse_overrides([text])[0]
+        except HydraException:
+            columns.append([text])
+            continue
+        if override.is_sweep_override():
+            key = override.get_key_element()
+            columns.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            columns.append([text])
+    rows = zip_longest(*columns)
+    return [
+        [v if v is not None else c[0] for v, c in zip(row, columns, strict=True)] for row in rows
+    ] or [[]]
+
+
+def hand_over(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> None:
+    """Run ``task`` under ``hydra.main`` as if the process had been started with ``arguments``."""
+    register_studies()
+    sys.argv = ["lm-research", *arguments]
+    decorate = hydra.main(
+        version_base="1.3", config_path=str(shipped("conf")), config_name="config"
+    )
+    decorate(task)()
+
+
+def job(cfg: DictConfig) -> None:
+    """One run, inside Hydra. Everything heavy is imported here."""
+    hydra_config = HydraConfig.get()
+    config = finalise(cfg, hydra_config)
+    output = hydra_config.runtime.output_dir
+    from lm_research.cli.job import train
+
+    train(config, output)

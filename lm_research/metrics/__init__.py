@@ -1,0 +1,1 @@
+"""Bits per byte, perplexities, accuracy, precision, recall, F1; FLOPs and throughput."""

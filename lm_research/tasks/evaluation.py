@@ -1,0 +1,96 @@
+"""Score a language model on a held-out split, as one stream from its first token to its last."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from lm_research.data.batches import EvaluationWindows
+from lm_research.data.token_store import TokenSplit
+from lm_research.metrics.information import bits_per_byte, perplexity
+from lm_research.metrics.next_token import NextTokenScores
+from lm_research.tasks.streaming import StreamingModel
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one split (None where undefined), and each document's share of them."""
+
+    scores: dict[str, float | None]
+    document_nats: np.ndarray
+    """float64, one per document: its tokens, its separator, and the spelling of its unknowns"""
+    document_bytes: np.ndarray
+
+
+def evaluate(
+    model: StreamingModel,
+    split: TokenSplit,
+    window: int,
+    words: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Every token of ``split`` is predicted once, from everything before it in the stream.
+
+    The state is carried over the whole split, so the result depends neither on ``window`` (a matter
+    of memory) nor on anything that training used.
+
+    Args:
+        words: whether words are what white space parts (not so in Chinese).
+        progress: called with (windows done, windows in all).
+    """
+    windows = EvaluationWindows(split, window)
+    scores = NextTokenScores(model.vocabulary_size)
+    nats_N = np.empty(windows.targets)
+    stream = model.start(1)
+    for number, piece in enumerate(windows):
+        log_p_BTV, stream = model.advance(piece.ids_BT, stream)
+        log_p_NV, targets_N = log_p_BTV[0].cpu(), piece.targets_BT[0]
+        scores.update(log_p_NV, targets_N)
+        picked = log_p_NV.gather(1, targets_N[:, None])[:, 0]
+        nats_N[piece.start : piece.start + len(targets_N)] = -picked.double().numpy()
+        if progress:
+            progress(number + 1, len(windows))
+    return _summarise(scores, nats_N, split, words)
+
+
+def _summarise(
+    scores: NextTokenScores, nats_N: np.ndarray, split: TokenSplit, words: bool
+) -> Evaluation:
+    documents = split.documents
+    # The target at position p of the stream is token p + 1; a document's last target is the
+    # separator that ends it, so its predictions start one before its first token.
+    first = documents["start"] - 1
+    token_nats = np.add.reduceat(nats_N, first) if len(first) else np.empty(0)
+    spelling, text_bytes = documents["spelling_nats"], int(documents["bytes"].sum())
+    total, extra = float(nats_N.sum()), float(spelling.sum())
+    units = int(documents["words"].sum()) + len(documents)
+    result: dict[str, float | None] = {
+        "bits_per_byte": bits_per_byte(total, extra, text_bytes),
+        "perplexity_token": perplexity(total, len(nats_N)),
+        "perplexity_word": perplexity(total + extra, units) if words else None,
+        **scores.compute(),
+        "tokens": len(nats_N),
+        "bytes": text_bytes,
+    }
+    return Evaluation(result, token_nats + spelling, documents["bytes"].astype(np.int64))
+
+
+def evaluating(module: Any) -> Any:
+    """A context in which ``module`` (if it is one) is in evaluation mode, and afterwards as before."""
+    return _Evaluating(module)
+
+
+class _Evaluating:
+    def __init__(self, module: Any) -> None:
+        self.module = module if isinstance(module, torch.nn.Module) else None
+
+    def __enter__(self) -> None:
+        if self.module is not None:
+            self.was_training = self.module.training
+            self.module.eval()
+
+    def __exit__(self, *error: object) -> None:
+        if self.module is not None:
+            self.module.train(self.was_training)

@@ -1,0 +1,72 @@
+"""Sample text from a language model, token by token with cached state."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lm_research.tasks.streaming import StreamingModel
+from lm_research.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn.
+
+    Args:
+        temperature: divides the log-probabilities; 0 takes the most probable token (greedy).
+        top_k: draw among the k most probable tokens only.
+        top_p: draw among the fewest tokens that hold this much probability (Holtzman et al. 2020).
+        seed: of the draws.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        rules = {
+            "temperature": (self.temperature >= 0, "at least 0 (0: greedy)"),
+            "top_k": (self.top_k is None or self.top_k >= 1, "at least 1, or null"),
+            "top_p": (self.top_p is None or 0 < self.top_p <= 1, "within (0, 1], or null"),
+        }
+        for name, (sound, allowed) in rules.items():
+            if not sound:
+                raise ValueError(f"{name}={getattr(self, name)}: allowed is a number {allowed}")
+
+
+def choose(log_p_V: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+    """Draw one id from log-probabilities (nats)."""
+    if sampling.temperature == 0:
+        return int(log_p_V.argmax())
+    scores = log_p_V.double() / sampling.temperature
+    if sampling.top_k is not None and sampling.top_k < len(scores):
+        scores[scores < scores.topk(sampling.top_k).values[-1]] = -torch.inf
+    p_V = scores.softmax(0)
+    if sampling.top_p is not None:
+        ordered, index = p_V.sort(descending=True)
+        # A token stays if what comes before it does not yet reach top_p: at least one always does.
+        outside = ordered.cumsum(0) - ordered >= sampling.top_p
+        p_V[index[outside]] = 0.0
+    return int(torch.multinomial(p_V, 1, generator=generator))
+
+
+def generate(
+    model: StreamingModel, tokenizer: Tokenizer, prompt: str, length: int, sampling: Sampling
+) -> Iterator[int]:
+    """Ids that continue ``prompt``; ends at a document separator or after ``length`` tokens.
+
+    The prompt is read as the beginning of a document.
+    """
+    ids_N = torch.from_numpy(tokenizer.encode(prompt).ids_N)
+    start = torch.cat([torch.tensor([tokenizer.separator_id]), ids_N])
+    generator = torch.Generator().manual_seed(sampling.seed)
+    log_p_BTV, stream = model.advance(start[None], model.start(1))
+    for _ in range(length):
+        token = choose(log_p_BTV[0, -1].cpu(), sampling, generator)
+        if token == tokenizer.separator_id:
+            return
+        yield token
+        log_p_BTV, stream = model.advance(torch.tensor([[token]]), stream)

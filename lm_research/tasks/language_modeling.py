@@ -1,0 +1,128 @@
+"""Language modelling by maximum likelihood: one LightningModule for every architecture.
+
+Shapes: B batch, T time, D vector, H hidden, V vocabulary.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lm_research.config.types import DropProbability, PositiveInt
+from lm_research.data.batches import Batch
+from lm_research.models.sequence_model import SequenceModel
+from lm_research.tasks.streaming import Stream, map_tensors
+from lm_research.vectorizers.vectorizer import Vectorizer
+
+
+class LanguageModeling(pl.LightningModule):
+    """ids -> vectorizer -> model -> head -> log p(next id).
+
+    Args:
+        vectorizer: ids_BT -> x_BTD.
+        model: x_BTD, state -> y_BTH, state.
+        optimizer: parameters -> optimizer.
+        scheduler: step -> factor on the learning rate.
+        carry_state: a training window starts from the (detached) state that the last one ended with.
+        tie_weights: the output layer is the vectorizer's matrix (Press & Wolf 2017, Inan et al.
+            2017), through a projection where H and D differ.
+        predict: train on every position of a window, or on its last one only.
+        label_smoothing: share of the target's mass that is spread over the vocabulary.
+        eval_window: tokens per evaluation step.
+    """
+
+    def __init__(
+        self,
+        vectorizer: Vectorizer,
+        model: SequenceModel,
+        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        scheduler: Callable[[int], float],
+        carry_state: bool = True,
+        tie_weights: bool = False,
+        predict: Literal["every", "last"] = "every",
+        label_smoothing: DropProbability = 0.0,
+        eval_window: PositiveInt = 1024,
+    ) -> None:
+        super().__init__()
+        self.vectorizer, self.model = vectorizer, model
+        self.make_optimizer, self.schedule = optimizer, scheduler
+        self.carry_state, self.predict = carry_state, predict
+        self.label_smoothing, self.eval_window = label_smoothing, eval_window
+        self.vocabulary_size = vectorizer.vocabulary_size
+        self.head = _tied(vectorizer, model) if tie_weights else _head(vectorizer, model)
+        self.stream: Stream | None = None
+
+    def logits(self, ids_BT: Tensor, stream: Stream) -> tuple[Tensor, Stream]:
+        """logits_BTV of a window that continues ``stream``."""
+        history_BC, state = stream
+        x_BTD, history_BC = self.vectorizer.stream(ids_BT, history_BC)
+        y_BTH, state = self.model(x_BTD, state)
+        return self.head(y_BTH), (history_BC, state)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Mean cross-entropy in nats over the window's predictions."""
+        if batch.fresh or self.stream is None or not self.carry_state:
+            self.stream = (None, None)
+        logits_BTV, stream = self.logits(batch.ids_BT, self.stream)
+        self.stream = map_tensors(Tensor.detach, stream)
+        targets_BT = batch.targets_BT
+        if self.predict == "last":
+            logits_BTV, targets_BT = logits_BTV[:, -1:], targets_BT[:, -1:]
+        return F.cross_entropy(
+            logits_BTV.reshape(-1, self.vocabulary_size),
+            targets_BT.reshape(-1),
+            label_smoothing=self.label_smoothing,
+        )
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer, and its rate's factor at every step."""
+        optimizer = self.make_optimizer(p for p in self.parameters() if p.requires_grad)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def start(self, batch: int) -> Stream:
+        """The stream before its first token (see ``streaming.StreamingModel``)."""
+        return None, None
+
+    def advance(self, ids_BT: Tensor, stream: Stream) -> tuple[Tensor, Stream]:
+        """log_p_BTV (float32, nats) and the stream on; without gradients, in evaluation mode."""
+        with torch.inference_mode():
+            logits_BTV, stream = self.logits(ids_BT.to(self.device), stream)
+            return logits_BTV.float().log_softmax(-1), stream
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The carried state is part of where training stands."""
+        checkpoint["stream"] = self.stream
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the carried state."""
+        self.stream = checkpoint.get("stream")
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, index: int) -> Batch:
+        """Two copies, and none on a CPU."""
+        if device.type == "cpu":
+            return batch
+        ids_BT = batch.ids_BT.pin_memory().to(device, non_blocking=True)
+        targets_BT = batch.targets_BT.pin_memory().to(device, non_blocking=True)
+        return Batch(ids_BT, targets_BT, batch.fresh)
+
+
+def _head(vectorizer: Vectorizer, model: SequenceModel) -> nn.Module:
+    return nn.Linear(model.output_size, vectorizer.vocabulary_size)
+
+
+def _tied(vectorizer: Vectorizer, model: SequenceModel) -> nn.Module:
+    weight_VD = vectorizer.output_weight()
+    if weight_VD is None:
+        name = type(vectorizer).__name__
+        raise ValueError(
+            f"task.tie_weights=true needs a vectorizer with a matrix to share; {name} has none"
+        )
+    head = nn.Linear(weight_VD.shape[1], weight_VD.shape[0])
+    head.weight = weight_VD  # type: ignore[assignment]
+    if model.output_size == weight_VD.shape[1]:
+        return head
+    return nn.Sequential(nn.Linear(model.output_size, weight_VD.shape[1], bias=False), head)

@@ -1,0 +1,54 @@
+"""Learning-rate schedules: the factor on the optimizer's rate as a function of the step."""
+
+import math
+from abc import ABC, abstractmethod
+
+from lm_research.config.types import NonNegativeInt, Probability
+
+
+class Schedule(ABC):
+    """``schedule(step)`` for step = 0, 1, ...: linear warm-up, then :meth:`shape`."""
+
+    def __init__(self, steps: int, warmup_steps: NonNegativeInt = 0) -> None:
+        self.steps, self.warmup_steps = steps, min(warmup_steps, steps)
+
+    def __call__(self, step: int) -> float:
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        return self.shape((step - self.warmup_steps) / max(self.steps - self.warmup_steps, 1))
+
+    @abstractmethod
+    def shape(self, progress: float) -> float:
+        """The factor after warm-up; ``progress`` runs from 0 to 1."""
+
+
+class Constant(Schedule):
+    """The optimizer's own rate."""
+
+    def shape(self, progress: float) -> float:
+        """Always one."""
+        return 1.0
+
+
+class _Falling(Schedule):
+    def __init__(
+        self, steps: int, warmup_steps: NonNegativeInt = 0, floor: Probability = 0.0
+    ) -> None:
+        super().__init__(steps, warmup_steps)
+        self.floor = floor
+
+
+class Cosine(_Falling):
+    """floor + (1 - floor) * (1 + cos(pi * progress)) / 2 (Loshchilov & Hutter 2017, no restarts)."""
+
+    def shape(self, progress: float) -> float:
+        """Half a cosine from one to ``floor``."""
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+
+
+class Linear(_Falling):
+    """A straight line from one to ``floor``."""
+
+    def shape(self, progress: float) -> float:
+        """1 - (1 - floor) * progress."""
+        return 1 - (1 - self.floor) * min(progress, 1.0)

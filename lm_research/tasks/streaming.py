@@ -1,0 +1,37 @@
+"""What evaluation and generation need of a language model, however it was trained.
+
+Shapes: B batch, T time, V vocabulary.
+"""
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+Stream = Any
+"""What a model carries from one call to the next: recurrent state and vectorizer history."""
+
+
+class StreamingModel(Protocol):
+    """A model that reads a stream of ids piece by piece; how it is cut changes nothing."""
+
+    vocabulary_size: int
+
+    def start(self, batch: int) -> Stream:
+        """The stream before its first token."""
+        ...
+
+    def advance(self, ids_BT: Tensor, stream: Stream) -> tuple[Tensor, Stream]:
+        """log p(next | everything so far) in nats, log_p_BTV, after each token; and the stream on."""
+        ...
+
+
+def map_tensors(function: Any, value: Any) -> Any:
+    """Apply ``function`` to every tensor of a nested state."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, dict):
+        return {key: map_tensors(function, item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = [map_tensors(function, item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value
