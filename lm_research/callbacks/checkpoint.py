@@ -10,6 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from lm_research.callbacks.pause import pause
 from lm_research.config.types import PositiveInt
 from lm_research.tracking.recorder import Recorder
 
@@ -53,7 +54,8 @@ class Checkpoint(pl.Callback):
         due = step % self.every == 0 if self.every else evaluated == step
         better = evaluated == step and self._better(result.scores)
         if due or better or step == trainer.num_training_batches:
-            self._save(trainer, better)
+            with pause(pl_module):
+                self._save(trainer, better)
 
     def _better(self, scores: dict[str, float | None]) -> bool:
         score = scores.get(self.monitor.removeprefix("val/"))
@@ -85,7 +87,7 @@ class Checkpoint(pl.Callback):
 
 
 def _generators() -> dict[str, Any]:
-    kind, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002 - Lightning seeds it
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
     version, words, spare = random.getstate()
     return {
         "torch": torch.get_rng_state(),

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from lm_research.callbacks.pause import pause
 from lm_research.config.types import PositiveInt
 from lm_research.data.module import TextDataModule
 from lm_research.tasks.evaluation import evaluate, evaluating
@@ -11,7 +12,7 @@ from lm_research.tracking.recorder import Recorder
 
 
 def as_numbers(group: str, scores: dict[str, float | None]) -> dict[str, float]:
-    """Scores named ``group/score``; what is undefined becomes NaN, which the recorder keeps as null."""
+    """Scores named ``group/score``; what is undefined becomes NaN (the recorder writes null)."""
     return {f"{group}/{k}": float("nan") if v is None else v for k, v in scores.items()}
 
 
@@ -36,11 +37,11 @@ class Evaluation(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Evaluate if it is time; leave the scores on the module for the callbacks after this one."""
+        """Evaluate if it is time; leave the scores on the module for the callbacks after this."""
         step = batch_idx + 1
         if step not in self.steps:
             return
-        with evaluating(pl_module):
+        with pause(pl_module), evaluating(pl_module):
             result = evaluate(
                 pl_module, self.data.split("validation"), pl_module.eval_window, self.data.words
             )

@@ -1,4 +1,4 @@
-"""Rows of training metrics, by hand and seldom: `self.log` in every step costs more than a small model."""
+"""Rows of training metrics, by hand and seldom: logging every step costs more than a small model."""
 
 import math
 import time
@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from lm_research.callbacks.pause import paused_seconds
 from lm_research.config.types import PositiveInt
 from lm_research.tracking.recorder import Recorder
 
@@ -18,6 +19,8 @@ class DivergenceError(Exception):
 
 class MetricsLogger(pl.Callback):
     """Every ``every`` steps, one row: mean loss since the last row, learning rate, tokens a second.
+
+    Its clock stands still while others evaluate, sample or save.
 
     Raises:
         DivergenceError: the mean loss of a row is NaN or infinite.
@@ -31,12 +34,15 @@ class MetricsLogger(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
-        self.started = self.row_time = time.perf_counter()
+        self.module = pl_module
+        self.started = time.perf_counter() - paused_seconds(pl_module)
+        self.row_seconds = self.seconds
 
     @property
     def seconds(self) -> float:
         """Training time so far, earlier sessions of the run included."""
-        return self.seconds_before + time.perf_counter() - self.started
+        now = time.perf_counter() - paused_seconds(self.module)
+        return self.seconds_before + now - self.started
 
     def on_train_batch_end(
         self,
@@ -58,17 +64,18 @@ class MetricsLogger(pl.Callback):
         assert self.loss_sum is not None
         loss = float(self.loss_sum) / self.batches
         tokens_a_batch = batch.targets_BT.numel() * trainer.world_size
-        now = time.perf_counter()
+        now = self.seconds
         values = {
             "train/loss_nats": loss,
             "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            "perf/tokens_per_s": self.batches * tokens_a_batch / max(now - self.row_time, 1e-9),
+            "perf/tokens_per_s": self.batches * tokens_a_batch / max(now - self.row_seconds, 1e-9),
         }
-        self.recorder.metrics(done, done * tokens_a_batch, self.seconds, values)
-        self.loss_sum, self.batches, self.row_time = None, 0, now
+        self.recorder.metrics(done, done * tokens_a_batch, now, values)
+        self.loss_sum, self.batches, self.row_seconds = None, 0, now
         if not math.isfinite(loss):
             raise DivergenceError(
-                f"train/loss_nats is {loss} at step {done}: lower optimizer.lr, or set trainer.gradient_clip"
+                f"train/loss_nats is {loss} at step {done}: "
+                "lower optimizer.lr, or set trainer.gradient_clip"
             )
 
     def state_dict(self) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from lm_research.data.module import UNSPACED
 from lm_research.data.preparation import PreparedText
 from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating
 from lm_research.tracking.json_files import write_json
-from lm_research.tracking.recorder import Recorder, SilentRecorder
+from lm_research.tracking.recorder import Recorder
 from lm_research.tracking.run_folder import FolderState, RunFolder
+from lm_research.tracking.silent import SilentRecorder
 
 Config = dict[str, Any]
 EVALUATION_WINDOW = 1024

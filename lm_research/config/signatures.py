@@ -112,7 +112,7 @@ def _load(path: str) -> "_Module | None":
     if spec is None:
         return None
     folders = [Path(p) for p in spec.submodule_search_locations or []]
-    if not rest and spec.origin:
+    if not rest and spec.origin and Path(spec.origin).is_file():  # not "frozen" or "built-in"
         return _Module(path, Path(spec.origin))
     for folder in folders:
         stem = folder.joinpath(*rest)

@@ -121,27 +121,27 @@ def prepare(
     folder = Path(cache) / "tokens" / key
     if (folder / "meta.json").exists():
         store = TokenStore.open(folder)
+        tokenizer.load_state_dict(store.read_json("tokenizer"))
         return PreparedText(
-            store, _restore(tokenizer, store.read_json("tokenizer")), _lexicon(store)
+            store, tokenizer, restore_lexicon(text, tokenizer, store.read_json("tags"))
         )
-    return _build_store(folder, selection, tokenizer, text.get("tagger"), trained)
+    return _build_store(folder, selection, tokenizer, text, trained)
 
 
-def _restore(tokenizer: Tokenizer, state: dict[str, Any]) -> Tokenizer:
-    tokenizer.load_state_dict(state)
-    return tokenizer
-
-
-def _lexicon(store: TokenStore) -> TagLexicon | None:
-    state = store.read_json("tags")
-    return TagLexicon.from_state_dict(state) if state else None
+def restore_lexicon(text: dict[str, Any], tokenizer: Tokenizer, state: Any) -> TagLexicon | None:
+    """The tag lexicon of a stored state; None where the text has no tagger."""
+    if not state:
+        return None
+    lexicon = TagLexicon(build(text["tagger"]), tokenizer)
+    lexicon.load_state_dict(state)
+    return lexicon
 
 
 def _build_store(
     folder: Path,
     selection: Selection,
     tokenizer: Tokenizer,
-    tagger: Any,
+    text: dict[str, Any],
     trained: dict[str, Any] | None,
 ) -> PreparedText:
     lexicon = None
@@ -149,8 +149,9 @@ def _build_store(
         tokenizer.load_state_dict(trained["tokenizer"])
     else:
         _train(tokenizer, selection)
-        if tagger:
-            lexicon = TagLexicon.fit(build(tagger), tokenizer, selection.texts("train"))
+        if text["tagger"]:
+            lexicon = TagLexicon(build(text["tagger"]), tokenizer)
+            lexicon.fit(selection.texts("train"))
     writer = StoreWriter(folder, tokenizer.vocabulary_size, tokenizer.separator_id)
     try:
         for split, document in selection:

@@ -1,0 +1,96 @@
+"""``lm-research evaluate run=FOLDER [data=OPTION]``: score a finished run on a source."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lm_research.cli.options import help_text, option, parse
+from lm_research.config.types import PositiveInt
+
+SUMMARY = (
+    "Score a finished run on held-out documents: of its own source, or of another one\n"
+    "(data=OPTION, with fields such as data.paths=[...])."
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the verb."""
+
+    run: str = option(help="folder of a finished run")
+    split: Literal["validation", "test"] = option("validation", "which held-out documents")
+    checkpoint: Literal["last", "best"] = option("last", "which weights")
+    window: PositiveInt = option(1024, "tokens per step: a matter of memory, not of the scores")
+    eval_bytes: PositiveInt | None = option(None, "cap on the split; null: the run's own")
+
+
+def run(arguments: list[str]) -> int:
+    """Print the scores, and append them to evaluations.jsonl in the run's folder."""
+    if {"-h", "--help"} & set(arguments):
+        print(help_text("evaluate", Options, SUMMARY))
+        return 0
+    options, overrides = parse(Options, arguments, others=("data",))
+    node = _data_node(overrides)
+    from lm_research.cli.job import quiet
+
+    quiet()
+    scores = score(options, node)
+    _show(options, scores)
+    return 0
+
+
+def _data_node(overrides: list[str]) -> dict[str, Any] | None:
+    if not overrides:
+        return None
+    from lm_research.config.compose import compose
+
+    return compose(overrides).config["data"]
+
+
+def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
+    """Evaluate; returns the source's name, the split, its digest and the scores."""
+    from lm_research.cli.assembly import prepare_text
+    from lm_research.cli.saved import load
+    from lm_research.data.module import UNSPACED
+    from lm_research.tasks.evaluation import evaluate
+
+    saved = load(options.run, options.checkpoint)
+    config = dict(saved.config)
+    if options.eval_bytes:
+        config["budget"] = {**config["budget"], "eval_bytes": options.eval_bytes}
+    trained = {"tokenizer": saved.tokenizer.state_dict()}
+    store = prepare_text(config, node, trained).store
+    words = store.meta["language"] not in UNSPACED
+    result = evaluate(saved.model, store.split(options.split), options.window, words)
+    return {
+        "data": store.meta["source"],
+        "split": options.split,
+        "checkpoint": options.checkpoint,
+        "sha256": store.meta["splits"][options.split]["sha256"],
+        **result.scores,
+    }
+
+
+def _show(options: Options, scores: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        title=f"{options.run} on {scores['data']} ({options.split})", title_justify="left"
+    )
+    table.add_column("score")
+    table.add_column("value", justify="right")
+    for name, value in scores.items():
+        if isinstance(value, int | float) or value is None:
+            shown = (
+                "undefined"
+                if value is None
+                else f"{value:,}"
+                if isinstance(value, int)
+                else f"{value:.4f}"
+            )
+            table.add_row(name, shown)
+    Console().print(table)
+    with (Path(options.run) / "evaluations.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(scores) + "\n")

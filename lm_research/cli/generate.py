@@ -1,0 +1,52 @@
+"""``lm-research generate run=FOLDER prompt="..."``: sample from a finished run."""
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from lm_research.cli.options import help_text, option, parse
+from lm_research.config.types import Interval, NonNegativeFloat, NonNegativeInt, PositiveInt
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the verb."""
+
+    run: str = option(help="folder of a finished run")
+    prompt: str = option("", "the text to continue, read as the beginning of a document")
+    length: PositiveInt = option(300, "tokens at most")
+    temperature: NonNegativeFloat = option(0.8, "0: always the most probable token")
+    top_k: PositiveInt | None = option(None, "draw among the k most probable tokens")
+    top_p: Annotated[float, Interval(0, 1, open_low=True)] | None = option(
+        None, "draw among the fewest tokens that hold this probability"
+    )
+    seed: NonNegativeInt = option(0, "of the draws")
+    samples: PositiveInt = option(1, "how many texts")
+    checkpoint: Literal["last", "best"] = option("last", "which weights")
+
+
+def run(arguments: list[str]) -> int:
+    """Print prompt and continuation."""
+    if {"-h", "--help"} & set(arguments):
+        print(help_text("generate", Options, "Sample from a finished run."))
+        return 0
+    options, _ = parse(Options, arguments)
+    from lm_research.cli.saved import load
+    from lm_research.tasks.generation import Sampling, generate
+
+    saved = load(options.run, options.checkpoint)
+    for number in range(options.samples):
+        sampling = Sampling(
+            options.temperature, options.top_k, options.top_p, options.seed + number
+        )
+        ids = list(generate(saved.model, saved.tokenizer, options.prompt, options.length, sampling))
+        print(_printable(options.prompt + saved.tokenizer.decode(ids)))
+    return 0
+
+
+def _printable(text: str) -> str:
+    """On a terminal, control characters are shown rather than obeyed."""
+    if not sys.stdout.isatty():
+        return text
+    keep = "\n\t"
+    return "".join(c if c in keep or c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -1,0 +1,68 @@
+"""A finished run, taken up again for evaluation or generation."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lm_research.cli.assembly import build_model
+from lm_research.config.build import build
+from lm_research.data.preparation import restore_lexicon
+from lm_research.tasks.counted import CountedLanguageModel
+from lm_research.tasks.language_modeling import LanguageModeling
+from lm_research.text.tokenizer import Tokenizer
+from lm_research.tracking.json_files import read_json
+from lm_research.tracking.run_folder import RunFolder
+
+
+class SavedRunError(Exception):
+    """A folder that holds no run to use: says what is missing, and the fix."""
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """The run's configuration, tokenizer, and model with its weights, in evaluation mode."""
+
+    config: dict[str, Any]
+    tokenizer: Tokenizer
+    model: LanguageModeling | CountedLanguageModel
+
+
+def load(path: str, checkpoint: str = "last") -> SavedRun:
+    """Rebuild the run in folder ``path`` from what the folder holds, and nothing else.
+
+    Raises:
+        SavedRunError: the folder, its vocabulary or its checkpoint is not there.
+    """
+    folder = RunFolder(path)
+    weights = _weights_file(folder, checkpoint)
+    config = folder.config
+    state = read_json(folder.tokenizer)
+    tokenizer: Tokenizer = build(config["text"]["tokenizer"])
+    tokenizer.load_state_dict(state["tokenizer"])
+    lexicon = restore_lexicon(config["text"], tokenizer, state["lexicon"])
+    model = build_model(config, tokenizer, lexicon)
+    if isinstance(model, CountedLanguageModel):
+        with np.load(weights, allow_pickle=False) as arrays:
+            model.model.load_state_dict(dict(arrays))
+    else:
+        saved = torch.load(weights, map_location="cpu", weights_only=True)
+        model.load_state_dict(saved["state_dict"])
+        model.eval()
+    return SavedRun(config, tokenizer, model)
+
+
+def _weights_file(folder: RunFolder, checkpoint: str) -> Path:
+    if not (folder.path / "config.yaml").is_file():
+        raise SavedRunError(f"run={folder.path}: no run there (config.yaml is missing)")
+    counts = folder.checkpoints / "counts.npz"
+    file = counts if counts.exists() else folder.checkpoints / f"{checkpoint}.ckpt"
+    if not file.exists():
+        there = ", ".join(sorted(f.name for f in folder.checkpoints.glob("*"))) or "nothing"
+        raise SavedRunError(
+            f"run={folder.path}: no checkpoint `{checkpoint}` (checkpoints/ holds {there}); "
+            "has the run been trained?"
+        )
+    return file
