@@ -1,0 +1,270 @@
+"""Recorded runs, read from their folders.
+
+A run is a folder with ``config.yaml``, ``status.json``, ``metrics.jsonl``, ``summary.json``,
+``samples.jsonl``, ``environment.json`` and ``data.json``. What is damaged or missing becomes a
+note of the run, not an exception: a report about 200 runs must survive the one that was killed.
+"""
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_MARKERS = ("status.json", "metrics.jsonl", "summary.json")
+_POSITION = ("step", "tokens", "seconds", "final", "epoch")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One recorded run.
+
+    Args:
+        folder: where it was read from.
+        id: its own id, or the folder's name.
+        choices: option name per configuration group (``{"model": "lstm", ...}``).
+        seed: the run's seed, ``None`` if the configuration does not say.
+        config: the resolved configuration.
+        status: ``state`` and what goes with it.
+        summary: final metrics by name; ``None`` is a value that is undefined.
+        curve: rows of metrics.jsonl, in order.
+        samples: generated texts (``step``, ``prompt``, ``text``).
+        environment: versions, machine, git state, command.
+        data: fingerprint and sizes of the data.
+        notes: what was missing or damaged.
+    """
+
+    folder: Path
+    id: str
+    choices: Mapping[str, str]
+    seed: int | None
+    config: Mapping[str, Any]
+    status: Mapping[str, Any]
+    summary: Mapping[str, float | None]
+    curve: tuple[Mapping[str, Any], ...]
+    samples: tuple[Mapping[str, Any], ...]
+    environment: Mapping[str, Any]
+    data: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """ "done", "failed", "running", "queued", or "unknown"."""
+        return str(self.status.get("state") or "unknown")
+
+    @property
+    def done(self) -> bool:
+        """Whether the run ended well: only such runs enter statistics."""
+        return self.state == "done"
+
+    @property
+    def source(self) -> str:
+        """The training source: the data option, else the source's own name."""
+        return self.choices.get("data") or self.source_name or "unknown"
+
+    @property
+    def source_name(self) -> str:
+        """The name the source gives itself, which may differ from the option's."""
+        return str(mapping(self.config.get("data")).get("name") or "")
+
+    def seconds(self) -> float | None:
+        """Wall time between ``started`` and ``finished``, if both are recorded."""
+        try:
+            started, finished = (
+                datetime.fromisoformat(str(self.status[key])) for key in ("started", "finished")
+            )
+            return (finished - started).total_seconds()
+        except (KeyError, ValueError, TypeError):
+            return None
+
+    def points(self, key: str) -> list[tuple[float, float]]:
+        """(tokens, value) of every row that defines ``key``, in rising order of tokens.
+
+        A resumed run may log a step twice; the later row counts.
+        """
+        found: dict[float, float] = {}
+        for row in self.curve:
+            tokens, value = number(row.get("tokens")), number(row.get(key))
+            if (
+                tokens is not None
+                and value is not None
+                and not (row.get("final") and tokens in found)
+            ):
+                found[tokens] = value
+        return sorted(found.items())
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """``value`` if it is a mapping, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def number(value: Any) -> float | None:
+    """``value`` as a finite float; ``None`` for anything else (null, NaN, text, true)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def find_runs(folder: Path | str) -> list[Run]:
+    """Every run at or below ``folder``, in the natural order of their paths (2 before 10).
+
+    A run's own subfolders are not searched, hidden folders are skipped, links are not followed.
+
+    Raises:
+        FileNotFoundError: if ``folder`` is not a folder, or holds no run.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder; give the folder of a run or of a sweep")
+    found = []
+    for place, folders, files in os.walk(root):
+        if any(marker in files for marker in _MARKERS) and "sweep.yaml" not in files:
+            found.append(Path(place))
+            folders.clear()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    if not found:
+        raise FileNotFoundError(
+            f"{root}: no runs in it (a run is a folder with one of {', '.join(_MARKERS)})"
+        )
+    return [load_run(place) for place in sorted(found, key=_natural)]
+
+
+def load_run(folder: Path | str) -> Run:
+    """Read one run folder. Damaged and missing parts become ``notes``.
+
+    Raises:
+        FileNotFoundError: if ``folder`` is not a folder.
+    """
+    place = Path(folder)
+    if not place.is_dir():
+        raise FileNotFoundError(f"{place}: no such folder; a run is a folder")
+    read = _Reader(place)
+    config = read.yaml("config.yaml")
+    status = read.json("status.json")
+    curve = read.lines("metrics.jsonl")
+    recorded = read.json("summary.json", needed=status.get("state") == "done")
+    seed = config.get("seed")
+    return Run(
+        folder=place,
+        id=str(status.get("id") or place.name),
+        choices=_choices(config),
+        seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
+        config=config,
+        status=status,
+        summary=_summary(recorded, curve, read.notes),
+        curve=tuple(curve),
+        samples=tuple(read.lines("samples.jsonl", needed=False)),
+        environment=read.json("environment.json", needed=False),
+        data=read.json("data.json", needed=False),
+        notes=tuple(read.notes),
+    )
+
+
+class _Reader:
+    """Reads a run's files and keeps a note of each thing that could not be read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.notes: list[str] = []
+
+    def _text(self, name: str, needed: bool) -> str | None:
+        try:
+            return (self.folder / name).read_bytes().decode("utf-8", errors="replace")
+        except FileNotFoundError:
+            if needed:
+                self.notes.append(f"{name}: missing")
+        except OSError as error:
+            self.notes.append(f"{name}: cannot be read ({error.strerror})")
+        return None
+
+    def yaml(self, name: str) -> dict[str, Any]:
+        text = self._text(name, True)
+        try:
+            return self._object(name, yaml.safe_load(text)) if text is not None else {}
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            self.notes.append(f"{name}: damaged ({str(error).splitlines()[0]})")
+            return {}
+
+    def json(self, name: str, needed: bool = True) -> dict[str, Any]:
+        text = self._text(name, needed)
+        try:
+            return self._object(name, json.loads(text)) if text is not None else {}
+        except (ValueError, RecursionError) as error:
+            self.notes.append(f"{name}: damaged ({error})")
+            return {}
+
+    def lines(self, name: str, needed: bool = True) -> list[dict[str, Any]]:
+        rows, damaged = [], []
+        for index, line in enumerate((self._text(name, needed) or "").split("\n"), start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                row = None
+            if isinstance(row, dict):
+                rows.append(row)
+            else:
+                damaged.append(index)
+        if damaged:
+            lines = "line" if len(damaged) == 1 else "lines"
+            self.notes.append(
+                f"{name}: {len(damaged)} damaged {lines} left out (first: {damaged[0]})"
+            )
+        return rows
+
+    def _object(self, name: str, value: Any) -> dict[str, Any]:
+        if isinstance(value, dict):
+            return {str(key): item for key, item in value.items()}
+        self.notes.append(f"{name}: damaged (holds {type(value).__name__}, not a mapping)")
+        return {}
+
+
+def _choices(config: Mapping[str, Any]) -> dict[str, str]:
+    """The option names; without them, the name or the class of each group stands in."""
+    choices = mapping(config.get("choices"))
+    if choices:
+        return {
+            str(group): str(option)
+            for group, option in choices.items()
+            if option is not None and not str(group).startswith("hydra")
+        }
+    found = {}
+    for group, value in config.items():
+        name = (
+            mapping(value).get("name")
+            or str(mapping(value).get("_target_") or "").rpartition(".")[2]
+        )
+        if name:
+            found[group] = str(name)
+    return found
+
+
+def _summary(
+    recorded: Mapping[str, Any], curve: list[dict[str, Any]], notes: list[str]
+) -> dict[str, float | None]:
+    """Final metrics: the last row marked final is the truth, summary.json its convenient copy."""
+    final: dict[str, Any] = next((row for row in reversed(curve) if row.get("final")), {})
+    last = {key: value for key, value in final.items() if key not in _POSITION}
+    differing = [key for key in last if key in recorded and recorded[key] != last[key]]
+    if differing:
+        notes.append(
+            f"summary.json: differs from metrics.jsonl, which is used ({', '.join(differing[:3])})"
+        )
+    merged = {**recorded, **last}
+    strange = [k for k, v in merged.items() if v is not None and number(v) is None]
+    if strange:
+        notes.append(f"summary: not a finite number, taken as undefined ({', '.join(strange[:3])})")
+    return {str(key): number(value) for key, value in merged.items()}
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    parts = re.split(r"(\d+)", str(path))
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts]

@@ -1,0 +1,185 @@
+"""The answer in plain sentences, each derived from an interval.
+
+Names of options stand between backticks, which Markdown shows as code and the other outputs turn
+into their own emphasis.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lm_research.analysis.comparisons import Effect, Level, Matrix, Winner
+from lm_research.analysis.metric import Metric
+from lm_research.analysis.settings import Setting
+from lm_research.analysis.statistics import Estimate
+from lm_research.analysis.study import Study
+from lm_research.analysis.tables import best_rows
+
+NO_BREAK = "\u00a0"
+Kind = Literal["real", "unclear", "plain"]
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence, and whether it claims a real difference, an unclear one, or none."""
+
+    text: str
+    kind: Kind = "plain"
+
+
+def answer(study: Study) -> list[Sentence]:
+    """The study's answer: what matters most, each axis, each source's best, the matrix."""
+    if not study.settings:
+        return [Sentence("No finished run, so there is no answer yet.")]
+    metric = study.metric
+    sentences = _ordering(study)
+    for effect in study.effects:
+        sentences.extend(effect_sentences(effect, metric))
+    if study.matrix is not None and len(study.matrix.rows) > 1:
+        sentences.extend(matrix_sentences(study.matrix, metric, study.settings))
+    sentences.extend(winner_sentence(winner, metric) for winner in study.winners)
+    if not study.winners:
+        sentences.append(Sentence(f"No finished run has a defined value of {metric.label}."))
+    return sentences
+
+
+def _ordering(study: Study) -> list[Sentence]:
+    """Which choice moves the metric most. Data are left out: their effect is another question."""
+    spans = []
+    for effect in study.effects:
+        worst = [level.behind.estimate for level in effect.levels if level.behind]
+        if worst and effect.axis != "data":
+            spans.append((max(worst, key=lambda estimate: estimate.mean), effect.axis))
+    if len(spans) < 2:
+        return []
+    spans.sort(key=lambda pair: pair[0].mean, reverse=True)
+    listed = ", then the ".join(
+        f"{axis}, {_short_difference(span, study.metric)} from best to worst"
+        for span, axis in spans
+    )
+    return [Sentence(f"What moves {study.metric.label} most is the {listed}.")]
+
+
+def effect_sentences(effect: Effect, metric: Metric) -> list[Sentence]:
+    """One axis: which options the best one beats for certain, and which it does not."""
+    best, *others = effect.levels
+    compared = [level for level in others if level.behind is not None]
+    beaten = [level for level in compared if level.real]
+    sentences = []
+    if beaten:
+        scope = (
+            "Averaged over the evaluation sources, training on"
+            if effect.evaluations
+            else f"Averaged over the other choices, {effect.axis}"
+        )
+        listed = _listed([_beaten(level, metric, i == 0) for i, level in enumerate(beaten)])
+        sentences.append(Sentence(f"{scope} {_name(best.value)} is better than {listed}.", "real"))
+    sentences.extend(_unclear(effect, best, x, metric) for x in compared if not x.real)
+    if len(compared) < len(others):
+        names = _listed([_name(level.value) for level in others if level.behind is None])
+        sentences.append(
+            Sentence(f"{_name(best.value)} and {names} share no other choices to be compared at.")
+        )
+    return sentences
+
+
+def _beaten(level: Level, metric: Metric, first: bool) -> str:
+    """ "`rnn` by 0.120 bits per byte (95 % interval ..., 2 seeds)"; shorter after the first."""
+    assert level.behind is not None
+    estimate = level.behind.estimate
+    size = _difference(estimate, metric) if first else _short_difference(estimate, metric)
+    text = f"{_name(level.value)} by {size}"
+    if level.ahead < level.blocks:
+        text += f", though in only {level.ahead} of {level.blocks} combinations"
+    return text
+
+
+def _unclear(effect: Effect, best: Level, level: Level, metric: Metric) -> Sentence:
+    assert level.behind is not None
+    difference = _difference(level.behind.estimate, metric)
+    what = "training on" if effect.evaluations else effect.axis
+    pair = f"{what} {_name(best.value)} and {_name(level.value)}"
+    return Sentence(
+        f"The difference between {pair}, {difference}, "
+        f"{_doubt(level.behind.estimate, level.adjusted)}.",
+        "unclear",
+    )
+
+
+def _doubt(estimate: Estimate, adjusted: float | None) -> str:
+    """Why a difference is not called real."""
+    if adjusted is None:
+        return "cannot be told from seed noise without a second seed"
+    if estimate.excludes_zero():
+        return "is not certain once corrected for the number of comparisons"
+    return "is not distinguishable from seed noise"
+
+
+def winner_sentence(winner: Winner, metric: Metric) -> Sentence:
+    """The best setting of one source, and what its lead is worth."""
+    reached = metric.text(winner.estimate.mean)
+    if winner.estimate.half_width is not None:
+        reached += f" {metric.plus_minus(winner.estimate.half_width)}"
+    best = f"{_name(winner.best.label)} does best at {reached} {metric.label}"
+    start = f"On {_name(winner.source)}, {best}"
+    if winner.runner_up is None:
+        return Sentence(f"{start}; nothing else was tried there.")
+    rival = _name(winner.runner_up.label)
+    if winner.lead is None:
+        return Sentence(f"{start}; the next, {rival}, shares no seed with it.", "unclear")
+    lead = f"its lead over {rival}, {_short_difference(winner.lead.estimate, metric)},"
+    if winner.real:
+        return Sentence(f"{start}; {lead} is real.", "real")
+    return Sentence(f"{start}; {lead} {_doubt(winner.lead.estimate, winner.adjusted)}.", "unclear")
+
+
+def matrix_sentences(matrix: Matrix, metric: Metric, settings: Sequence[Setting]) -> list[Sentence]:
+    """Whether each source is best served by its own, and what it costs to leave it."""
+    names = {name: s.source for s in settings for name in s.source_names if name}
+    best = best_rows(matrix, metric)
+    own = [c for c in best if c in names and (names[c], c) in matrix.cells]
+    costs = [
+        metric.gain(matrix.cells[names[c], c].mean, matrix.cells[row, c].mean)
+        for c in own
+        for row in matrix.rows
+        if row != names[c] and (row, c) in matrix.cells
+    ]
+    if not costs:
+        return []
+    mean_cost = sum(costs) / len(costs)
+    price = f"training on another source costs {metric.text(mean_cost)} {metric.label} on average"
+    losers = [c for c in own if best[c] != names[c]]
+    if not losers:
+        return [Sentence(f"Each source is predicted best by models trained on it: {price}.")]
+    listed = _listed([f"{_name(c)} (better after training on {_name(best[c])})" for c in losers])
+    return [
+        Sentence(f"Not each source is predicted best by models trained on it: {listed}; {price}.")
+    ]
+
+
+def _difference(estimate: Estimate, metric: Metric) -> str:
+    """ "0.120 bits per byte (95 % interval 0.080 to 0.160, 2 seeds)"."""
+    size = f"{metric.text(estimate.mean)} {metric.label}"
+    if estimate.low is None or estimate.high is None:
+        return f"{size} (one seed)"
+    low, high = metric.text(estimate.low), metric.text(estimate.high)
+    percent = f"{estimate.level * 100:.0f}{NO_BREAK}%"
+    return f"{size} ({percent} interval {low} to {high}, {estimate.n} seeds)"
+
+
+def _short_difference(estimate: Estimate, metric: Metric) -> str:
+    """ "0.120 (0.080 to 0.160)", where the unit and the kind of interval have been said."""
+    if estimate.low is None or estimate.high is None:
+        return f"{metric.text(estimate.mean)} (one seed)"
+    low, high = metric.text(estimate.low), metric.text(estimate.high)
+    return f"{metric.text(estimate.mean)} ({low} to {high})"
+
+
+def _name(name: str) -> str:
+    return f"`{name.replace('`', 'ˋ')}`"
+
+
+def _listed(items: Sequence[str]) -> str:
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"

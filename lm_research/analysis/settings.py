@@ -1,0 +1,209 @@
+"""Runs grouped into settings: what is equal but for the seed may be averaged, nothing else."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lm_research.analysis.metric import MISSING
+from lm_research.analysis.runs import Run, mapping
+from lm_research.analysis.statistics import Estimate, mean, t_interval
+
+FREE_FIELDS = frozenset(
+    {"seed", "output", "cache", "resume", "choices", "hydra", "tracking", "local", "sweep",
+     "evaluate_on"}
+)  # fmt: skip
+"""Parts of a configuration that cannot move a number: where files lie, who listens, what is scored
+in addition. Everything else must be equal within a setting."""
+FREE_CHOICES = frozenset({"tracking", "local", "sweep", "experiment"})
+DEFAULT_AXES = ("data", "vectorizer", "model")
+FINGERPRINT = "data.json: fingerprint"
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """Runs that differ in nothing but the seed.
+
+    Args:
+        axes: names of the axes.
+        values: one value per axis.
+        runs: one run per seed, by rising seed.
+    """
+
+    axes: tuple[str, ...]
+    values: tuple[str, ...]
+    runs: tuple[Run, ...]
+
+    def __getitem__(self, axis: str) -> str:
+        return self.values[self.axes.index(axis)]
+
+    @property
+    def source(self) -> str:
+        """The training source."""
+        return self.runs[0].source
+
+    @property
+    def source_names(self) -> tuple[str, str]:
+        """The names under which the training source may appear as an evaluation source."""
+        return self.source, self.runs[0].source_name
+
+    @property
+    def label(self) -> str:
+        """The values of every axis but the source: "embedding · lstm"."""
+        shown = [v for axis, v in zip(self.axes, self.values, strict=True) if axis != "data"]
+        return " · ".join(shown) or self.source
+
+    def others(self, axis: str) -> tuple[str, ...]:
+        """The values of all axes but one: what a comparison along ``axis`` holds fixed."""
+        return tuple(v for a, v in zip(self.axes, self.values, strict=True) if a != axis)
+
+    def values_by_seed(self, key: str) -> dict[int, float]:
+        """Seed -> final value; empty if any seed leaves it undefined or unrecorded."""
+        found = {run.seed: run.summary.get(key) for run in self.runs}
+        return {} if None in found.values() else found  # type: ignore[return-value]
+
+    def undefined(self, key: str) -> bool:
+        """Whether a run recorded ``key`` as null."""
+        return any(key in run.summary and run.summary[key] is None for run in self.runs)
+
+    def estimate(self, key: str) -> Estimate | None:
+        """Mean and t interval over the seeds; ``None`` if undefined or unrecorded."""
+        values = self.values_by_seed(key)
+        return t_interval(list(values.values())) if values else None
+
+    def average(self, key: str) -> float | None:
+        """Mean over the seeds that recorded ``key`` (throughput, parameters)."""
+        values = [v for run in self.runs if (v := run.summary.get(key)) is not None]
+        return mean(values) if values else None
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted names; lists and scalars are leaves."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            flat.update(flatten(value, f"{name}."))
+        else:
+            flat[name] = value
+    return flat
+
+
+def fields(run: Run) -> dict[str, Any]:
+    """Every dotted field that a run's numbers may depend on, but the seed; and its data."""
+    kept = {key: value for key, value in run.config.items() if key not in FREE_FIELDS}
+    flat = flatten(kept)
+    if "fingerprint" in run.data:
+        flat[FINGERPRINT] = run.data["fingerprint"]
+    return flat
+
+
+def differing_fields(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """Field -> its different values, over runs that are meant to differ in the seed alone."""
+    flats = [fields(run) for run in runs]
+    found = {}
+    for name in dict.fromkeys(name for flat in flats for name in flat):
+        values = [flat.get(name) for flat in flats]
+        different = [v for i, v in enumerate(values) if v not in values[:i]]
+        if len(different) > 1:
+            found[name] = different
+    return found
+
+
+def value_of(run: Run, axis: str) -> str:
+    """A run's value on an axis: the option chosen for a group, or a dotted field's value."""
+    if axis in run.choices:
+        return run.choices[axis]
+    found: Any = run.config
+    for part in axis.split("."):
+        found = mapping(found).get(part)
+    return MISSING if found is None else str(found)
+
+
+def partition(runs: Iterable[Run], axes: Sequence[str]) -> dict[tuple[str, ...], list[Run]]:
+    """Runs by their values on ``axes``, in the order in which they first appear."""
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(value_of(run, axis) for axis in axes), []).append(run)
+    return groups
+
+
+def find_axes(runs: Sequence[Run], listed: Sequence[str] = ()) -> tuple[str, ...]:
+    """The axes along which ``runs`` vary: those listed, then whatever else tells runs apart.
+
+    Without a list: the choices that take more than one value. Runs that still agree on every axis
+    and differ in a field besides the seed add that field ("model.hidden_size") as an axis.
+    """
+    if listed:
+        axes = list(listed)
+    else:
+        groups = dict.fromkeys(g for run in runs for g in run.choices if g not in FREE_CHOICES)
+        axes = [g for g in groups if len({value_of(run, g) for run in runs}) > 1]
+        axes = _without_followers(runs, axes) or [g for g in DEFAULT_AXES if g in groups]
+    while extra := _telling_field(runs, axes):
+        axes.append(extra)
+    return tuple(axes)
+
+
+def _without_followers(runs: Sequence[Run], axes: list[str]) -> list[str]:
+    """Drop an axis that an earlier one decides (text=chinese wherever data=people_daily)."""
+    kept: list[str] = []
+    for axis in sorted(axes, key=lambda name: name not in DEFAULT_AXES):  # stable: the usual first
+        groups = partition(runs, kept)
+        if any(len({value_of(run, axis) for run in group}) > 1 for group in groups.values()):
+            kept.append(axis)
+    return [axis for axis in axes if axis in kept]
+
+
+def _telling_field(runs: Sequence[Run], axes: Sequence[str]) -> str | None:
+    """The first field in which runs that agree on ``axes`` differ; its choice if it has one."""
+    for group in partition(runs, axes).values():
+        for name in differing_fields(group):
+            head = name.split(".")[0]
+            if len({run.choices.get(head) for run in group}) > 1 and head not in axes:
+                return head
+            if name != FINGERPRINT and len({value_of(run, name) for run in group}) > 1:
+                return name
+    return None
+
+
+def group_settings(runs: Sequence[Run], axes: Sequence[str]) -> list[Setting]:
+    """Group finished runs into settings by ``axes``.
+
+    Raises:
+        ValueError: if runs of one setting differ in anything but the seed (the fields are named),
+            if a seed is repeated within a setting (the folders are named), or has no seed.
+    """
+    settings = []
+    for values, group in partition(runs, axes).items():
+        where = ", ".join(f"{axis}={value}" for axis, value in zip(axes, values, strict=True))
+        check_replicates(group, where or "the only setting")
+        ordered = tuple(sorted(group, key=lambda run: run.seed or 0))
+        settings.append(Setting(tuple(axes), values, ordered))
+    return settings
+
+
+def check_replicates(runs: Sequence[Run], where: str) -> None:
+    """Refuse runs that must not be averaged. Raises ValueError (see :func:`group_settings`)."""
+    for run in runs:
+        if run.seed is None:
+            raise ValueError(
+                f"{run.folder}: no whole-number seed in config.yaml; cannot be averaged"
+            )
+    different = differing_fields(runs)
+    if different:
+        named = "; ".join(
+            f"{name} ({', '.join(map(repr, values[:4]))})" for name, values in different.items()
+        )
+        raise ValueError(
+            f"{where}: {len(runs)} runs differ in more than the seed: {named}. "
+            "Averaging them would mix settings: add the field to the axes, or report them apart"
+        )
+    first: dict[int | None, Run] = {}
+    for run in runs:
+        if run.seed in first:
+            folders = f"{first[run.seed].folder} and {run.folder}"
+            raise ValueError(
+                f"{where}: seed {run.seed} is repeated ({folders}). "
+                "Counting a seed twice feigns precision: keep one of the two"
+            )
+        first[run.seed] = run

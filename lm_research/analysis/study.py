@@ -1,0 +1,223 @@
+"""Everything the report says, computed once: settings, effects, matrix, winners, and caveats."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lm_research.analysis.comparisons import (
+    Effect,
+    Matrix,
+    Winner,
+    evaluation_sources,
+    main_effect,
+    source_matrix,
+    transfer_score,
+    winners,
+)
+from lm_research.analysis.metric import Metric
+from lm_research.analysis.runs import Run, mapping
+from lm_research.analysis.settings import Setting, find_axes, group_settings
+from lm_research.analysis.sweep import Sweep
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """The numbers of a sweep.
+
+    Args:
+        sweep: question, deciding metric.
+        runs: all runs, whatever their state.
+        settings: the finished runs, grouped.
+        axes: what varies between settings.
+        effects: main effect of each axis that can be compared, in the order of the axes.
+        matrix: training by evaluation source.
+        winners: best setting per training source.
+        notes: caveats, each a sentence.
+    """
+
+    sweep: Sweep
+    runs: tuple[Run, ...]
+    settings: tuple[Setting, ...]
+    axes: tuple[str, ...]
+    effects: tuple[Effect, ...]
+    matrix: Matrix | None
+    winners: tuple[Winner, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def metric(self) -> Metric:
+        """The deciding metric."""
+        return self.sweep.metric
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Training sources of finished runs, in order of appearance."""
+        return tuple(dict.fromkeys(setting.source for setting in self.settings))
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of finished runs."""
+        return tuple(sorted({r.seed for s in self.settings for r in s.runs if r.seed is not None}))
+
+    @property
+    def unfinished(self) -> tuple[Run, ...]:
+        """Runs that enter no statistics: failed, running, queued, or unreadable."""
+        counted = {run for setting in self.settings for run in setting.runs}
+        return tuple(run for run in self.runs if run not in counted)
+
+    def of_source(self, source: str) -> list[Setting]:
+        """A source's settings, the best first, undefined ones last."""
+        here = [setting for setting in self.settings if setting.source == source]
+        key = self.metric.key
+
+        def order(setting: Setting) -> tuple[bool, float]:
+            estimate = setting.estimate(key)
+            return estimate is None, self.metric.gain(0.0, estimate.mean) if estimate else 0.0
+
+        return sorted(here, key=order)
+
+
+def analyse(runs: Sequence[Run], sweep: Sweep) -> Study:
+    """Group, compare, and note the caveats.
+
+    Raises:
+        ValueError: if runs that would be averaged differ in more than the seed, or repeat a seed.
+    """
+    usable = [run for run in runs if run.done and run.config and run.seed is not None]
+    axes = find_axes(usable, sweep.axes) if usable else ()
+    settings = tuple(group_settings(usable, axes)) if usable else ()
+    return Study(
+        sweep=sweep,
+        runs=tuple(runs),
+        settings=settings,
+        axes=axes,
+        effects=_effects(settings, axes, sweep.metric),
+        matrix=source_matrix(settings, sweep.metric),
+        winners=winners(settings, sweep.metric),
+        notes=tuple(_notes(runs, settings, axes, sweep)),
+    )
+
+
+def _effects(
+    settings: Sequence[Setting], axes: Sequence[str], metric: Metric
+) -> tuple[Effect, ...]:
+    """Each axis's effect.
+
+    Training sources are compared on common evaluation sources, or not at all: their own validation
+    texts differ, and an easier text is no better teacher.
+    """
+    found = []
+    for axis in axes:
+        if axis != "data":
+            found.append(main_effect(settings, axis, metric))
+            continue
+        common = _common_evaluations(settings, metric)
+        if common:
+            effect = main_effect(settings, axis, metric, transfer_score(metric, common))
+            found.append(effect and Effect(axis, effect.levels, common))
+    return tuple(effect for effect in found if effect is not None)
+
+
+def _common_evaluations(settings: Sequence[Setting], metric: Metric) -> tuple[str, ...]:
+    """Evaluation sources that every training source was scored on (its own split counts)."""
+    by_source: dict[str, set[str]] = {}
+    for setting in settings:
+        scored = {
+            name
+            for name in evaluation_sources(settings, metric)
+            if name in setting.source_names
+            or any(metric.on(name) in run.summary for run in setting.runs)
+        }
+        by_source.setdefault(setting.source, set()).update(scored)
+    names = evaluation_sources(settings, metric)
+    return tuple(n for n in names if all(n in scored for scored in by_source.values()))
+
+
+def _notes(
+    runs: Sequence[Run], settings: Sequence[Setting], axes: Sequence[str], sweep: Sweep
+) -> list[str]:
+    notes = [*_state_notes(runs), *_seed_notes(settings, sweep.metric)]
+    undefined = [s for s in settings if s.undefined(sweep.metric.key)]
+    if undefined:
+        where = _count(len(undefined), "setting")
+        notes.append(
+            f"{sweep.metric.label.capitalize()} is undefined in {where}: "
+            "a vocabulary with an unknown word gives no probability to the original text. "
+            "They are listed, but not ranked."
+        )
+    absent = [
+        s
+        for s in settings
+        if not s.undefined(sweep.metric.key) and s.estimate(sweep.metric.key) is None
+    ]
+    if absent:
+        notes.append(f"{_count(len(absent), 'finished setting')} recorded no {sweep.metric.key}.")
+    extra = [axis for axis in axes if sweep.axes and axis not in sweep.axes]
+    if extra:
+        notes.append(f"Beyond the sweep's axes the runs also differ in {', '.join(extra)}.")
+    if "text" in axes:
+        notes.append(
+            "Perplexity and accuracy count tokens: compare them only within one text option. "
+            "Bits per byte compares across all."
+        )
+    notes.extend(_environment_notes([run for s in settings for run in s.runs]))
+    notes.extend(
+        f"{note} ({_count(times, 'run')})."
+        for note, times in Counter(n for run in runs for n in run.notes).most_common()
+    )
+    return notes
+
+
+def _state_notes(runs: Sequence[Run]) -> list[str]:
+    states = Counter(run.state for run in runs if not run.done)
+    notes = [
+        f"{_count(times, 'run')} {'has' if times == 1 else 'have'} the state {state} "
+        f"and enter{'s' if times == 1 else ''} no number."
+        for state, times in states.items()
+    ]
+    unreadable = sum(run.done and (not run.config or run.seed is None) for run in runs)
+    if unreadable:
+        runs_left = _count(unreadable, "finished run")
+        notes.append(f"{runs_left} without a readable configuration or seed left out.")
+    return notes
+
+
+def _seed_notes(settings: Sequence[Setting], metric: Metric) -> list[str]:
+    notes = []
+    counts = Counter(len(setting.runs) for setting in settings)
+    if len(counts) > 1:
+        listed = ", ".join(
+            f"{times} with {_count(n, 'seed')}" for n, times in sorted(counts.items())
+        )
+        notes.append(f"The settings have different numbers of seeds: {listed}.")
+    elif counts.keys() == {1}:
+        notes.append("One seed only: no interval, and no difference can be told from seed noise.")
+    exact = [
+        s for s in settings
+        if (estimate := s.estimate(metric.key)) and estimate.n > 1 and estimate.sd == 0
+    ]  # fmt: skip
+    if exact:
+        notes.append(
+            f"In {_count(len(exact), 'setting')} all seeds gave the same value "
+            f"({exact[0].label}{', …' if len(exact) > 1 else ''}): the interval has no width "
+            "because the seed has no influence there, not because the result is certain."
+        )
+    return notes
+
+
+def _environment_notes(runs: Sequence[Run]) -> list[str]:
+    notes = []
+    commits = {
+        str(mapping(run.environment.get("git")).get("commit"))
+        for run in runs
+        if run.environment.get("git")
+    }
+    if len(commits) > 1:
+        notes.append(f"The runs come from {len(commits)} different commits of the code.")
+    if any(mapping(run.environment.get("git")).get("dirty") for run in runs):
+        notes.append("Some runs were made with uncommitted changes in the code.")
+    return notes
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

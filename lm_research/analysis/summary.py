@@ -1,0 +1,61 @@
+"""From a folder of runs to tables on the terminal and a report on disk: what the CLI calls."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from lm_research.analysis.markdown import all_tables, write_study_markdown
+from lm_research.analysis.render import Speller, to_rich, visible
+from lm_research.analysis.report import write_study
+from lm_research.analysis.runs import find_runs
+from lm_research.analysis.sentences import answer
+from lm_research.analysis.study import Study, analyse
+from lm_research.analysis.sweep import load_sweep
+
+_MARKS = {"real": ("● ", "green"), "unclear": ("○ ", "yellow"), "plain": ("– ", "dim")}
+
+
+def summarise(
+    folder: Path | str, output: Path | str | None = None, console: Console | None = None
+) -> Path:
+    """Read the runs below ``folder``, print tables and answer, write the report.
+
+    Args:
+        folder: a sweep's folder (with ``sweep.yaml``), any folder of runs, or one run.
+        output: the HTML file; by default ``folder/report.html``. A Markdown copy lies beside it.
+        console: where to print; by default the terminal.
+
+    Returns:
+        The path of the HTML report.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or no run in it.
+        ValueError: if sweep.yaml is wrong, or runs that would be averaged differ in more than the
+            seed or repeat a seed.
+    """
+    study = analyse(find_runs(folder), load_sweep(folder))
+    path = Path(output) if output is not None else Path(folder) / "report.html"
+    print_study(study, console or Console())
+    write_study(study, path)
+    write_study_markdown(study, path.with_suffix(".md"))
+    return path
+
+
+def print_study(study: Study, console: Console) -> None:
+    """Tables first, so that the answer is what remains on the screen."""
+    plain = Speller(console.encoding)
+    drawn = all_tables(study)
+    for table in drawn:
+        console.print(to_rich(table, console.width, console.encoding))
+    notes = list(dict.fromkeys(note for table in drawn for note in table.notes))
+    for note in [*notes, *study.notes]:
+        console.print(Text(plain(visible(note)), style="dim"))
+    console.print()
+    for sentence in answer(study):
+        mark, style = _MARKS[sentence.kind]
+        text = Text(plain(mark), style=style)
+        for i, part in enumerate(sentence.text.split("`")):
+            text.append(plain(visible(part)), style="bold" if i % 2 else "")
+        console.print(Padding(text, (0, 0, 0, 0)))

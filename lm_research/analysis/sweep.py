@@ -1,0 +1,68 @@
+"""What a sweep set out to learn: ``sweep.yaml`` beside its runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lm_research.analysis.metric import Metric
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A named question, the metric that answers it, and the axes that were varied.
+
+    Args:
+        name: short name.
+        title: heading of the report.
+        question: what the sweep asks, in a sentence.
+        metric: the deciding metric.
+        axes: varied configuration groups or dotted fields; empty: found from the runs.
+    """
+
+    name: str
+    title: str
+    question: str = ""
+    metric: Metric = field(default_factory=lambda: Metric.named("val/bits_per_byte"))
+    axes: tuple[str, ...] = ()
+
+
+def load_sweep(folder: Path | str) -> Sweep:
+    """Read ``folder/sweep.yaml``; without one, a sweep named after the folder.
+
+    Raises:
+        ValueError: if the file is damaged, or a field has a wrong type.
+    """
+    path = Path(folder) / "sweep.yaml"
+    name = Path(folder).resolve().name
+    if not path.is_file():
+        return Sweep(name=name, title=f"Runs in {name}")
+    try:
+        recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(recorded, Mapping):
+        raise ValueError(f"{path}: must hold a mapping with name, title, question, metric, axes")
+    return _sweep(recorded, name, path)
+
+
+def _sweep(recorded: Mapping[str, Any], folder: str, path: Path) -> Sweep:
+    axes = recorded.get("axes") or []
+    if not isinstance(axes, list) or not all(isinstance(axis, str) for axis in axes):
+        raise ValueError(f"{path}, axes: {axes!r}; must be a list of names, e.g. [data, model]")
+    metric = recorded.get("metric") or "val/bits_per_byte"
+    direction = recorded.get("direction")
+    try:
+        deciding = Metric.named(str(metric), direction)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    name = str(recorded.get("name") or folder)
+    return Sweep(
+        name=name,
+        title=str(recorded.get("title") or name),
+        question=" ".join(str(recorded.get("question") or "").split()),
+        metric=deciding,
+        axes=tuple(dict.fromkeys(axes)),
+    )

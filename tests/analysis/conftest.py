@@ -1,0 +1,182 @@
+"""Fabricated run folders: the files that a real run leaves, with numbers from a known model."""
+
+import json
+import math
+import random
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+SOURCES: dict[str, dict[str, Any]] = {
+    "python_code": {"language": "en", "category": "code", "licence": "PSF-2.0", "bytes": 12_582_912,
+                    "documents": 1_742, "level": 2.05},
+    "bbc_news": {"language": "en", "category": "news", "licence": "CC-BY-4.0", "bytes": 5_013_221,
+                 "documents": 2_225, "level": 2.31},
+    "zh_reviews": {"language": "zh", "category": "reviews", "licence": "MIT", "bytes": 7_402_113,
+                   "documents": 16_548, "level": 2.62},
+}  # fmt: skip
+VECTORIZERS = {"one_hot": 0.11, "bag_of_words": 0.31, "tfidf": 0.305, "embedding": 0.0}
+MODELS = {"rnn": 0.14, "lstm": 0.0}
+SAMPLES = {
+    "python_code": "def __init__(self, name=None):\n\tif name is None:\n\t\treturn "
+    "self.<script>alert(1)</script>\n",
+    "bbc_news": "The prime minister said that the company’s shares & profits rose by 3% "
+    "\x1b[31mred\x1b[0m in the",
+    "zh_reviews": "酒店的服务很好，房间也很干净，就是早餐有点贵。\u202e下次还会来",
+}
+
+
+def bits(
+    source: str, vectorizer: str, model: str, seed: int, evaluation: str | None = None
+) -> float:
+    """The true value plus seed noise that is reproducible from the names alone."""
+    noise = random.Random(f"{source}/{vectorizer}/{model}/{seed}/{evaluation}").gauss(0, 0.006)
+    target = evaluation or source
+    apart = 0.0 if target == source else 1.1 if "zh_reviews" in (source, target) else 0.55
+    return SOURCES[target]["level"] + VECTORIZERS[vectorizer] + MODELS[model] + apart + noise
+
+
+def write_run(
+    folder: Path,
+    choices: dict[str, str],
+    seed: int,
+    summary: dict[str, float | None],
+    *,
+    state: str = "done",
+    error: str | None = None,
+    config: dict[str, Any] | None = None,
+    rows: Iterable[dict[str, Any]] = (),
+    samples: Iterable[dict[str, Any]] = (),
+    **files: dict[str, Any],
+) -> Path:
+    """One run folder; ``config`` goes over a plausible one, ``files`` are environment and data."""
+    folder.mkdir(parents=True)
+    resolved: dict[str, Any] = {
+        group: {"_target_": f"lm_research.{group}.{option}"} for group, option in choices.items()
+    }
+    resolved["seed"] = seed
+    resolved["output"] = str(folder)
+    resolved["choices"] = choices
+    resolved.update(config or {})
+    (folder / "config.yaml").write_text(yaml.safe_dump(resolved, allow_unicode=True))
+    status = {"state": state, "id": folder.name, "started": "2026-11-24T10:00:00+00:00",
+              "finished": "2026-11-24T10:00:11+00:00" if state in {"done", "failed"} else None,
+              "step": 300, "steps": 300, "error": error, "config_hash": "0" * 12}  # fmt: skip
+    (folder / "status.json").write_text(json.dumps(status))
+    lines = [*rows, {"step": 300, "tokens": 307200, "seconds": 9.5, "final": True, **summary}]
+    if state != "done":
+        lines = lines[:-1]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if state == "done":
+        (folder / "summary.json").write_text(json.dumps(summary))
+    (folder / "samples.jsonl").write_text("".join(json.dumps(s) + "\n" for s in samples))
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return folder
+
+
+def write_grid(
+    folder: Path,
+    sources: Iterable[str] = ("python_code", "bbc_news"),
+    vectorizers: Iterable[str] = ("one_hot", "bag_of_words", "embedding"),
+    models: Iterable[str] = ("rnn", "lstm"),
+    seeds: Iterable[int] = (1, 2),
+) -> Path:
+    """A whole sweep folder: realistic curves, matrix, samples, environment and data cards."""
+    sources, folder = list(sources), Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sweep.yaml").write_text(
+        yaml.safe_dump(
+            {"name": "demo", "title": "Data, vectorization and architecture on real text",
+             "question": "Which choice matters most for predicting text: the data, how tokens "
+                         "become vectors, or the architecture?",
+             "metric": "val/bits_per_byte", "direction": "minimize",
+             "axes": ["data", "vectorizer", "model"]}
+        )
+    )  # fmt: skip
+    job = 0
+    for source in sources:
+        for vectorizer in vectorizers:
+            for model in models:
+                for seed in seeds:
+                    _grid_run(folder / str(job), source, vectorizer, model, seed, sources)
+                    job += 1
+    return folder
+
+
+def _grid_run(
+    folder: Path, source: str, vectorizer: str, model: str, seed: int, sources: list[str]
+) -> None:
+    final = bits(source, vectorizer, model, seed)
+    about = SOURCES[source]
+    summary: dict[str, float | None] = {
+        "val/bits_per_byte": final,
+        "val/perplexity_token": 2**final,
+        "val/accuracy": max(0.05, 0.86 - 0.19 * final),
+        "perf/tokens_per_s": {"rnn": 58_000, "lstm": 41_000}[model] / (1 + VECTORIZERS[vectorizer])
+        + 300 * seed,
+        "model/parameters": {"rnn": 98_560, "lstm": 296_448}[model]
+        + (16_384 if vectorizer == "embedding" else 0),
+        "model/flops_per_token": 590_000.0,
+    }
+    for other in sources:
+        value = bits(source, vectorizer, model, seed, other)
+        summary[f"eval/{other}/bits_per_byte"] = value
+        summary[f"eval/{other}/accuracy"] = max(0.05, 0.86 - 0.19 * value)
+    rows = [
+        {"step": step, "tokens": step * 1024, "seconds": step / 32, "train/loss_nats": 0.69 * value,
+         "val/bits_per_byte": value, "val/accuracy": 0.3}
+        for step in range(25, 301, 25)
+        for value in [final + 2.6 * math.exp(-step / 60) + 0.02 * (1 - step / 300)]
+    ]  # fmt: skip
+    choices = {"data": source, "text": "byte", "vectorizer": vectorizer, "model": model,
+               "task": "language_modeling", "optimizer": "adam", "budget": "demo",
+               "tracking": "offline"}  # fmt: skip
+    data = {"_target_": f"lm_research.data.sources.{source}", "name": source,
+            **{key: about[key] for key in ("language", "category", "licence")}}  # fmt: skip
+    write_run(
+        folder, choices, seed, summary, rows=rows, config={"data": data},
+        samples=[{"step": 300, "prompt": SAMPLES[source][:4], "text": SAMPLES[source][4:] * 3}],
+        environment={
+            "python": "3.11.9", "torch": "2.13.0+cpu", "cpu": "AMD EPYC (2 cores)", "gpu": None,
+            "packages": {"torch": "2.13.0", "pytorch-lightning": "2.6.6", "hydra-core": "1.3.8"},
+            "git": {"commit": "4f1c2d9a7b6e5f4c3b2a1908f7e6d5c4b3a29180", "dirty": False},
+            "command": f"lm-research train data={source} vectorizer={vectorizer} model={model} "
+                       f"seed={seed}",
+        },
+        data={
+            "fingerprint": f"sha256:{source:0<16}", "documents": about["documents"],
+            "bytes": about["bytes"],
+            "tokens": {"train": 1_000_000, "validation": 120_000, "test": 118_000},
+            "cleaning": {"normalize_unicode": 12, "strip_markup": 3}, "skipped": {"empty": 2},
+        },
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished sweep: 2 sources x 3 vectorizers x 2 models x 2 seeds. Not to be changed."""
+    return write_grid(tmp_path_factory.mktemp("grid") / "demo")
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    """Writes one run under tmp_path/runs and returns its folder."""
+
+    def make(
+        name: str, seed: int = 1, summary: dict[str, float | None] | None = None, **keywords: Any
+    ) -> Path:
+        choices = keywords.pop("choices", {"data": "a", "vectorizer": "one_hot", "model": "rnn"})
+        values = {"val/bits_per_byte": 2.0} if summary is None else summary
+        return write_run(tmp_path / "runs" / name, choices, seed, values, **keywords)
+
+    return make
+
+
+@pytest.fixture
+def make_grid(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a sweep folder with the given sources, vectorizers, models and seeds."""
+    return lambda **axes: write_grid(tmp_path / "sweep", **axes)
