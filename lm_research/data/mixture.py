@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Literal
 
 from lm_research.config.types import NonNegativeFloat
@@ -88,7 +88,9 @@ class Mixture(Source):
                 self.utf8_bytes[member] += len(document.text.encode())
                 yield document
         finally:
-            for member in iterators:
+            for member, documents in iterators.items():
+                if isinstance(documents, Generator):
+                    documents.close()  # a member that is a mixture counts when it ends
                 self.skipped.update(self.sources[member].skipped)
 
     def _next_member(self, active: dict[str, float]) -> str:
