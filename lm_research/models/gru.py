@@ -1,0 +1,49 @@
+"""Gated recurrent unit (Cho et al. 2014), the reset gate applied after the product as in cuDNN.
+
+r_t = sigmoid(W_r x_t + b_r + U_r h_{t-1} + b'_r)    and likewise z_t
+n_t = tanh(W_n x_t + b_n + r_t * (U_n h_{t-1} + b'_n))
+h_t = (1 - z_t) * n_t + z_t * h_{t-1}
+"""
+
+from functools import partial
+from typing import Literal
+
+from torch import nn
+
+from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
+from lm_research.models.recurrent import Recurrent
+
+
+class GRU(Recurrent):
+    """A stack of GRU layers. Arguments as in :class:`Recurrent`; a layer's state is h_BH."""
+
+    def __init__(
+        self,
+        input_size: PositiveInt,
+        hidden_size: PositiveInt,
+        num_layers: PositiveInt = 1,
+        dropout: DropProbability = 0.0,
+        dropout_kind: Literal["standard", "variational"] = "standard",
+        input_dropout: DropProbability = 0.0,
+        output_dropout: DropProbability = 0.0,
+        recurrent_bias: bool = True,
+        start: Literal["zeros", "learned"] = "zeros",
+        init: Literal["torch", "keras", "uniform"] = "torch",
+        init_range: PositiveFloat = 0.1,
+        residual: bool = False,
+    ) -> None:
+        super().__init__(
+            partial(nn.GRU, batch_first=True),
+            input_size,
+            hidden_size,
+            num_layers,
+            dropout=dropout,
+            dropout_kind=dropout_kind,
+            input_dropout=input_dropout,
+            output_dropout=output_dropout,
+            recurrent_bias=recurrent_bias,
+            start=start,
+            init=init,
+            init_range=init_range,
+            residual=residual,
+        )

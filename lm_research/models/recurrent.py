@@ -1,0 +1,202 @@
+"""What RNN, LSTM and GRU share: a stack of one-layer ``torch.nn`` modules.
+
+One module a layer, where ``torch.nn.LSTM(num_layers=...)`` would be one for all, leaves the space
+between layers open to either kind of dropout and to residual connections. With the same weights
+the outputs are the same.
+
+Shapes: B batch, T time, D input size, H hidden size, G gates (RNN 1, GRU 3, LSTM 4).
+"""
+
+from collections.abc import Callable
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from lm_research.models.dropout import DropoutKind, check_dropout, sequence_dropout
+from lm_research.models.lengths import check_lengths
+from lm_research.models.sequence_model import SequenceModel, State
+
+Start = Literal["zeros", "learned"]
+Init = Literal["torch", "keras", "uniform"]
+LayerState = Tensor | tuple[Tensor, ...]
+
+
+class Recurrent(SequenceModel):
+    """A stack of recurrent layers, each built by ``make_layer(input_size, hidden_size)``.
+
+    The state is a list with one entry a layer: h_BH, or (h_BH, c_BH) for the LSTM.
+
+    Args:
+        make_layer: builds one ``batch_first`` layer of ``torch.nn``.
+        input_size: D, the size of the vectors.
+        hidden_size: H, of every layer and of the output.
+        num_layers: layers of the stack.
+        dropout: probability of dropping an entry between two layers.
+        dropout_kind: ``standard`` (a mask a step) or ``variational`` (a mask a sequence, kept for
+            the whole window), for all three places. Recurrent connections are never dropped.
+        input_dropout: the same on x, before the first layer.
+        output_dropout: the same on y, after the last layer.
+        recurrent_bias: whether the second bias, b_hh, is there to be trained; without it b_hh is
+            zero and a layer has the one bias of the textbook (and of Keras' LSTM).
+        start: the state before the first step: ``zeros``, or ``learned`` (zero at first; trained
+            by windows that begin a stream).
+        init: how weights begin: ``torch`` (U(-1/sqrt(H), 1/sqrt(H)) everywhere), ``keras``
+            (Glorot-uniform over the whole (D, GH) kernel, orthogonal (H, GH) recurrent kernel,
+            zero biases and an LSTM's forget bias of 1), ``uniform`` (U(-r, r) everywhere).
+        init_range: r of ``init="uniform"``.
+        residual: add each layer's input to its output, from the second layer on.
+    """
+
+    states_per_layer = 1
+
+    def __init__(
+        self,
+        make_layer: Callable[[int, int], nn.RNNBase],
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        *,
+        dropout: float,
+        dropout_kind: DropoutKind,
+        input_dropout: float,
+        output_dropout: float,
+        recurrent_bias: bool,
+        start: Start,
+        init: Init,
+        init_range: float,
+        residual: bool,
+    ) -> None:
+        super().__init__()
+        for name, size in (("hidden_size", hidden_size), ("num_layers", num_layers)):
+            if size < 1:
+                raise ValueError(f"{name} is {size}; it must be at least 1")
+        check_dropout("dropout", dropout)
+        check_dropout("input_dropout", input_dropout)
+        check_dropout("output_dropout", output_dropout)
+        if dropout_kind not in ("standard", "variational"):
+            raise ValueError(
+                f"dropout_kind is {dropout_kind!r}; choose 'standard' or 'variational'"
+            )
+        if start not in ("zeros", "learned"):
+            raise ValueError(f"start is {start!r}; choose 'zeros' or 'learned'")
+        self.output_size, self.residual = hidden_size, residual
+        self.dropout, self.dropout_kind = dropout, dropout_kind
+        self.input_dropout, self.output_dropout = input_dropout, output_dropout
+        sizes = [input_size] + [hidden_size] * (num_layers - 1)
+        self.layers = nn.ModuleList(make_layer(size, hidden_size) for size in sizes)
+        for layer in self._layers():
+            initialize(layer, init, init_range)
+            if not recurrent_bias:
+                remove_recurrent_bias(layer)
+        self.start_SH = self._learned_start(num_layers) if start == "learned" else None
+
+    def initial_state(self, batch: int) -> State:
+        """Zeros, or the learned start, for ``batch`` rows."""
+        return [self._initial_layer_state(index, batch) for index in range(len(self.layers))]
+
+    def forward(
+        self, x_BTD: Tensor, state: State | None = None, *, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Run T steps; see :meth:`SequenceModel.forward`."""
+        if lengths is not None:
+            check_lengths(lengths, x_BTD)
+            lengths = lengths.cpu()
+        if state is None:
+            state = self.initial_state(x_BTD.shape[0])
+        y_BTH, new_state = self._drop(x_BTD, self.input_dropout), []
+        for index, (layer, before) in enumerate(zip(self._layers(), state, strict=True)):
+            below = y_BTH
+            inputs = self._drop(below, self.dropout) if index else below
+            y_BTH, after = run_layer(layer, inputs, before, lengths)
+            if self.residual and index:
+                y_BTH = y_BTH + below
+            new_state.append(after)
+        return self._drop(y_BTH, self.output_dropout), new_state
+
+    def _drop(self, x_BTD: Tensor, p: float) -> Tensor:
+        return sequence_dropout(x_BTD, p, self.dropout_kind) if self.training else x_BTD
+
+    def _layers(self) -> list[nn.RNNBase]:
+        return cast(list[nn.RNNBase], list(self.layers))
+
+    def _learned_start(self, num_layers: int) -> nn.ParameterList:
+        shape = (self.states_per_layer, self.output_size)
+        return nn.ParameterList(torch.zeros(shape) for _ in range(num_layers))
+
+    def _initial_layer_state(self, index: int, batch: int) -> LayerState:
+        weight = cast(Tensor, self.layers[index].weight_hh_l0)
+        if self.start_SH is None:
+            parts = [weight.new_zeros(batch, self.output_size)] * self.states_per_layer
+        else:
+            parts = [start_H.expand(batch, -1) for start_H in self.start_SH[index]]
+        return parts[0] if self.states_per_layer == 1 else tuple(parts)
+
+
+def run_layer(
+    layer: nn.RNNBase, x_BTD: Tensor, state: LayerState, lengths_B: Tensor | None
+) -> tuple[Tensor, LayerState]:
+    """One layer over one window, its state batch-first before and after."""
+    device = x_BTD.device.type
+    if torch.is_autocast_enabled(device):
+        # torch 2.13's LSTM on CPU refuses float32 inputs under bfloat16 autocast.
+        x_BTD = x_BTD.to(torch.get_autocast_dtype(device))
+    if isinstance(state, Tensor):
+        hidden: LayerState = _as_hidden(state, x_BTD)
+    else:
+        hidden = tuple(_as_hidden(part, x_BTD) for part in state)
+    if lengths_B is None:
+        y_BTH, hidden = layer(x_BTD, hidden)
+    else:
+        y_BTH, hidden = _run_packed(layer, x_BTD, hidden, lengths_B)
+    if isinstance(hidden, Tensor):
+        return y_BTH, hidden.squeeze(0)
+    return y_BTH, tuple(part.squeeze(0) for part in hidden)
+
+
+def _as_hidden(part_BH: Tensor, x_BTD: Tensor) -> Tensor:
+    # torch.nn wants a layer dimension in front, cuDNN wants memory to be contiguous.
+    if part_BH.dtype != x_BTD.dtype:
+        part_BH = part_BH.to(x_BTD.dtype)
+    return part_BH.unsqueeze(0).contiguous()
+
+
+def _run_packed(
+    layer: nn.RNNBase, x_BTD: Tensor, hidden: LayerState, lengths_B: Tensor
+) -> tuple[Tensor, LayerState]:
+    packed = pack_padded_sequence(x_BTD, lengths_B, batch_first=True, enforce_sorted=False)
+    packed, hidden = layer(packed, hidden)
+    y_BTH, _ = pad_packed_sequence(packed, batch_first=True, total_length=x_BTD.shape[1])
+    return y_BTH, hidden
+
+
+def initialize(layer: nn.RNNBase, init: Init, init_range: float) -> None:
+    """Draw the weights of one layer anew, in place; ``torch`` leaves them as they were built."""
+    if init == "keras":
+        _initialize_as_keras(layer)
+    elif init == "uniform":
+        for parameter in layer.parameters():
+            nn.init.uniform_(parameter, -init_range, init_range)
+    elif init != "torch":
+        raise ValueError(f"init is {init!r}; choose 'torch', 'keras' or 'uniform'")
+
+
+def _initialize_as_keras(layer: nn.RNNBase) -> None:
+    # Keras draws one kernel for all gates, so fan-out is GH, as in torch's stacked weight.
+    nn.init.xavier_uniform_(cast(Tensor, layer.weight_ih_l0))
+    nn.init.orthogonal_(cast(Tensor, layer.weight_hh_l0))
+    bias = cast(Tensor, layer.bias_ih_l0)
+    nn.init.zeros_(bias)
+    nn.init.zeros_(cast(Tensor, layer.bias_hh_l0))
+    if isinstance(layer, nn.LSTM):
+        with torch.no_grad():
+            bias[layer.hidden_size : 2 * layer.hidden_size] = 1.0
+
+
+def remove_recurrent_bias(layer: nn.RNNBase) -> None:
+    """Make b_hh a constant zero: neither a parameter nor part of the saved state."""
+    zeros = torch.zeros_like(cast(Tensor, layer.bias_hh_l0), requires_grad=False)
+    del layer.bias_hh_l0
+    layer.register_buffer("bias_hh_l0", zeros, persistent=False)
+    layer.bias_hh_l0 = zeros  # an assignment is what tells torch.nn's list of weights

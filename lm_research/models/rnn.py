@@ -1,0 +1,50 @@
+"""The simple recurrent network (Elman 1990): h_t = tanh(W x_t + b + U h_{t-1} + b')."""
+
+from functools import partial
+from typing import Literal
+
+from torch import nn
+
+from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
+from lm_research.models.recurrent import Recurrent
+
+
+class RNN(Recurrent):
+    """A stack of Elman layers. Arguments as in :class:`Recurrent`; a layer's state is h_BH.
+
+    ``nonlinearity`` is the function around the sum: ``tanh`` or ``relu``.
+    """
+
+    def __init__(
+        self,
+        input_size: PositiveInt,
+        hidden_size: PositiveInt,
+        num_layers: PositiveInt = 1,
+        nonlinearity: Literal["tanh", "relu"] = "tanh",
+        dropout: DropProbability = 0.0,
+        dropout_kind: Literal["standard", "variational"] = "standard",
+        input_dropout: DropProbability = 0.0,
+        output_dropout: DropProbability = 0.0,
+        recurrent_bias: bool = True,
+        start: Literal["zeros", "learned"] = "zeros",
+        init: Literal["torch", "keras", "uniform"] = "torch",
+        init_range: PositiveFloat = 0.1,
+        residual: bool = False,
+    ) -> None:
+        if nonlinearity not in ("tanh", "relu"):
+            raise ValueError(f"nonlinearity is {nonlinearity!r}; choose 'tanh' or 'relu'")
+        super().__init__(
+            partial(nn.RNN, nonlinearity=nonlinearity, batch_first=True),
+            input_size,
+            hidden_size,
+            num_layers,
+            dropout=dropout,
+            dropout_kind=dropout_kind,
+            input_dropout=input_dropout,
+            output_dropout=output_dropout,
+            recurrent_bias=recurrent_bias,
+            start=start,
+            init=init,
+            init_range=init_range,
+            residual=residual,
+        )
