@@ -1,0 +1,217 @@
+"""A pre-norm Transformer decoder with sliding-window attention.
+
+    x <- x + dropout(W_o attention(norm(x)))        x <- x + dropout(FFN(norm(x)))
+
+(Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; layer normalisation in front as in Xiong
+et al. 2020, https://arxiv.org/abs/2002.04745.) In every layer a position attends to the last
+``context`` positions, itself included, in training and in evaluation alike, so that cutting a
+stream into windows changes nothing. Positions enter by rotary embedding (Su et al. 2021,
+https://arxiv.org/abs/2104.09864), which depends on their distance alone; keys are kept unrotated
+and rotated relative to where a block of keys begins, so that no angle grows with the stream.
+
+Shapes: B batch, T time, D input size, H hidden size, N heads, E = H / N head size, P = context - 1
+positions kept, Q queries and K keys of one block, S = kept and new positions together.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lm_research.config.types import DropProbability, PositiveInt
+from lm_research.models.dropout import check_dropout
+from lm_research.models.lengths import check_lengths, windows, zero_padding
+from lm_research.models.sequence_model import SequenceModel, State
+
+
+class Block(NamedTuple):
+    """Some queries of a window, the keys within their reach, and which may see which."""
+
+    queries: slice
+    keys: slice
+    rotation: tuple[Tensor, Tensor]
+    mask: Tensor  # bool, QK or B1QK; True where attention is allowed
+
+
+class Layer(nn.Module):
+    """Attention and a feed-forward network, each normalised in front and added to its input."""
+
+    def __init__(self, size: int, num_heads: int, inner_size: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention_norm = nn.LayerNorm(size)
+        self.query_key_value = nn.Linear(size, 3 * size)
+        self.attention_output = nn.Linear(size, size)
+        self.feedforward_norm = nn.LayerNorm(size)
+        self.feedforward = nn.Sequential(
+            nn.Linear(size, inner_size), nn.GELU(), nn.Linear(inner_size, size)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, x_BTH: Tensor, kept_BP2H: Tensor | None, blocks: list[Block]
+    ) -> tuple[Tensor, Tensor]:
+        """y_BTH, and the keys and values (B, S, 2H) of kept and new positions."""
+        size = x_BTH.shape[2]
+        qkv_BT3H = self.query_key_value(self.attention_norm(x_BTH))
+        query_BTH, kv_BS2H = qkv_BT3H.split([size, 2 * size], dim=-1)
+        if kept_BP2H is not None:
+            kv_BS2H = torch.cat([kept_BP2H.to(kv_BS2H.dtype), kv_BS2H], dim=1)
+        attended = [self._attend(query_BTH, kv_BS2H, block) for block in blocks]
+        y_BTH = attended[0] if len(attended) == 1 else torch.cat(attended, dim=1)
+        x_BTH = x_BTH + self.dropout(self.attention_output(y_BTH))
+        x_BTH = x_BTH + self.dropout(self.feedforward(self.feedforward_norm(x_BTH)))
+        return x_BTH, kv_BS2H
+
+    def _attend(self, query_BTH: Tensor, kv_BS2H: Tensor, block: Block) -> Tensor:
+        query_BNQE = self._heads(query_BTH[:, block.queries])
+        key, value = kv_BS2H[:, block.keys].chunk(2, dim=-1)
+        y_BNQE = F.scaled_dot_product_attention(
+            rotate(query_BNQE, block.rotation),
+            rotate(self._heads(key), block.rotation),
+            self._heads(value),
+            attn_mask=block.mask,
+        )
+        return y_BNQE.transpose(1, 2).flatten(2)
+
+    def _heads(self, x_BSH: Tensor) -> Tensor:
+        return x_BSH.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+
+class Transformer(SequenceModel):
+    """Layers of causal sliding-window attention and feed-forward networks, then a normalisation.
+
+    The state is (valid_B, [kv_BP2H, ...]): each layer's last ``context - 1`` keys (before
+    rotation) and values, side by side, and how many of them, counted from the end, are real.
+
+    Args:
+        input_size: D; a linear map comes first where it differs from ``hidden_size``.
+        hidden_size: H; a multiple of twice ``num_heads``, since rotation works on pairs.
+        num_layers: layers of the stack.
+        num_heads: attention heads.
+        context: positions that a position attends to in every layer, itself included.
+        feedforward_ratio: inner size of the feed-forward network over H.
+        dropout: probability of dropping an entry of the input and of each branch's output.
+    """
+
+    def __init__(
+        self,
+        input_size: PositiveInt,
+        hidden_size: PositiveInt,
+        num_layers: PositiveInt = 2,
+        num_heads: PositiveInt = 4,
+        context: PositiveInt = 128,
+        feedforward_ratio: PositiveInt = 4,
+        dropout: DropProbability = 0.0,
+    ) -> None:
+        super().__init__()
+        if hidden_size % (2 * num_heads):
+            raise ValueError(
+                f"hidden_size is {hidden_size} and num_heads {num_heads}; hidden_size must be a "
+                f"multiple of 2 * num_heads = {2 * num_heads}"
+            )
+        if min(num_layers, context, feedforward_ratio) < 1:
+            raise ValueError(
+                "num_layers, context and feedforward_ratio must be at least 1; got "
+                f"{num_layers}, {context}, {feedforward_ratio}"
+            )
+        check_dropout("dropout", dropout)
+        self.output_size, self.context = hidden_size, context
+        self.head_size = hidden_size // num_heads
+        same = input_size == hidden_size
+        self.project = nn.Identity() if same else nn.Linear(input_size, hidden_size)
+        self.dropout = nn.Dropout(dropout)
+        inner_size = feedforward_ratio * hidden_size
+        self.layers = nn.ModuleList(
+            Layer(hidden_size, num_heads, inner_size, dropout) for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(hidden_size)
+
+    @property
+    def kept(self) -> int:
+        """P, positions that the state holds."""
+        return self.context - 1
+
+    def initial_state(self, batch: int) -> State:
+        """Room for P keys and values a layer, none of them real yet."""
+        weight = self.norm.weight
+        kv_BP2H = weight.new_zeros(batch, self.kept, 2 * self.output_size)
+        valid_B = torch.zeros(batch, dtype=torch.int64, device=weight.device)
+        return valid_B, [kv_BP2H for _ in self.layers]
+
+    def forward(
+        self, x_BTD: Tensor, state: State | None = None, *, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """Run T steps; see :meth:`SequenceModel.forward`."""
+        if lengths is not None:
+            check_lengths(lengths, x_BTD)
+            lengths = lengths.to(x_BTD.device)
+        # At the start of a stream there is nothing to look back to: no cache, less work.
+        valid_B, kept = (None, [None] * len(self.layers)) if state is None else state
+        y_BTH, new_kept = self.dropout(self.project(x_BTD)), []
+        blocks = self._blocks(y_BTH, valid_B)
+        for layer, kept_BP2H in zip(self.layers, kept, strict=True):
+            y_BTH, kv_BS2H = layer(y_BTH, kept_BP2H, blocks)
+            new_kept.append(self._last(kv_BS2H, x_BTD.shape[1], lengths))
+        y_BTH = self.norm(y_BTH)
+        new_state = self._count(x_BTD, valid_B, lengths), new_kept
+        return (y_BTH if lengths is None else zero_padding(y_BTH, lengths)), new_state
+
+    def _blocks(self, x_BTH: Tensor, valid_B: Tensor | None) -> list[Block]:
+        """Cut the queries into pieces of ``context``: the cost then grows with T, not T squared."""
+        steps, past = x_BTH.shape[1], 0 if valid_B is None else self.kept
+        blocks = []
+        for start in range(0, steps, self.context):
+            stop = min(start + self.context, steps)
+            first_key = max(0, past + start - self.kept)
+            keys = slice(first_key, past + stop)
+            mask = self._mask(stop - start, keys.stop - first_key, x_BTH.device)
+            if valid_B is not None and first_key < past:
+                position_K = torch.arange(first_key, keys.stop, device=x_BTH.device)
+                mask = mask & (position_K >= (past - valid_B)[:, None])[:, None, None]
+            rotation = rotations(keys.stop - first_key, self.head_size, x_BTH)
+            blocks.append(Block(slice(start, stop), keys, rotation, mask))
+        return blocks
+
+    def _mask(self, queries: int, keys: int, device: torch.device) -> Tensor:
+        """Whether a key is 0 to P positions behind a query; the last key is the last query's."""
+        position_K = torch.arange(keys, device=device)
+        distance_QK = position_K[keys - queries :, None] - position_K
+        return (distance_QK >= 0) & (distance_QK < self.context)
+
+    def _last(self, kv_BS2H: Tensor, steps: int, lengths_B: Tensor | None) -> Tensor:
+        """The P entries up to each row's last real step, padded in front where there are fewer."""
+        size = kv_BS2H.shape[1]
+        if lengths_B is None and size >= self.kept:
+            return kv_BS2H[:, size - self.kept :].clone()  # a view would keep all of it alive
+        padded = F.pad(kv_BS2H, (0, 0, self.kept, 0))
+        if lengths_B is None:
+            return padded[:, size:].clone()
+        return windows(padded, size - steps + lengths_B, self.kept)
+
+    def _count(self, x_BTD: Tensor, valid_B: Tensor | None, lengths_B: Tensor | None) -> Tensor:
+        batch, steps = x_BTD.shape[:2]
+        if valid_B is None:
+            valid_B = torch.zeros(batch, dtype=torch.int64, device=x_BTD.device)
+        return (valid_B + (steps if lengths_B is None else lengths_B)).clamp(max=self.kept)
+
+
+def rotations(length: int, head_size: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """cos and sin, (length, E/2), of angle p * 10000^(-2i/E) for position p and pair i.
+
+    Computed in float64 at each call: a buffer would be cast with the module, and its rounding
+    would make the product of two rotations depend on more than the distance.
+    """
+    pair = torch.arange(0, head_size, 2, dtype=torch.float64, device=like.device)
+    position = torch.arange(length, dtype=torch.float64, device=like.device)
+    angle = position[:, None] * torch.pow(10000.0, -pair / head_size)
+    return angle.cos().to(like.dtype), angle.sin().to(like.dtype)
+
+
+def rotate(x_BNSE: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Rotate pairs (x_i, x_{i+E/2}); the S positions are the rotation's last S."""
+    steps = x_BNSE.shape[2]
+    cos, sin = (part[len(part) - steps :] for part in rotation)
+    left, right = x_BNSE.chunk(2, dim=-1)
+    return torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1)
