@@ -1,0 +1,153 @@
+"""A lock on a folder that dies with its process, however the process dies.
+
+The lock is ``flock`` on ``.lock``: the kernel drops it when the last open handle goes, also after
+kill -9, so that a lock is never stale and never has to be broken by hand. The file's content says
+who holds it; it stays behind and means nothing while nobody does. Child processes made by fork
+close their copy of the handle at once, so that an orphaned data-loading worker holds nothing.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import os
+import socket
+import time
+import weakref
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lm_research.tracking.errors import RunFolderBusyError, write_error
+
+FILE = ".lock"
+_PATIENCE_S = 0.25  # somebody looking at the lock holds it for microseconds
+_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+_log = logging.getLogger(__name__)
+
+
+class FolderLock:
+    """The right to write a folder, held from :meth:`acquire` to :meth:`release` or death.
+
+    On a file system without ``flock`` (some network mounts) a warning says that two processes on
+    one folder cannot be told apart, and the work goes on.
+
+    Args:
+        folder: an existing folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+        self._descriptor: int | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._descriptor is not None
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            RunFolderBusyError: a live process holds it; the message says which.
+            RunFolderError: the folder is not writable.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        try:
+            _lock(descriptor, fcntl.LOCK_EX)
+            self._sign(descriptor)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise RunFolderBusyError(self._busy()) from None
+        except OSError as error:
+            os.close(descriptor)
+            raise write_error(self.path, error) from error
+        self._descriptor = descriptor
+        _held.add(self)
+
+    def release(self) -> None:
+        """Give the lock back; a second call does nothing."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        self.forget()
+
+    def forget(self) -> None:
+        """Close this process's handle without unlocking what a parent process holds."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        _held.discard(self)
+
+    def holder(self) -> dict[str, Any] | None:
+        """Who holds the lock ({"pid", "host", "since"}, empty if unknown), or ``None``: nobody."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return self._signature()
+        except OSError:
+            return None
+        else:
+            return None
+        finally:
+            os.close(descriptor)
+
+    def _sign(self, descriptor: int) -> None:
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(holder).encode() + b"\n", 0)
+
+    def _signature(self) -> dict[str, Any]:
+        try:
+            holder = json.loads(self.path.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return holder if isinstance(holder, dict) else {}
+
+    def _busy(self) -> str:
+        who = self._signature()
+        name = "process {pid} on {host}, since {since}".format_map(
+            {key: who.get(key, "?") for key in ("pid", "host", "since")}
+        )
+        return (
+            f"{self.path.parent}: in use by {name}. Wait for it to end, stop it, "
+            "or give another output=FOLDER."
+        )
+
+
+def _lock(descriptor: int, kind: int) -> None:
+    """Take a lock, with a moment's patience.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            return fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            return _log.warning("this file system has no locks: keep one process to a run folder")
+
+
+def _forget_in_child() -> None:
+    for lock in list(_held):
+        lock.forget()
+
+
+_held: "weakref.WeakSet[FolderLock]" = weakref.WeakSet()
+os.register_at_fork(after_in_child=_forget_in_child)
