@@ -1,0 +1,52 @@
+"""Characters: Unicode code points, the rare ones unknown."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lm_research.config.types import PositiveInt
+from lm_research.text.tokenizer import Encoding
+from lm_research.text.unicode import valid_unicode
+from lm_research.text.vocabulary import SPECIAL_NAMES, UNKNOWN_ID, VocabularyTokenizer
+
+
+class CharacterTokenizer(VocabularyTokenizer):
+    """One id for each code point; those outside the vocabulary are unknown, and spelled.
+
+    A character here is a code point, not what a reader sees: an emoji of a family, or a letter with
+    a combining accent, is several.
+
+    Args:
+        vocabulary_size: most ids there may be, separator and unknown included.
+        minimum_count: occurrences that a character of the vocabulary needs in the training text.
+    """
+
+    def __init__(self, vocabulary_size: PositiveInt, minimum_count: PositiveInt = 1) -> None:
+        super().__init__(vocabulary_size, minimum_count)
+
+    def segment(self, text: str) -> Sequence[str]:
+        """The text itself: a string is a sequence of its characters."""
+        return text
+
+    def encode(self, text: str) -> Encoding:
+        """Ids of one text, looked up in one array operation."""
+        self._require_vocabulary()
+        data = valid_unicode(text).encode("utf-32-le")
+        points_N = np.minimum(np.frombuffer(data, np.uint32), len(self._id_of_point) - 1)
+        ids_N = self._id_of_point[points_N]
+        unknown_N = np.frombuffer(data, np.uint32)[ids_N == UNKNOWN_ID]
+        return Encoding(ids_N, self._spelling_nats(unknown_N))
+
+    def _spelling_nats(self, points_N: np.ndarray) -> float:
+        points, counts = np.unique(points_N, return_counts=True)
+        return sum(
+            (n * self.spelling.nats(chr(p)) for p, n in zip(points, counts.tolist(), strict=True)),
+            0.0,
+        )
+
+    def _set_pieces(self, pieces: Sequence[str]) -> None:
+        super()._set_pieces(pieces)
+        points = [ord(piece) for piece in pieces]
+        # The last entry stands for every code point above the vocabulary's highest.
+        self._id_of_point = np.full(max(points) + 2, UNKNOWN_ID, dtype=np.int64)
+        self._id_of_point[points] = np.arange(len(points)) + len(SPECIAL_NAMES)
