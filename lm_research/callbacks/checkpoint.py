@@ -18,6 +18,7 @@ from lm_research.tracking.recorder import Recorder
 class Checkpoint(pl.Callback):
     """``checkpoints/last.ckpt`` and ``checkpoints/best.ckpt`` in the run folder.
 
+    It comes last among the callbacks, so that the rows of its own step are in the records already.
     Beside what Lightning keeps (weights, optimizer, scheduler, position of the loader) a checkpoint
     holds the carried state (the task's hook) and the random generators, which are restored when
     training starts, after everything else has drawn from them.
@@ -34,7 +35,9 @@ class Checkpoint(pl.Callback):
         every: PositiveInt | None = None,
         monitor: str = "val/bits_per_byte",
     ) -> None:
+        self.recorder = recorder
         self.folder = Path(recorder.folder.path) / "checkpoints"
+        self.step = 0
         self.every, self.monitor = every, monitor
         self.best = float("inf")
         self.generators: dict[str, Any] | None = None
@@ -49,7 +52,7 @@ class Checkpoint(pl.Callback):
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save when it is time."""
-        step = batch_idx + 1
+        step = self.step = batch_idx + 1
         evaluated, result = getattr(pl_module, "last_evaluation", (None, None))
         due = step % self.every == 0 if self.every else evaluated == step
         better = evaluated == step and self._better(result.scores)
@@ -78,12 +81,25 @@ class Checkpoint(pl.Callback):
             os.replace(self.folder / "best.ckpt.part", self.folder / "best.ckpt")
 
     def state_dict(self) -> dict[str, Any]:
-        """Best score so far, and the random generators."""
-        return {"best": self.best, "generators": _generators()}
+        """Best score so far, the random generators, and how far the records went."""
+        return {
+            "best": self.best,
+            "generators": _generators(),
+            "step": self.step,
+            "records": self.recorder.state_dict(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep them until training starts."""
         self.best, self.generators = state_dict["best"], state_dict["generators"]
+
+
+def take_up(checkpoint: Path, recorder: Recorder) -> None:
+    """Before training continues from ``checkpoint``: take back the rows written after it."""
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    states = saved["callbacks"].values()
+    state = next(s for s in states if isinstance(s, dict) and "records" in s)
+    recorder.rewind(state["step"], state["records"])
 
 
 def _generators() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Rows of training metrics, by hand and seldom: logging every step costs more than a small model."""
+"""Rows of training metrics, by hand and seldom: logging every step outweighs a small model."""
 
 import math
 import time

@@ -11,7 +11,7 @@ from lm_research.config.problems import ConfigError, Problem, closest, listing
 
 USAGE = """usage: lm-research data list
        lm-research data show data=OPTION [text=OPTION]    examples before and after cleaning
-       lm-research data audit data=OPTION [text=OPTION]   sizes, splits, duplicates, what is left out"""
+       lm-research data audit data=OPTION [text=OPTION]   sizes, splits, duplicates, omissions"""
 
 
 def run(arguments: list[str]) -> int:

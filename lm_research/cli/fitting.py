@@ -8,6 +8,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from lm_research.callbacks.checkpoint import take_up
 from lm_research.callbacks.evaluation import as_numbers
 from lm_research.cli.assembly import Assembly
 from lm_research.config.build import build
@@ -34,9 +35,16 @@ def _train(
     callbacks = [build(node, recorder=recorder, data=assembly.data) for node in nodes]
     trainer = make_trainer(config["trainer"], callbacks)
     last = recorder.folder.checkpoints / "last.ckpt"
-    resumed = str(last) if last.exists() else None
+    resumed = last if last.exists() else None
+    if resumed:
+        take_up(resumed, recorder)
     with _profiled(config, recorder.folder.path):
-        trainer.fit(module, datamodule=assembly.data, ckpt_path=resumed)
+        try:
+            trainer.fit(module, datamodule=assembly.data, ckpt_path=resumed, weights_only=True)
+        except SystemExit as error:  # Lightning's answer to Ctrl-C, which is no failure
+            if trainer.interrupted:
+                raise KeyboardInterrupt from error
+            raise
     step, result = getattr(module, "last_evaluation", (None, None))
     if step != assembly.steps or result is None:  # callbacks=none, or stopped by max_seconds
         with evaluating(module):

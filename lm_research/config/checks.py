@@ -82,6 +82,16 @@ def _describe_annotated(base: Any, notes: tuple[Any, ...]) -> str:
     return describe(base)
 
 
+def bare(annotation: Any) -> Any:
+    """``annotation`` without its ranges: what is left is the kind of value."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated and any(isinstance(note, Interval) for note in args[1:]):
+        return bare(args[0])
+    if origin in (Union, types.UnionType):
+        return Union[tuple(bare(option) for option in args)]  # noqa: UP007
+    return annotation
+
+
 def _plural(text: str) -> str:
     for single in ("an ", "a "):
         if text.startswith(single):

@@ -183,7 +183,7 @@ def _group_problem(found: Any, override: Override) -> Problem | None:
     for name in names:
         if name is not None and str(name) not in options:
             message = f"{group} has no option `{name}`"
-            file = f"conf/{group}/"
+            file = {"sweep": "sweeps/", "experiment": "experiments/"}.get(group, f"conf/{group}/")
             return Problem(
                 group, message, str(name), listing(options), closest(str(name), options), file
             )
@@ -201,7 +201,7 @@ def _field_problem(
     parts = key.split(".")
     for depth, part in enumerate(parts):
         children = [str(k) for k in node] if isinstance(node, DictConfig) else []
-        if isinstance(node, DictConfig) and part not in node:
+        if isinstance(node, DictConfig) and part not in children:  # "???" counts as there
             return _no_field(key, parts[:depth], part, children, override, choices, found)
         if not isinstance(node, DictConfig):
             break

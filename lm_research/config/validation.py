@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from lm_research.config.build import EXTRA, allowed_prefixes, is_allowed
-from lm_research.config.checks import describe, fits, hints
+from lm_research.config.checks import bare, describe, fits, hints
 from lm_research.config.problems import Problem, closest, listing
 from lm_research.config.schema import OPTIONAL, RANGES, RUNTIME, Run
 from lm_research.config.signatures import TargetError, parameters
@@ -148,7 +148,8 @@ class _Validator:
         allowed = describe(annotation)
         options = [a for a in get_args(annotation) if isinstance(a, str)]
         near = closest(shown, options) if options else None
-        return Problem(path, f"is {_kind(value)}", shown, allowed, near, self.file(path))
+        message = "is out of range" if fits(value, bare(annotation)) else f"is {_kind(value)}"
+        return Problem(path, message, shown, allowed, near, self.file(path))
 
 
 def _is_schema(annotation: Any) -> bool:
@@ -163,8 +164,7 @@ def _kind(value: Any) -> str:
         str: "text",
         list: "a list",
     }
-    kind = names.get(type(value), "a mapping" if isinstance(value, Mapping) else "null")
-    return f"{kind}, which is not allowed here"
+    return names.get(type(value), "a mapping" if isinstance(value, Mapping) else "null")
 
 
 def cross_checks(config: Plain) -> Iterator[Problem]:

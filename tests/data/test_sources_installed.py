@@ -27,7 +27,7 @@ PACKAGED = [
     "reviews_zh",
     "tweets",
 ]
-STANDARD_LIBRARY = ["code", "python_code", "python_docs"]
+STANDARD_LIBRARY = ["code", "python_docs"]
 CHINESE = re.compile("[\u4e00-\u9fff]")
 
 
@@ -204,9 +204,9 @@ def test_interface_refuses_an_unknown_side() -> None:
 
 
 def test_code_is_the_library_without_tests_tables_and_packages(corpora: Any) -> None:
-    source, found = corpora["python_code"]
+    source, found = corpora["code"]
     ids = {document.id for document in found}
-    assert {"python_code/ast.py", "python_code/json/decoder.py"} <= ids
+    assert {"code/ast.py", "code/json/decoder.py"} <= ids
     assert not any(re.search("site-packages|/tests?/|pydoc_data|_sysconfigdata", id) for id in ids)
     assert source.skipped["generated"] > 50
     assert sum(len(document.text) for document in found) > 8e6
@@ -263,8 +263,8 @@ def test_the_signature_changes_with_the_options() -> None:
         build("quotations", name="fortunes").signature(),
         build("interface_en").signature(),
         build("interface_en", text="translation").signature(),
-        build("python_code").signature(),
-        build("python_code", tests=True).signature(),
+        build("code").signature(),
+        build("code", tests=True).signature(),
     ]
     assert len(set(signatures)) == len(signatures)
 

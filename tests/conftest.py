@@ -1,0 +1,58 @@
+"""Shared by all tests: a cache of their own, one thread, and tiny runs through the real command."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory, worker_id) -> Path:
+    """Token stores of this test session, shared by its tests and worker processes."""
+    base = tmp_path_factory.getbasetemp()
+    return (base if worker_id == "master" else base.parent) / "cache"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(cache, monkeypatch):
+    monkeypatch.setenv("LM_RESEARCH_CACHE", str(cache))
+
+
+TINY = (
+    "budget=smoke",
+    "budget.train_tokens=1024",
+    "budget.batch_size=4",
+    "budget.window=16",
+    "budget.hidden_size=8",
+    "budget.train_bytes=20000",
+    "budget.eval_bytes=1000",
+    "callbacks=quiet",
+    "callbacks.samples.length=5",
+    "tracking=disabled",
+    "trainer=cpu",
+)
+"""Overrides of a run that takes a fraction of a second."""
+
+
+@pytest.fixture
+def train(tmp_path):
+    """Compose overrides, train in this process, and return the run's folder."""
+    from lm_research.cli.job import run
+    from lm_research.config.compose import compose
+
+    def train(*overrides: str, output: str = "run") -> Path:
+        folder = tmp_path / output
+        run(compose([*TINY, *overrides]).config, folder)
+        return folder
+
+    return train
+
+
+@pytest.fixture
+def read_json():
+    """Read a JSON file."""
+    return lambda path: json.loads(Path(path).read_text(encoding="utf-8"))
