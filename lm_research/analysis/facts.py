@@ -1,6 +1,8 @@
 """What a report says around its numbers: key figures, data cards, machine, versions, commands."""
 
+import shlex
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from lm_research.analysis.metric import compact
@@ -10,8 +12,8 @@ from lm_research.analysis.study import Study
 
 _CARD = ("name", "language", "category", "licence", "citation")
 _PLATFORM = (
-    ("Python", "python"), ("PyTorch", "torch"), ("system", "platform"), ("processor", "cpu"),
-    ("GPU", "gpu"),
+    ("Python", "python"), ("system", "platform"), ("processor", "cpu"), ("GPU", "gpus"),
+    ("PyTorch", "torch"),
 )  # fmt: skip
 
 
@@ -24,25 +26,49 @@ def data_facts(study: Study, source: str) -> dict[str, str]:
         value = config.get(field) or data.get(field)
         if value and not (field == "name" and value == source):
             facts[field] = str(value)
+    splits = mapping(data.get("splits"))
     for field in ("documents", "bytes", "tokens"):
-        if field in data:
-            facts[field] = _sizes(data[field], field == "bytes")
-    for head, field in (("cleaned", "cleaning"), ("skipped", "skipped")):
-        if mapping(data.get(field)):
-            facts[head] = _sizes(data[field], False)
+        value = {name: mapping(split).get(field) for name, split in splits.items()}
+        if value or field in data:
+            facts[field] = _sizes(value or data[field], field == "bytes")
+    facts |= _left_out(mapping(data.get("left_out")) or data)
+    if mapping(data.get("achieved")):
+        facts["achieved"] = _sizes(data["achieved"])
     if data.get("fingerprint"):
-        facts["fingerprint"] = str(data["fingerprint"])[:40]
+        facts["fingerprint"] = str(data["fingerprint"])[:16]
     return facts
 
 
-def _sizes(value: Any, as_bytes: bool) -> str:
-    """A count, or counts by split: "train 1.0M, validation 120k"."""
+def _left_out(report: Mapping[str, Any]) -> dict[str, str]:
+    """What never reached the model: skipped by the source, changed or dropped by a rule, cut."""
+    facts = {}
+    for field in ("skipped", "selection"):
+        if mapping(report.get(field)):
+            facts[field] = _sizes(report[field])
+    rules = report.get("cleaning")
+    if isinstance(rules, Mapping):
+        facts["cleaning"] = _sizes(rules)
+    elif isinstance(rules, list) and rules:
+        facts["cleaning"] = ", ".join(_rule(mapping(rule)) for rule in rules)
+    return facts
+
+
+def _rule(rule: Mapping[str, Any]) -> str:
+    changed, dropped = rule.get("documents_changed") or 0, rule.get("documents_dropped") or 0
+    counts = [f"{n} {what}" for n, what in ((changed, "changed"), (dropped, "dropped")) if n]
+    return f"{rule.get('name', 'rule')} ({', '.join(counts) or 'nothing to do'})"
+
+
+def _sizes(value: Any, as_bytes: bool = False) -> str:
+    """A count, or counts by name: "train 1,000,000, validation 120,000"."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_sizes(item, as_bytes)}" for key, item in value.items())
     count = number(value)
     if count is None:
         return str(value)
-    return f"{count / 1e6:.3g} MB" if as_bytes and count >= 1e5 else f"{count:,.0f}"
+    if as_bytes and count >= 1e5:
+        return f"{count / 1e6:.3g} MB"
+    return f"{count:,.0f}" if count == int(count) else f"{count:.3g}"
 
 
 def key_numbers(study: Study) -> list[tuple[str, str, str]]:
@@ -107,20 +133,21 @@ def fixed_choices(study: Study) -> dict[str, str]:
 def environment_facts(study: Study) -> list[tuple[str, str]]:
     """(label, values): machine, versions and git state, all different values listed."""
     runs = [run for setting in study.settings for run in setting.runs] or list(study.runs)
-    facts = [
-        (label, _distinct(run.environment.get(key) for run in runs)) for label, key in _PLATFORM
-    ]
+    facts = [(label, _distinct(r.environment.get(key) for r in runs)) for label, key in _PLATFORM]
+    facts.append(("versions", _versions(runs)))
     facts.append(("git commit", _distinct(map(_commit, runs))))
-    names = dict.fromkeys(n for r in runs for n in mapping(r.environment.get("packages")))
-    packages = [
-        f"{name} {_distinct(mapping(r.environment.get('packages')).get(name) for r in runs)}"
-        for name in names
-    ]
-    facts.append(("packages", ", ".join(packages)))
-    facts.append(
-        ("last run finished", max((str(r.status.get("finished") or "") for r in runs), default=""))
-    )
+    finished = max((str(run.status.get("finished") or "") for run in runs), default="")
+    facts.append(("last run finished", finished))
     return [(label, text) for label, text in facts if text]
+
+
+def _versions(runs: Iterable[Run]) -> str:
+    found: dict[str, list[Any]] = {}
+    for run in runs:
+        for key in ("versions", "packages"):
+            for name, version in mapping(run.environment.get(key)).items():
+                found.setdefault(str(name), []).append(version)
+    return ", ".join(f"{name} {_distinct(versions)}" for name, versions in found.items())
 
 
 def _commit(run: Run) -> str | None:
@@ -143,16 +170,36 @@ def _plain(value: Any) -> str:
 
 
 def commands(study: Study) -> list[str]:
-    """The different commands that the runs recorded, in order."""
-    found = (run.environment.get("command") for run in study.runs)
-    lines = (" ".join(map(str, c)) if isinstance(c, list) else str(c) for c in found if c)
+    """The different commands that the runs recorded, in order, as one types them.
+
+    Where none was recorded, the options that rebuild each run.
+    """
+    recorded = [_command(run.environment.get("command")) for run in study.runs]
+    lines = [line for line in recorded if line] or [options_of(run) for run in study.runs]
     return list(dict.fromkeys(lines))
 
 
-def chosen_sample(setting_runs: Iterable[Run]) -> tuple[Run, Mapping[str, Any]] | None:
-    """The last sample of the first run that has one."""
-    for run in setting_runs:
+def _command(recorded: Any) -> str:
+    """A recorded command; a worker process's own (python -c, a file of joblib's) tells nothing."""
+    if isinstance(recorded, list):
+        words = [str(word) for word in recorded]
+        if not words or "lm" not in Path(words[0]).name:
+            return ""
+        return shlex.join([Path(words[0]).name, *words[1:]])
+    return str(recorded or "")
+
+
+def options_of(run: Run) -> str:
+    """The options and the seed that rebuild a run, but for fields overridden one by one."""
+    chosen = [f"{group}={option}" for group, option in run.choices.items()]
+    return shlex.join(["lm-research", "train", *chosen, f"seed={run.seed}"])
+
+
+def last_samples(runs: Iterable[Run], most: int = 2) -> tuple[Run, list[Mapping[str, Any]]] | None:
+    """The samples of the last step of the first run that has any, at most ``most``."""
+    for run in runs:
         texts = [sample for sample in run.samples if isinstance(sample.get("text"), str)]
         if texts:
-            return run, texts[-1]
+            step = texts[-1].get("step")
+            return run, [sample for sample in texts if sample.get("step") == step][:most]
     return None

@@ -1,13 +1,14 @@
 """The HTML report: the question, the answer, the numbers behind it, and how to get them again."""
 
+import html
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lm_research.analysis import facts, plots, tables
 from lm_research.analysis.page import page, placed, write_text
-from lm_research.analysis.palette import COLOURS, Encoding, encode
+from lm_research.analysis.palette import COLOURS, DASHES, SYMBOLS, Encoding, encode
 from lm_research.analysis.render import escape, notes_html, to_html, visible
 from lm_research.analysis.runs import Run
 from lm_research.analysis.sentences import answer
@@ -36,7 +37,7 @@ def write_report(runs: Sequence[Run], sweep: Sweep, path: Path | str) -> Path:
 def write_study(study: Study, path: Path | str) -> Path:
     """Write the report of a study that has been analysed; returns its path."""
     writer = _Writer(study)
-    sections = [html for section in writer.sections() if (html := section)]
+    sections = list(writer.sections())
     header = writer.header()
     return write_text(Path(path), page(study.sweep.title, header, sections, writer.figures))
 
@@ -201,26 +202,27 @@ def emphasised(text: str) -> str:
 
 def escape_lines(text: str) -> str:
     """Text for ``<pre>``: line ends and tabs stay, other invisible characters are shown."""
-    import html
-
     return html.escape(visible(text.replace("\r\n", "\n"), keep="\n\t"), quote=True)
 
 
 def sample_html(setting: Setting) -> str:
-    """The last sample of a setting's first seed, the prompt set off; empty without one."""
-    found = facts.chosen_sample(setting.runs)
+    """The last samples of a setting's first seed, the prompt set off; empty without one."""
+    found = facts.last_samples(setting.runs)
     if found is None:
         return ""
-    run, sample = found
+    run, samples = found
+    drawn = "".join(f"<pre>{continuation_html(sample)}</pre>" for sample in samples)
+    where = f"{setting.label} · seed {run.seed} · step {samples[0].get('step', '?')}"
+    return f'<div class="sample"><p>{escape(where)}</p>{drawn}</div>'
+
+
+def continuation_html(sample: Mapping[str, Any]) -> str:
+    """Prompt and continuation, cut to a readable length."""
     prompt, text = str(sample.get("prompt") or ""), str(sample["text"])
-    text = text.removeprefix(prompt)
     if len(text) > SAMPLE_CHARACTERS:
         text = text[:SAMPLE_CHARACTERS] + " …"
-    return (
-        f'<div class="sample"><p>{escape(setting.label)} · seed {escape(run.seed)}'
-        f" · step {escape(sample.get('step', '?'))}</p>"
-        f'<pre><span class="prompt">{escape_lines(prompt)}</span>{escape_lines(text)}</pre></div>'
-    )
+    shown = f'<span class="prompt">{escape_lines(prompt)}</span>' if prompt.strip() else ""
+    return shown + escape_lines(text)
 
 
 def data_card(card: dict[str, str]) -> str:
@@ -251,8 +253,6 @@ _DASHES = {
 
 def legend_html(encoding: Encoding, *, lines: bool) -> str:
     """One legend for all plots of a section: colours, then symbols or dashes."""
-    from lm_research.analysis.palette import DASHES, SYMBOLS
-
     parts = []
     if encoding.colour_axis:
         parts.append(f'<span class="axis">{escape(encoding.colour_axis)}</span>')

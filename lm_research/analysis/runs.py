@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import yaml
 
-_MARKERS = ("status.json", "metrics.jsonl", "summary.json")
+_LAST_WORDS = "last_error.txt"
+_MARKERS = ("status.json", "metrics.jsonl", "summary.json", _LAST_WORDS)
 _POSITION = ("step", "tokens", "seconds", "final", "epoch")
 
 
@@ -147,7 +149,7 @@ def load_run(folder: Path | str) -> Run:
         raise FileNotFoundError(f"{place}: no such folder; a run is a folder")
     read = _Reader(place)
     config = read.yaml("config.yaml")
-    status = read.json("status.json")
+    status = read.json("status.json") or _unrecorded_failure(place)
     curve = read.lines("metrics.jsonl")
     recorded = read.json("summary.json", needed=status.get("state") == "done")
     seed = config.get("seed")
@@ -165,6 +167,15 @@ def load_run(folder: Path | str) -> Run:
         data=read.json("data.json", needed=False),
         notes=tuple(read.notes),
     )
+
+
+def _unrecorded_failure(folder: Path) -> dict[str, Any]:
+    """The status of a run that failed before it could record one."""
+    try:
+        error = (folder / _LAST_WORDS).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    return {"state": "failed", "error": error.strip() or None}
 
 
 class _Reader:
@@ -258,11 +269,22 @@ def _summary(
         notes.append(
             f"summary.json: differs from metrics.jsonl, which is used ({', '.join(differing[:3])})"
         )
-    merged = {**recorded, **last}
-    strange = [k for k, v in merged.items() if v is not None and number(v) is None]
+    merged = {**_typical_speed(curve), **recorded, **last}
+    strange = [k for k, v in merged.items() if isinstance(v, float) and number(v) is None]
     if strange:
         notes.append(f"summary: not a finite number, taken as undefined ({', '.join(strange[:3])})")
-    return {str(key): number(value) for key, value in merged.items()}
+    known = {k: v for k, v in merged.items() if v is None or isinstance(v, int | float)}
+    return {str(key): number(value) for key, value in known.items()}
+
+
+def _typical_speed(curve: list[dict[str, Any]]) -> dict[str, float]:
+    """The median of each ``perf/`` quantity over the rows: the first rows hold the warm-up."""
+    found: dict[str, list[float]] = {}
+    for row in curve:
+        for key, value in row.items():
+            if key.startswith("perf/") and (known := number(value)) is not None:
+                found.setdefault(key, []).append(known)
+    return {key: median(values) for key, values in found.items()}
 
 
 def _natural(path: Path) -> list[tuple[int, int, str]]:

@@ -16,6 +16,7 @@ FREE_FIELDS = frozenset(
 in addition. Everything else must be equal within a setting."""
 FREE_CHOICES = frozenset({"tracking", "local", "sweep", "experiment"})
 DEFAULT_AXES = ("data", "vectorizer", "model")
+USUAL_ORDER = ("data", "text", "vectorizer", "model")
 FINGERPRINT = "data.json: fingerprint"
 
 
@@ -139,6 +140,7 @@ def find_axes(runs: Sequence[Run], listed: Sequence[str] = ()) -> tuple[str, ...
         groups = dict.fromkeys(g for run in runs for g in run.choices if g not in FREE_CHOICES)
         axes = [g for g in groups if len({value_of(run, g) for run in runs}) > 1]
         axes = _without_followers(runs, axes) or [g for g in DEFAULT_AXES if g in groups]
+        axes.sort(key=lambda g: USUAL_ORDER.index(g) if g in USUAL_ORDER else len(USUAL_ORDER))
     while extra := _telling_field(runs, axes):
         axes.append(extra)
     return tuple(axes)

@@ -116,8 +116,6 @@ def _grid_run(
         "val/bits_per_byte": final,
         "val/perplexity_token": 2**final,
         "val/accuracy": max(0.05, 0.86 - 0.19 * final),
-        "perf/tokens_per_s": {"rnn": 58_000, "lstm": 41_000}[model] / (1 + VECTORIZERS[vectorizer])
-        + 300 * seed,
         "model/parameters": {"rnn": 98_560, "lstm": 296_448}[model]
         + (16_384 if vectorizer == "embedding" else 0),
         "model/flops_per_token": 590_000.0,
@@ -126,9 +124,10 @@ def _grid_run(
         value = bits(source, vectorizer, model, seed, other)
         summary[f"eval/{other}/bits_per_byte"] = value
         summary[f"eval/{other}/accuracy"] = max(0.05, 0.86 - 0.19 * value)
+    speed = {"rnn": 58_000, "lstm": 41_000}[model] / (1 + VECTORIZERS[vectorizer])
     rows = [
         {"step": step, "tokens": step * 1024, "seconds": step / 32, "train/loss_nats": 0.69 * value,
-         "val/bits_per_byte": value, "val/accuracy": 0.3}
+         "val/bits_per_byte": value, "val/accuracy": 0.3, "perf/tokens_per_s": speed + step}
         for step in range(25, 301, 25)
         for value in [final + 2.6 * math.exp(-step / 60) + 0.02 * (1 - step / 300)]
     ]  # fmt: skip
@@ -138,22 +137,52 @@ def _grid_run(
     data = {"_target_": f"lm_research.data.sources.{source}", "name": source,
             **{key: about[key] for key in ("language", "category", "licence")}}  # fmt: skip
     write_run(
-        folder, choices, seed, summary, rows=rows, config={"data": data},
+        folder,
+        choices,
+        seed,
+        summary,
+        rows=rows,
+        config={"data": data},
         samples=[{"step": 300, "prompt": SAMPLES[source][:4], "text": SAMPLES[source][4:] * 3}],
-        environment={
-            "python": "3.11.9", "torch": "2.13.0+cpu", "cpu": "AMD EPYC (2 cores)", "gpu": None,
-            "packages": {"torch": "2.13.0", "pytorch-lightning": "2.6.6", "hydra-core": "1.3.8"},
-            "git": {"commit": "4f1c2d9a7b6e5f4c3b2a1908f7e6d5c4b3a29180", "dirty": False},
-            "command": f"lm-research train data={source} vectorizer={vectorizer} model={model} "
-                       f"seed={seed}",
+        environment=environment(f"data={source}", f"vectorizer={vectorizer}", f"model={model}"),
+        data=data_record(source),
+    )
+
+
+def environment(*overrides: str) -> dict[str, Any]:
+    """What a run records of its machine."""
+    return {
+        "host": "laptop",
+        "platform": "Linux-6.1-x86_64",
+        "python": "3.11.9",
+        "cpu": {"model": "AMD EPYC", "cores": 2, "usable_cores": 2},
+        "gpus": [],
+        "torch": {"threads": 1, "cuda": None},
+        "versions": {"torch": "2.13.0", "pytorch-lightning": "2.6.6", "hydra-core": "1.3.8"},
+        "git": {"commit": "4f1c2d9a7b6e5f4c3b2a1908f7e6d5c4b3a29180", "dirty": False},
+        "command": ["/home/me/.venv/bin/lm-research", "train", *overrides, "text.note=two words"],
+    }
+
+
+def data_record(source: str) -> dict[str, Any]:
+    """What a run records of its data."""
+    about = SOURCES[source]
+    documents, size = about["documents"], about["bytes"]
+    return {
+        "splits": {
+            "train": {"documents": documents, "tokens": size, "bytes": size, "sha256": "0"},
+            "validation": {"documents": documents // 8, "tokens": 90_000, "bytes": 90_000},
         },
-        data={
-            "fingerprint": f"sha256:{source:0<16}", "documents": about["documents"],
-            "bytes": about["bytes"],
-            "tokens": {"train": 1_000_000, "validation": 120_000, "test": 118_000},
-            "cleaning": {"normalize_unicode": 12, "strip_markup": 3}, "skipped": {"empty": 2},
+        "fingerprint": f"{source:0<64}",
+        "left_out": {
+            "skipped": {"empty": 2},
+            "cleaning": [
+                {"name": "strip_markup", "documents_changed": 3, "documents_dropped": 0},
+                {"name": "normalize_unicode", "documents_changed": 0, "documents_dropped": 0},
+            ],
+            "selection": {"over_cap": 12},
         },
-    )  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lm_research.analysis import plots
+from lm_research.analysis.palette import COLOURS, encode
+from lm_research.analysis.runs import find_runs
+from lm_research.analysis.statistics import Estimate
+from lm_research.analysis.study import Study, analyse
+from lm_research.analysis.sweep import Sweep, load_sweep
+
+
+@pytest.fixture(scope="module")
+def study(grid: Path) -> Study:
+    return analyse(find_runs(grid), load_sweep(grid))
+
+
+def test_the_matrix_shows_its_numbers(study: Study) -> None:
+    assert study.matrix is not None
+    drawn = plots.matrix_plot(study, study.matrix)
+    texts = [annotation.text for annotation in drawn.layout.annotations]
+    assert len(texts) == 4
+    mean = study.matrix.cells["python_code", "python_code"].mean
+    assert texts[0].startswith(f"<b>{mean:.3f}</b><br>")
+    assert np.array(drawn.data[0].z).diagonal().tolist() == [1.0, 1.0]
+
+
+def test_every_axis_and_every_source_has_its_plot(study: Study) -> None:
+    assert len(plots.effect_plots(study)) == 3
+    for build in (plots.setting_plots, plots.curve_plots, plots.speed_plots):
+        drawn = build(study)
+        assert list(drawn) == ["python_code", "bbc_news"]
+        for source, figure in drawn.items():
+            assert source in figure.layout.title.text
+            assert figure.layout.xaxis.title.text
+            assert 100 < figure.layout.height < 900
+
+
+def test_effects_share_one_scale_and_hollow_what_is_not_real(study: Study) -> None:
+    data, vectorizer, model = plots.effect_plots(study)
+    assert data.layout.xaxis.range == vectorizer.layout.xaxis.range == model.layout.xaxis.range
+    assert list(data.data[0].marker.symbol) == ["circle", "circle-open"]
+    assert list(vectorizer.data[0].marker.symbol) == ["circle"] * 3
+    assert vectorizer.data[0].x[0] == 0.0
+
+
+def test_a_curve_is_the_mean_with_the_range_of_its_seeds(make_run) -> None:
+    for seed, values in ((1, (4.0, 3.0)), (2, (5.0, 2.0))):
+        rows = [
+            {"step": i, "tokens": 100 * (i + 1), "val/bits_per_byte": v}
+            for i, v in enumerate(values)
+        ]
+        folder = make_run(str(seed), seed, {"val/bits_per_byte": values[-1]}, rows=rows)
+        (folder / "metrics.jsonl").write_text(
+            "".join(line for line in (folder / "metrics.jsonl").open() if "final" not in line)
+        )
+    study = analyse(find_runs(folder.parent), Sweep("x", "x"))
+    band, line = plots.curve_plots(study)["a"].data
+    assert list(line.x) == [100, 200]
+    assert list(line.y) == [4.5, 2.5]
+    assert list(band.y) == [5.0, 3.0, 2.0, 4.0]
+
+
+def test_seeds_logged_at_different_steps_are_interpolated_where_both_ran(make_run) -> None:
+    for seed, tokens in ((1, (0, 100, 200)), (2, (50, 150, 400))):
+        rows = [{"step": t, "tokens": t, "val/bits_per_byte": 5.0 - t / 100} for t in tokens]
+        folder = make_run(str(seed), seed, rows=rows)
+        lines = [line for line in (folder / "metrics.jsonl").open() if "final" not in line]
+        (folder / "metrics.jsonl").write_text("".join(lines))
+    study = analyse(find_runs(folder.parent), Sweep("x", "x"))
+    line = plots.curve_plots(study)["a"].data[-1]
+    assert list(line.x) == [50, 100, 150, 200]
+    assert list(line.y) == pytest.approx([4.5, 4.0, 3.5, 3.0])
+
+
+def test_a_long_curve_is_thinned(make_run) -> None:
+    rows = [{"step": i, "tokens": i, "val/bits_per_byte": 5.0 - i / 2000} for i in range(2000)]
+    study = analyse(find_runs(make_run("a", rows=rows)), Sweep("x", "x"))
+    line = plots.curve_plots(study)["a"].data[-1]
+    assert len(line.x) == plots.CURVE_POINTS
+    assert (line.x[0], line.x[-1]) == (0, 307_200)
+
+
+def test_runs_without_curves_have_no_plot(make_run) -> None:
+    study = analyse(find_runs(make_run("a")), Sweep("x", "x"))
+    assert plots.curve_plots(study) == {}
+    assert plots.speed_plots(study) == {}
+
+
+def test_one_noisy_setting_does_not_flatten_the_rest() -> None:
+    steady = Estimate(2.0, 2, 0.01, 1.99, 2.01)
+    noisy = Estimate(2.2, 2, 1.0, -8.0, 12.2)
+    low, high = plots._span([2.0, 2.2], [steady, noisy])
+    assert (low, high) == pytest.approx((1.4 - 0.084, 2.8 + 0.084))
+    alone = plots._span([2.0], [Estimate(2.0, 2, 1.0, 1.0, 3.0)])
+    assert alone[0] < 1.0 < 3.0 < alone[1]
+
+
+def test_the_axis_with_most_options_gets_the_colours(study: Study) -> None:
+    encoding = encode(study.settings)
+    assert (encoding.colour_axis, encoding.shape_axis) == ("vectorizer", "model")
+    assert {encoding.colour(s) for s in study.settings} == set(COLOURS[:3])
+    assert {encoding.dash(s) for s in study.settings} == {"solid", "dot"}
+    assert {encoding.symbol(s) for s in study.settings} == {"circle", "diamond"}
+    single = encode([])
+    assert single.colour_axis is None
+
+
+def test_labels_are_no_markup() -> None:
+    assert plots.label("<b>x</b>&\x1b") == "&lt;b&gt;x&lt;/b&gt;&amp;&lt;U+001B&gt;"

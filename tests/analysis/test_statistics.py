@@ -1,0 +1,187 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from lm_research.analysis.statistics import (
+    bootstrap_interval,
+    holm,
+    holm_defined,
+    mean,
+    paired_difference,
+    sign_flip_test,
+    standard_deviation,
+    t_interval,
+    t_test,
+)
+
+FINITE = st.floats(-1e3, 1e3)
+SAMPLES = st.lists(FINITE, min_size=2, max_size=12)
+
+
+@given(SAMPLES)
+def test_mean_and_deviation_are_numpys(values: list[float]) -> None:
+    assert mean(values) == pytest.approx(np.mean(values), abs=1e-9)
+    spread = standard_deviation(values)
+    assert spread is not None
+    assert spread == pytest.approx(np.std(values, ddof=1), abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 20])
+@pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
+def test_t_interval_is_scipys(n: int, level: float) -> None:
+    values = list(np.random.default_rng(n).normal(2.0, 0.1, n))
+    expected = stats.ttest_1samp(values, 0.0).confidence_interval(level)
+    found = t_interval(values, level)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-12)
+    assert found.half_width == pytest.approx((expected.high - expected.low) / 2)
+
+
+def test_two_seeds_have_the_known_multiplier() -> None:
+    found = t_interval([1.0, 2.0])
+    # t quantile of one degree of freedom: tan(pi (0.975 - 0.5)) = 12.7062
+    assert found.half_width == pytest.approx(math.tan(math.pi * 0.475) * 0.5)
+
+
+def test_one_seed_has_no_interval() -> None:
+    found = t_interval([2.0])
+    assert (found.mean, found.n, found.sd, found.low, found.half_width) == (
+        2.0,
+        1,
+        None,
+        None,
+        None,
+    )
+    assert not found.excludes_zero()
+    assert bootstrap_interval([2.0]).low is None
+
+
+def test_equal_values_have_a_spread_of_exactly_zero() -> None:
+    found = t_interval([0.1 + 0.2] * 3)
+    assert (found.sd, found.low, found.high) == (0.0, 0.1 + 0.2, 0.1 + 0.2)
+
+
+def test_t_interval_covers_as_often_as_it_says() -> None:
+    draws_RN = np.random.default_rng(0).normal(0.0, 1.0, (1500, 3))
+    hits = sum(not t_interval(list(x_N)).excludes_zero() for x_N in draws_RN)
+    assert hits / 1500 == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / 1500))
+
+
+def test_bootstrap_of_two_values_is_known() -> None:
+    # The mean of two draws from {0, 1} is 0, 1/2, 1 with probability 1/4, 1/2, 1/4.
+    assert (bootstrap_interval([0.0, 1.0], 0.9).low, bootstrap_interval([0.0, 1.0], 0.9).high) == (
+        0,
+        1,
+    )
+    middle = bootstrap_interval([0.0, 1.0], 0.4)
+    assert (middle.low, middle.high) == (0.5, 0.5)
+
+
+def test_bootstrap_agrees_with_scipy_and_repeats_itself() -> None:
+    values = list(np.random.default_rng(1).normal(2.0, 0.1, 30))
+    expected = stats.bootstrap(
+        (values,), np.mean, method="percentile", n_resamples=20_000, rng=np.random.default_rng(5)
+    ).confidence_interval
+    found = bootstrap_interval(values, resamples=20_000, seed=3)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.002)
+    assert found == bootstrap_interval(values, resamples=20_000, seed=3)
+
+
+def test_paired_difference_is_scipys() -> None:
+    rng = np.random.default_rng(2)
+    first = dict(enumerate(rng.normal(2.0, 0.1, 7)))
+    second = dict(enumerate(rng.normal(2.05, 0.1, 7)))
+    found = paired_difference(first, second)
+    expected = stats.ttest_rel(list(first.values()), list(second.values()))
+    interval = expected.confidence_interval(0.95)
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
+    assert (found.estimate.low, found.estimate.high) == pytest.approx((interval.low, interval.high))
+    assert found.p_permutation is not None
+
+
+def test_pairing_uses_the_shared_seeds_alone() -> None:
+    found = paired_difference({1: 3.0, 2: 4.0, 9: 100.0}, {2: 1.0, 1: 1.0, 5: 7.0})
+    assert found.seeds == (1, 2)
+    assert found.estimate.mean == 2.5
+    assert found.p_permutation is None  # two pairs cannot reach p < 0.05
+    with pytest.raises(ValueError, match="no shared seed"):
+        paired_difference({1: 1.0}, {2: 1.0})
+
+
+def test_one_shared_seed_is_no_test() -> None:
+    found = paired_difference({1: 2.0}, {1: 1.5})
+    assert (found.estimate.mean, found.estimate.low, found.p) == (0.5, None, None)
+
+
+def test_differences_without_noise() -> None:
+    assert t_test([0.25, 0.25]) == 0.0
+    assert t_test([0.0, 0.0, 0.0]) == 1.0
+    assert t_test([1.0]) is None
+
+
+@pytest.mark.parametrize("n", [6, 9, 14])
+def test_sign_flips_are_scipys(n: int) -> None:
+    differences = list(np.random.default_rng(n).normal(0.3, 1.0, n))
+    expected = stats.permutation_test(
+        (differences,), np.sum, permutation_type="samples", n_resamples=2**n
+    )
+    assert sign_flip_test(differences) == pytest.approx(expected.pvalue, abs=1e-12)
+
+
+def test_sign_flips_of_one_sided_data_are_known() -> None:
+    assert sign_flip_test([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]) == 2 / 2**6
+    assert sign_flip_test([0.1] * 6) == 2 / 2**6
+    assert sign_flip_test([0.0] * 6) == 1.0
+
+
+def test_many_pairs_are_sampled_with_a_seed() -> None:
+    differences = list(np.random.default_rng(0).normal(0.4, 1.0, 24))
+    exact = float(
+        stats.permutation_test(
+            (differences,), np.sum, permutation_type="samples", n_resamples=200_000, rng=1
+        ).pvalue
+    )
+    found = sign_flip_test(differences)
+    assert found == pytest.approx(exact, abs=0.01)
+    assert found == sign_flip_test(differences)
+    assert 0 < sign_flip_test([1.0] * 24) < 0.001
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+    assert holm([0.2]) == [0.2]
+    assert holm_defined([None, 0.01, None, 0.04]) == [None, 0.02, None, 0.04]
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+        holm([1.5])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.randoms())
+def test_holm_keeps_order_and_bounds(p_values: list[float], random) -> None:
+    adjusted = holm(p_values)
+    m = len(p_values)
+    for p, q in zip(p_values, adjusted, strict=True):
+        assert p <= q <= min(1.0, m * p)
+    pairs = sorted(zip(p_values, adjusted, strict=True))
+    assert [q for _, q in pairs] == sorted(adjusted)
+    order = list(range(m))
+    random.shuffle(order)
+    assert holm([p_values[i] for i in order]) == [adjusted[i] for i in order]
+
+
+@pytest.mark.parametrize("values", [[], [math.nan], [1.0, math.inf]])
+def test_values_that_cannot_be_averaged_are_refused(values: list[float]) -> None:
+    with pytest.raises(ValueError):
+        t_interval(values)
+    with pytest.raises(ValueError):
+        bootstrap_interval(values)
+
+
+def test_arguments_out_of_range_are_named() -> None:
+    with pytest.raises(ValueError, match="level=95"):
+        t_interval([1.0, 2.0], 95)
+    with pytest.raises(ValueError, match="resamples=0"):
+        bootstrap_interval([1.0, 2.0], resamples=0)
