@@ -227,7 +227,8 @@ _QUIET: dict[str, Any] = {
     "silent": True,
     "disable_code": True,
     "save_code": False,
-    "disable_git": True,  # environment.json has it; asking git again would cost tens of ms
+    "disable_git": True,  # environment.json has the commit, and the versions that matter:
+    "x_save_requirements": False,  # asking again costs each run a quarter of a second
     "finish_timeout_raises": True,
     "allow_offline_artifacts": False,  # keeps an offline table in the run folder, not in ~/.local
 }

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -23,6 +23,7 @@ CONFIGS = st.dictionaries(
 )
 
 
+@settings(max_examples=50, deadline=None)
 @given(CONFIGS)
 def test_read_back_equal_by_us_and_by_omegaconf(tmp_path_factory, config):
     path = tmp_path_factory.mktemp("config") / "config.yaml"

@@ -24,7 +24,7 @@ def strict(text):
     return json.loads(text, parse_constant=refuse)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(st.text("abc/_", min_size=1), VALUES))
 def test_round_trip_is_valid_json_and_loses_nothing(values):
     back = restored(strict(encoded(values)))

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lm_research.tracking.errors import RunFolderError
@@ -51,6 +51,7 @@ def test_steps_are_integers_that_never_decrease(rows, step):
     assert steps(rows) == [5]
 
 
+@settings(max_examples=50, deadline=None)
 @given(kept=st.integers(0, 3), torn=st.integers(1, 30))
 def test_a_torn_last_row_is_passed_over_and_mended(tmp_path_factory, kept, torn):
     path = tmp_path_factory.mktemp("torn") / "metrics.jsonl"
