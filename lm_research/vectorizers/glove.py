@@ -1,0 +1,174 @@
+"""GloVe: vectors from co-occurrence counts, trained here or loaded from a file.
+
+Shapes: B batch, T time, N tokens of a document, V vocabulary, D vector size.
+"""
+
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lm_research.config.types import PositiveFloat, PositiveInt, Probability
+from lm_research.vectorizers.checks import check_setting
+from lm_research.vectorizers.fitted import Fitted
+from lm_research.vectorizers.window import look_up
+from lm_research.vectorizers.word_vectors import read_word_vectors
+
+
+class GloVe(Fitted):
+    """x_t = row x_t of ``weight`` (V x D): w + w~ of Pennington, Socher and Manning (2014).
+
+    Without ``path``, :meth:`fit` trains the vectors on the training documents (see
+    ``glove_training.py`` for the objective). With it, they come from a text file of word vectors
+    by :meth:`load_vectors`, and fitting does nothing. Rows that neither yields are drawn from
+    N(0, s^2), s being the standard deviation of the others' numbers; ``coverage`` is the share of
+    the vocabulary that has a row of its own. A saved state needs no file.
+
+    Args:
+        vocabulary_size: V.
+        dim: D; a file must have this width.
+        path: file of word vectors, or None.
+        trainable: whether the model's training moves the vectors ("non-static") or not.
+        window: farthest neighbour counted, in tokens to either side; weighs 1 / distance.
+        x_max: co-occurrences from which on a pair has its full weight.
+        alpha: exponent of the weight (x / x_max)^alpha below that.
+        epochs: passes over the non-zero co-occurrences.
+        learning_rate: AdaGrad's. The usual 0.05 is for one pair at a time; in batches, rows move
+            more rarely and may move farther.
+        batch_size: most pairs in a step of AdaGrad (an epoch has at least 64 steps).
+        seed: of the start, the order of batches, and the rows drawn.
+    """
+
+    coverage: Tensor
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        dim: PositiveInt,
+        path: str | None = None,
+        trainable: bool = True,
+        window: PositiveInt = 10,
+        x_max: PositiveFloat = 100.0,
+        alpha: Probability = 0.75,
+        epochs: PositiveInt = 10,
+        learning_rate: PositiveFloat = 0.1,
+        batch_size: PositiveInt = 16_384,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(vocabulary_size)
+        check_setting("vocabulary_size", vocabulary_size, PositiveInt)
+        check_setting("dim", dim, PositiveInt)
+        check_setting("window", window, PositiveInt)
+        check_setting("x_max", x_max, PositiveFloat)
+        check_setting("alpha", alpha, Probability)
+        check_setting("epochs", epochs, PositiveInt)
+        check_setting("learning_rate", learning_rate, PositiveFloat)
+        check_setting("batch_size", batch_size, PositiveInt)
+        self.dim = dim
+        self.path = path
+        self.needs_fit = path is None
+        self.window = window
+        self.x_max, self.alpha = x_max, alpha
+        self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
+        self.seed = seed
+        self.objectives: list[float] = []
+        self.weight = nn.Parameter(torch.zeros(vocabulary_size, dim), requires_grad=trainable)
+        self.register_buffer("coverage", torch.tensor(0.0))
+        self.declare_fitted()
+
+    def fit(self, documents: Iterable[np.ndarray]) -> None:
+        """Train on the documents; ``objectives`` keeps the mean objective of each epoch.
+
+        Does nothing when ``path`` is set: :meth:`load_vectors` is called for then. Raises
+        ``ValueError`` when no two tokens occur together.
+        """
+        if self.path is not None:
+            return
+        from lm_research.vectorizers.cooccurrence import cooccurrences
+        from lm_research.vectorizers.glove_training import train
+
+        counts_VV = cooccurrences(documents, self.vocabulary_size, self.window)
+        if counts_VV.nnz == 0:
+            raise ValueError("GloVe.fit found no training document of two tokens or more")
+        weight_VD, self.objectives = train(
+            counts_VV,
+            self.dim,
+            x_max=self.x_max,
+            alpha=self.alpha,
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            seed=self.seed,
+        )
+        self._set(torch.from_numpy(weight_VD), torch.from_numpy(np.diff(counts_VV.indptr) > 0))
+
+    def load_vectors(self, tokens: Sequence[str]) -> None:
+        """Take the vectors of ``path``.
+
+        Args:
+            tokens: the V token strings by id. White space around them is no part of a word; a
+                token that the file does not hold is looked for in lower case.
+
+        Raises:
+            ValueError: no ``path``; not V tokens; a broken file (see ``read_word_vectors``); or
+                a file that holds none of the tokens.
+        """
+        if self.path is None:
+            raise ValueError("path is None: set it to a file of word vectors, or call fit")
+        if len(tokens) != self.vocabulary_size:
+            raise ValueError(f"got {len(tokens)} tokens for a vocabulary of {self.vocabulary_size}")
+        ids_of = _ids_of_spellings(tokens)
+        vectors, broken = read_word_vectors(self.path, ids_of.keys(), self.dim)
+        if broken:
+            warnings.warn(f"{self.path}: left out {broken} words that are not UTF-8", stacklevel=2)
+        if not vectors:
+            raise ValueError(
+                f"{self.path} holds none of the {len(tokens)} tokens: word vectors need a "
+                "tokenizer whose tokens are words (of the file's language)"
+            )
+        weight_VD, known_V = torch.zeros(self.weight.shape), torch.zeros(len(tokens)).bool()
+        # Exact spellings come last, to win over the lower-case ones.
+        for rank in (1, 0):
+            for spelling, vector_D in vectors.items():
+                for id in ids_of[spelling][rank]:
+                    weight_VD[id] = torch.from_numpy(vector_D)
+                    known_V[id] = True
+        self._set(weight_VD, known_V)
+
+    @torch.no_grad()
+    def _set(self, weight_VD: Tensor, known_V: Tensor) -> None:
+        std = weight_VD[known_V].std(correction=0).item()
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn_VD = torch.randn(self.weight.shape, generator=generator) * std
+        self.weight.copy_(torch.where(known_V[:, None], weight_VD, drawn_VD))
+        self.coverage.fill_(known_V.float().mean().item())
+        self.fitted.fill_(True)
+
+    def forward(self, ids_BT: Tensor) -> Tensor:
+        """x_BTD, zero where there is no token. Raises ``RuntimeError`` before fitting."""
+        fix = "fit(documents)" if self.path is None else "load_vectors(tokens)"
+        self.require_fitted(f"call {fix}, or load its state")
+        return look_up(ids_BT, self.weight)
+
+    def document(self, ids_N: Tensor) -> Tensor:
+        """x_D, the mean of the tokens' rows; zero for an empty document."""
+        return self(ids_N[None])[0].sum(0) / (ids_N >= 0).sum().clamp(min=1)
+
+    def output_weight(self) -> Tensor:
+        """``weight`` itself, V x D."""
+        return self.weight
+
+
+def _ids_of_spellings(tokens: Sequence[str]) -> dict[str, tuple[list[int], list[int]]]:
+    """Each spelling to look for -> the ids of which it is exact, and is the lower-case one."""
+    ids_of: dict[str, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+    for id, token in enumerate(tokens):
+        word = token.strip()
+        if word:
+            ids_of[word][0].append(id)
+            if word.lower() != word:
+                ids_of[word.lower()][1].append(id)
+    return dict(ids_of)

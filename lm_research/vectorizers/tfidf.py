@@ -1,0 +1,124 @@
+"""TF-IDF over the last tokens: rare tokens weigh more.
+
+Shapes: B batch, T time, n tokens of a window, N tokens of a document, V vocabulary, P projection.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lm_research.config.types import PositiveInt
+from lm_research.text.tokenizer import Tokenizer
+from lm_research.vectorizers.checks import as_ids, check_choice, check_setting
+from lm_research.vectorizers.fitted import Fitted
+from lm_research.vectorizers.window import distinct, look_up, running_sum, windows
+from lm_research.vectorizers.window_bag import WindowBag
+
+Norm = Literal["l2"]
+
+
+class TfIdf(Fitted, WindowBag):
+    """b_t[v] = tf_t(v) idf(v), divided by its Euclidean length with ``norm="l2"``.
+
+    tf_t(v) is how often v occurs in x_{t-n+1} .. x_t, or 1 + ln of that (``sublinear``); and
+
+        idf(v) = ln((1 + N) / (1 + df(v))) + 1,    or ln(N / df(v)) + 1 without ``smooth_idf``,
+
+    where df(v) of the N training documents hold v: scikit-learn's definitions. Without smoothing
+    a token of no training document is taken to be in one. The separator, which no document holds
+    and every document ends with, is taken to be in all of them (idf 1), or it would outweigh
+    all else around each boundary.
+
+    ``document`` is TF-IDF of the whole document, like scikit-learn's ``TfidfVectorizer``.
+
+    Args:
+        vocabulary_size: V.
+        window: n, in tokens; ``context`` is n - 1.
+        sublinear: damp repeated tokens.
+        norm: "l2", or None for the raw product.
+        smooth_idf: add one document that holds every token.
+        block: a training document of more tokens counts as several documents of ``block`` tokens
+            (the last one shorter), so that df means the same whatever a corpus calls a document.
+            None takes documents as they are.
+        projection: P, width of a learned projection, or None for V-wide x.
+        with_last: append the last token's own vector, doubling D.
+    """
+
+    idf: Tensor
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        window: PositiveInt = 8,
+        sublinear: bool = False,
+        norm: Literal["l2"] | None = "l2",
+        smooth_idf: bool = True,
+        block: PositiveInt | None = 256,
+        projection: PositiveInt | None = None,
+        with_last: bool = False,
+    ) -> None:
+        check_setting("window", window, PositiveInt)
+        if norm is not None:
+            check_choice("norm", norm, Norm)
+        if block is not None:
+            check_setting("block", block, PositiveInt)
+        std = window**-0.5 if norm is None else 1.0
+        super().__init__(vocabulary_size, window, projection, with_last, projection_std=std)
+        self.sublinear = sublinear
+        self.norm = norm
+        self.smooth_idf = smooth_idf
+        self.block = block
+        self.register_buffer("idf", torch.ones(vocabulary_size))
+        self.declare_fitted()
+
+    def fit(self, documents: Iterable[np.ndarray]) -> None:
+        """Count the documents that hold each token. Raises ``ValueError`` when there are none."""
+        df_V = np.zeros(self.vocabulary_size, dtype=np.int64)
+        count = 0
+        for document in documents:
+            ids_N = as_ids(document, self.vocabulary_size)
+            block = self.block or max(1, len(ids_N))
+            held = np.unique(np.arange(len(ids_N)) // block * self.vocabulary_size + ids_N)
+            np.add.at(df_V, held % self.vocabulary_size, 1)
+            count += max(1, -(-len(ids_N) // block))
+        if count == 0:
+            raise ValueError("TfIdf.fit got no training documents: the training split is empty")
+        self.idf.copy_(torch.from_numpy(self._idf_of(df_V, count)))
+        self.fitted.fill_(True)
+
+    def _idf_of(self, df_V: np.ndarray, count: int) -> np.ndarray:
+        if df_V[Tokenizer.separator_id] == 0:
+            df_V[Tokenizer.separator_id] = count
+        if self.smooth_idf:
+            return np.log((1 + count) / (1 + df_V)) + 1
+        return np.log(count / np.maximum(df_V, 1)) + 1
+
+    def weigh(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class. Raises ``RuntimeError`` before :meth:`fit`."""
+        ids, weights = self._tf_idf(ids)
+        return ids, weights / _length(weights) if self.norm else weights
+
+    def _tf_idf(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        self.require_fitted("call fit(documents) with the training documents, or load its state")
+        ids, counts = distinct(ids)
+        if self.sublinear:
+            counts = torch.where(counts > 0, 1 + counts.clamp(min=1).log(), 0)
+        return ids, counts * look_up(ids, self.idf[:, None])[..., 0]
+
+    def bag_each(self, ids_BT: Tensor) -> Tensor:
+        """See the base class. But for the length, a projected bag of counts is a running sum."""
+        if self.projection is None or self.sublinear:
+            return super().bag_each(ids_BT)
+        _, weights_BTn = self._tf_idf(windows(ids_BT, self.window))
+        rows_BTP = look_up(ids_BT, self.projection) * look_up(ids_BT, self.idf[:, None])
+        sum_BTP = running_sum(rows_BTP, self.window)
+        return sum_BTP / _length(weights_BTn) if self.norm else sum_BTP
+
+
+def _length(weights: Tensor) -> Tensor:
+    """Euclidean length over the last dimension, kept; never zero, so that an empty bag stays so."""
+    length = torch.linalg.vector_norm(weights, dim=-1, keepdim=True)
+    return length.clamp(min=torch.finfo(length.dtype).tiny)

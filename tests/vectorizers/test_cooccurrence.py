@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lm_research.vectorizers.cooccurrence import cooccurrences
+
+V = 6
+
+
+def by_hand(documents: list[list[int]], window: int) -> np.ndarray:
+    counts_VV = np.zeros((V, V))
+    for ids in documents:
+        for t, center in enumerate(ids):
+            for s, other in enumerate(ids):
+                if 0 < abs(t - s) <= window:
+                    counts_VV[center, other] += 1 / abs(t - s)
+    return counts_VV
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    documents=st.lists(st.lists(st.integers(0, V - 1), max_size=15), max_size=5),
+    window=st.integers(1, 12),
+    chunk=st.sampled_from([1, 2, 3, 7, 30, 200_000]),
+)
+def test_equals_a_double_loop(documents: list[list[int]], window: int, chunk: int) -> None:
+    arrays = (np.array(ids, dtype=np.int32) for ids in documents)
+    counts_VV = cooccurrences(arrays, V, window, chunk).toarray()
+    np.testing.assert_allclose(counts_VV, by_hand(documents, window), rtol=1e-12)
+    assert np.array_equal(counts_VV, counts_VV.T)
+
+
+def test_ids_beyond_the_vocabulary_are_refused() -> None:
+    with pytest.raises(ValueError, match=rf"ids from 0 to {V}, but vocabulary_size is {V}"):
+        cooccurrences([np.array([0, V])], V, 2)
