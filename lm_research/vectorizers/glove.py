@@ -17,6 +17,8 @@ from lm_research.vectorizers.fitted import Fitted
 from lm_research.vectorizers.window import look_up
 from lm_research.vectorizers.word_vectors import read_word_vectors
 
+_SPACE_SIGNS = "\N{OPEN BOX}\N{LOWER ONE EIGHTH BLOCK}"
+
 
 class GloVe(Fitted):
     """x_t = row x_t of ``weight`` (V x D): w + w~ of Pennington, Socher and Manning (2014).
@@ -109,8 +111,9 @@ class GloVe(Fitted):
         """Take the vectors of ``path``.
 
         Args:
-            tokens: the V token strings by id. White space around them is no part of a word; a
-                token that the file does not hold is looked for in lower case.
+            tokens: the V token strings by id. Spaces around them, or the signs that printable
+                token names show for spaces, are no part of a word; a token that the file does
+                not hold is looked for in lower case.
 
         Raises:
             ValueError: no ``path``; not V tokens; a broken file (see ``read_word_vectors``); or
@@ -166,7 +169,7 @@ def _ids_of_spellings(tokens: Sequence[str]) -> dict[str, tuple[list[int], list[
     """Each spelling to look for -> the ids of which it is exact, and is the lower-case one."""
     ids_of: dict[str, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
     for id, token in enumerate(tokens):
-        word = token.strip()
+        word = token.strip().strip(_SPACE_SIGNS)
         if word:
             ids_of[word][0].append(id)
             if word.lower() != word:

@@ -106,6 +106,13 @@ def test_load_matches_exactly_then_in_lower_case(tmp_path: Path) -> None:
     assert torch.equal(glove.weight, again.weight)
 
 
+def test_printable_names_of_tokens_are_understood(tmp_path: Path) -> None:
+    glove = GloVe(3, dim=2, path=file_of(tmp_path))
+    glove.load_vectors(["\N{OPEN BOX}the", "\N{LOWER ONE EIGHTH BLOCK}us", "\N{OPEN BOX}"])
+    assert glove.weight[:2].tolist() == [[1, 2], [3, 4]]
+    assert glove.coverage.item() == pytest.approx(2 / 3)
+
+
 def test_tokens_not_found_are_drawn_with_the_deviation_of_the_found(tmp_path: Path) -> None:
     tokens = ["the", "us", *(f"missing{i}" for i in range(5000))]
     glove = GloVe(len(tokens), dim=2, path=file_of(tmp_path))
