@@ -10,6 +10,7 @@ from lm_research.analysis.runs import Run, mapping, number
 from lm_research.analysis.settings import FREE_CHOICES, value_of
 from lm_research.analysis.study import Study
 
+SOURCES_SHOWN = 6
 _CARD = ("name", "language", "category", "licence", "citation")
 _PLATFORM = (
     ("Python", "python"), ("system", "platform"), ("processor", "cpu"), ("GPU", "gpus"),
@@ -80,7 +81,7 @@ def key_numbers(study: Study) -> list[tuple[str, str, str]]:
             f"best {metric.label} on {w.source}",
             " ".join(filter(None, (metric.plus_minus(w.estimate.half_width), w.best.label))),
         )
-        for w in study.winners
+        for w in study.winners[:SOURCES_SHOWN]
     ]
     done = sum(len(setting.runs) for setting in study.settings)
     others = len(study.unfinished)

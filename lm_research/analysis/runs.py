@@ -20,6 +20,7 @@ import yaml
 
 _LAST_WORDS = "last_error.txt"
 _MARKERS = ("status.json", "metrics.jsonl", "summary.json", _LAST_WORDS)
+_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
 _POSITION = ("step", "tokens", "seconds", "final", "epoch")
 
 
@@ -198,7 +199,7 @@ class _Reader:
     def yaml(self, name: str) -> dict[str, Any]:
         text = self._text(name, True)
         try:
-            return self._object(name, yaml.safe_load(text)) if text is not None else {}
+            return self._object(name, yaml.load(text, _YAML_LOADER)) if text is not None else {}
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             self.notes.append(f"{name}: damaged ({str(error).splitlines()[0]})")
             return {}

@@ -4,6 +4,7 @@ Names of options stand between backticks, which Markdown shows as code and the o
 into their own emphasis.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +16,7 @@ from lm_research.analysis.statistics import Estimate
 from lm_research.analysis.study import Study
 from lm_research.analysis.tables import best_rows
 
+SOURCES_NAMED = 6
 NO_BREAK = "\u00a0"
 Kind = Literal["real", "unclear", "plain"]
 
@@ -37,7 +39,7 @@ def answer(study: Study) -> list[Sentence]:
         sentences.extend(effect_sentences(effect, metric))
     if study.matrix is not None and len(study.matrix.rows) > 1:
         sentences.extend(matrix_sentences(study.matrix, metric, study.settings))
-    sentences.extend(winner_sentence(winner, metric) for winner in study.winners)
+    sentences.extend(winner_sentences(study.winners, metric))
     if not study.winners:
         sentences.append(Sentence(f"No finished run has a defined value of {metric.label}."))
     return sentences
@@ -74,7 +76,7 @@ def effect_sentences(effect: Effect, metric: Metric) -> list[Sentence]:
         )
         listed = _listed([_beaten(level, metric, i == 0) for i, level in enumerate(beaten)])
         sentences.append(Sentence(f"{scope} {_name(best.value)} is better than {listed}.", "real"))
-    sentences.extend(_unclear(effect, best, x, metric) for x in compared if not x.real)
+    sentences.extend(_unclear(effect, [x for x in compared if not x.real], metric))
     if len(compared) < len(others):
         names = _listed([_name(level.value) for level in others if level.behind is None])
         sentences.append(
@@ -94,16 +96,24 @@ def _beaten(level: Level, metric: Metric, first: bool) -> str:
     return text
 
 
-def _unclear(effect: Effect, best: Level, level: Level, metric: Metric) -> Sentence:
-    assert level.behind is not None
-    difference = _difference(level.behind.estimate, metric)
+def _unclear(effect: Effect, levels: Sequence[Level], metric: Metric) -> list[Sentence]:
+    """One sentence for each reason not to call a difference real."""
+    by_doubt: dict[str, list[Estimate]] = {}
+    names: dict[str, list[str]] = {}
+    for level in levels:
+        if level.behind is not None:
+            doubt = _doubt(level.behind.estimate, level.adjusted)
+            by_doubt.setdefault(doubt, []).append(level.behind.estimate)
+            names.setdefault(doubt, []).append(_name(level.value))
     what = "training on" if effect.evaluations else effect.axis
-    pair = f"{what} {_name(best.value)} and {_name(level.value)}"
-    return Sentence(
-        f"The difference between {pair}, {difference}, "
-        f"{_doubt(level.behind.estimate, level.adjusted)}.",
-        "unclear",
-    )
+    sentences = []
+    for doubt, (first, *more) in by_doubt.items():
+        sizes = [_difference(first, metric), *(_short_difference(e, metric) for e in more)]
+        pairs = [f"{name}, {size}" for name, size in zip(names[doubt], sizes, strict=True)]
+        text = f"between {what} {_name(effect.levels[0].value)} and {_listed(pairs)}, {doubt}."
+        plural = f"The differences {text.replace(' is not ', ' are not ')}"
+        sentences.append(Sentence(plural if more else f"The difference {text}", "unclear"))
+    return sentences
 
 
 def _doubt(estimate: Estimate, adjusted: float | None) -> str:
@@ -113,6 +123,17 @@ def _doubt(estimate: Estimate, adjusted: float | None) -> str:
     if estimate.excludes_zero():
         return "is not certain once corrected for the number of comparisons"
     return "is not distinguishable from seed noise"
+
+
+def winner_sentences(winners: Sequence[Winner], metric: Metric) -> list[Sentence]:
+    """A sentence a source; with many sources, how often each setting wins."""
+    if len(winners) <= SOURCES_NAMED:
+        return [winner_sentence(winner, metric) for winner in winners]
+    counts = Counter(winner.best.label for winner in winners).most_common(3)
+    listed = _listed([f"{_name(label)} on {count}" for label, count in counts])
+    real = sum(winner.real for winner in winners)
+    text = f"Of {len(winners)} sources, {listed} do best; the lead is real on {real} of them."
+    return [Sentence(text)]
 
 
 def winner_sentence(winner: Winner, metric: Metric) -> Sentence:

@@ -11,8 +11,9 @@ from lm_research.analysis.statistics import Estimate, PairedDifference
 from lm_research.analysis.study import Study
 
 HOLM = (
-    "p: two-sided paired t-test over seeds, Holm-adjusted for the comparisons made; “real” is "
-    "p < 0.05, “unsure” an interval without 0 that the correction does not uphold."
+    "p: two-sided paired t-test over seeds, Holm-adjusted for the number of comparisons (all pairs "
+    "of an axis's options; all sources); “real” is p < 0.05, “unsure” an interval without 0 that "
+    "the correction does not uphold."
 )
 INTERVAL = "± is half of the 95 % t-interval over seeds."
 
@@ -238,7 +239,7 @@ def winners_table(study: Study) -> Table:
     notes = (
         INTERVAL,
         HOLM,
-        "The two were picked by these same numbers: confirm a small lead with new seeds.",
+        "The best was picked by these same numbers, which flatters its mean a little.",
     )
     return Table("The best setting per source, and its lead", columns, tuple(rows), notes)
 

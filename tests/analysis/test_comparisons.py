@@ -1,12 +1,14 @@
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from lm_research.analysis.comparisons import (
+    compare_levels,
     complete_block,
     evaluation_sources,
     main_effect,
@@ -17,6 +19,7 @@ from lm_research.analysis.comparisons import (
 from lm_research.analysis.metric import Metric
 from lm_research.analysis.runs import find_runs, load_run
 from lm_research.analysis.settings import Setting, find_axes, group_settings
+from lm_research.analysis.statistics import holm
 
 BITS = Metric.named("val/bits_per_byte")
 ACCURACY = Metric.named("val/accuracy")
@@ -93,13 +96,25 @@ def test_a_main_effect_by_hand(table) -> None:
     assert not best.real
 
 
-def test_levels_are_adjusted_together(table) -> None:
+def test_levels_are_adjusted_over_all_pairs(table) -> None:
     values = {"a": (1.0, 1.1), "b": (2.0, 2.11), "c": (3.0, 3.12)}
     settings = table({("d", v, "m"): dict(enumerate(x)) for v, x in values.items()})
     effect = main_effect(settings, "vectorizer", BITS)
-    b, c = effect.levels[1:]
-    low, high = sorted((b.behind.p, c.behind.p))
-    assert sorted((b.adjusted, c.adjusted)) == pytest.approx([2 * low, max(2 * low, high)])
+    between = [(1.0, 1.01), (2.0, 2.02), (1.0, 1.01)]  # a to b, a to c, b to c
+    expected = holm([stats.ttest_1samp(d, 0.0).pvalue for d in between])
+    assert [level.adjusted for level in effect.levels[1:]] == pytest.approx(expected[:2])
+
+
+def test_without_any_effect_five_per_cent_are_called_real() -> None:
+    """Picking the best and testing it against the rest must not raise false alarms."""
+    values_RLS = np.random.default_rng(0).normal(size=(400, 6, 5))
+    alarms = 0
+    for values_LS in values_RLS:
+        cells = {
+            str(i): {((), s): float(x) for s, x in enumerate(v)} for i, v in enumerate(values_LS)
+        }
+        alarms += any(level.real for level in compare_levels(cells, BITS))
+    assert alarms / 400 <= 0.05 + 2 * (0.05 * 0.95 / 400) ** 0.5
 
 
 def test_a_level_tried_on_hard_data_only_is_compared_there(table) -> None:
