@@ -21,6 +21,10 @@ _UPOS_OF_CLASS = {
     "v": "VERB", "w": "PUNCT", "y": "PART", "z": "ADJ",
 }  # fmt: skip
 
+# Words whose class Universal Dependencies sets apart: copula and modal verbs, units of time.
+_UPOS_OF_WORD = dict.fromkeys(["是", "会", "能", "可以", "可能", "应该", "能够", "必须"], "AUX")
+_UPOS_OF_WORD |= dict.fromkeys(["年", "月", "日", "个"], "NOUN")
+
 
 @lru_cache(maxsize=1)
 def _pos_tokenizer() -> Any:
@@ -33,8 +37,9 @@ def _pos_tokenizer() -> Any:
 class ChineseTagger(Tagger):
     """Words and tags by jieba.posseg (dictionary and hidden Markov model), mapped to UPOS.
 
-    The mapping is by word class, so that what Universal Dependencies settles by syntax differs: a
-    modal verb or copula is VERB here, a demonstrative PRON, a conjunction always CCONJ.
+    The mapping is by word class but for the copula, modal verbs and units of time, so that what
+    Universal Dependencies settles by syntax differs: a demonstrative is always PRON here, a
+    conjunction CCONJ, 的 PART.
     """
 
     def tag(self, text: str) -> list[tuple[str, str]]:
@@ -44,6 +49,8 @@ class ChineseTagger(Tagger):
 
 
 def _upos(word: str, flag: str) -> str:
+    if word in _UPOS_OF_WORD:
+        return _UPOS_OF_WORD[word]
     if flag == "x":  # neither in the dictionary nor recognised: mostly punctuation
         category = unicodedata.category(word[0])[0]
         return {"P": "PUNCT", "S": "SYM", "Z": NO_TAG, "C": NO_TAG}.get(category, "X")

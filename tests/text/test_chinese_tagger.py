@@ -30,6 +30,11 @@ def test_words_are_those_of_jieba_posseg():
     assert [word for word, _ in ChineseTagger().tag(TEXT)] == [p.word for p in reference.cut(TEXT)]
 
 
+def test_copula_modal_verbs_and_units_of_time():
+    tags = dict(ChineseTagger().tag("他会是老师，2024年。"))
+    assert (tags["会"], tags["是"], tags["年"]) == ("AUX", "AUX", "NOUN")
+
+
 @given(st.one_of(st.text(), st.text(alphabet="今天气很好我们去北京，。aZ09+# \r\n😀")))
 def test_pieces_are_the_text_and_tags_known(text):
     tagged = ChineseTagger().tag(text)

@@ -40,9 +40,9 @@ EDGE_CASES = {
     "apostrophes": "'tis don't rock'n'roll l’eau 'a' a' ''",
     "letters": "a" * 1_000_000,
     "ideographs": "汉" * 100_000,
-    "spaces": " " * 1_000_000,
-    "marks": "e" + "\u0301" * 1_000_000,
-    "apostrophes_long": "a'" * 200_000,
+    "spaces": " " * 300_000,
+    "marks": "e" + "\u0301" * 300_000,
+    "apostrophes_long": "a'" * 100_000,
     "hashes": "#" * 300_000,
 }
 
