@@ -22,7 +22,8 @@ class Vectorizer(nn.Module, ABC):
     windows changes nothing.
 
     Subclasses are built with ``vocabulary_size`` first, set ``dim`` and ``context``, and register
-    what :meth:`fit` learns as buffers or parameters of fixed shape, so that ``state_dict`` holds it.
+    what :meth:`fit` learns as buffers or parameters of fixed shape, so that ``state_dict`` holds
+    it.
     """
 
     dim: int
@@ -33,7 +34,7 @@ class Vectorizer(nn.Module, ABC):
         super().__init__()
         self.vocabulary_size = vocabulary_size
 
-    def fit(self, documents: Iterable[np.ndarray]) -> None:  # noqa: B027 - look-ups learn by SGD
+    def fit(self, documents: Iterable[np.ndarray]) -> None:
         """Learn from training documents, each an int array ids_N without separators."""
 
     @abstractmethod

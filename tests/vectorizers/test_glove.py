@@ -104,6 +104,9 @@ def test_load_matches_exactly_then_in_lower_case(tmp_path: Path) -> None:
     again = GloVe(len(TOKENS), dim=2, path=file_of(tmp_path), seed=7)
     again.load_vectors(TOKENS)
     assert torch.equal(glove.weight, again.weight)
+    other = GloVe(len(TOKENS), dim=2, path=file_of(tmp_path), seed=8)
+    other.load_vectors(TOKENS)
+    assert not torch.isclose(glove.weight, other.weight)[[0, 6, 7]].any()
 
 
 def test_printable_names_of_tokens_are_understood(tmp_path: Path) -> None:
