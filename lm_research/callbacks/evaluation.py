@@ -4,6 +4,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from lm_research.callbacks.metrics import MetricsLogger
 from lm_research.callbacks.pause import pause
 from lm_research.config.types import PositiveInt
 from lm_research.data.module import TextDataModule
@@ -47,7 +48,6 @@ class Evaluation(pl.Callback):
             )
         pl_module.last_evaluation = (step, result)
         tokens = step * batch.targets_BT.numel() * trainer.world_size
-        seconds = next((c.seconds for c in trainer.callbacks if hasattr(c, "seconds")), 0.0)  # type: ignore[attr-defined]
-        self.recorder.metrics(
-            step, tokens, seconds, {f"val/{k}": v for k, v in result.scores.items()}
-        )
+        clocks = [c.seconds for c in trainer.callbacks if isinstance(c, MetricsLogger)]  # type: ignore[attr-defined]
+        seconds = clocks[0] if clocks else 0.0
+        self.recorder.metrics(step, tokens, seconds, as_numbers("val", result.scores))

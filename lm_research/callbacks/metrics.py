@@ -1,6 +1,7 @@
 """Rows of training metrics, by hand and seldom: logging every step outweighs a small model."""
 
 import math
+import statistics
 import time
 from typing import Any
 
@@ -31,6 +32,7 @@ class MetricsLogger(pl.Callback):
         self.seconds_before = 0.0
         self.loss_sum: Tensor | None = None
         self.batches = 0
+        self.speeds: list[float] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -65,10 +67,12 @@ class MetricsLogger(pl.Callback):
         loss = float(self.loss_sum) / self.batches
         tokens_a_batch = batch.targets_BT.numel() * trainer.world_size
         now = self.seconds
+        speed = self.batches * tokens_a_batch / max(now - self.row_seconds, 1e-9)
+        self.speeds.append(speed)
         values = {
             "train/loss_nats": loss,
             "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            "perf/tokens_per_s": self.batches * tokens_a_batch / max(now - self.row_seconds, 1e-9),
+            "perf/tokens_per_s": speed,
         }
         self.recorder.metrics(done, done * tokens_a_batch, now, values)
         self.loss_sum, self.batches, self.row_seconds = None, 0, now
@@ -78,13 +82,26 @@ class MetricsLogger(pl.Callback):
                 "lower optimizer.lr, or set trainer.gradient_clip"
             )
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The median speed of all rows, which one slow moment does not move."""
+        if self.speeds:
+            speed = statistics.median(self.speeds)
+            self.recorder.summary({"perf/tokens_per_s": speed, "perf/train_s": self.seconds})
+
     def state_dict(self) -> dict[str, Any]:
         """The part of a row that is under way, and the clock."""
         loss = None if self.loss_sum is None else self.loss_sum.detach().clone()
-        return {"seconds": self.seconds, "loss_sum": loss, "batches": self.batches}
+        speeds = list(self.speeds)
+        return {
+            "seconds": self.seconds,
+            "loss_sum": loss,
+            "batches": self.batches,
+            "speeds": speeds,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take them up."""
         self.seconds_before, self.batches = state_dict["seconds"], state_dict["batches"]
+        self.speeds = list(state_dict["speeds"])
         loss = state_dict["loss_sum"]
         self.loss_sum = loss if loss is None else torch.as_tensor(loss)

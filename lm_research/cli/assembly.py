@@ -117,7 +117,7 @@ def fit_vectorizer(vectorizer: Vectorizer, tokenizer: Tokenizer, prepared: Prepa
     """Document frequencies, co-occurrences or pre-trained vectors, from the training split."""
     load = getattr(vectorizer, "load_vectors", None)
     if load is not None and getattr(vectorizer, "path", None) is not None:
-        load([tokenizer.token(i) for i in range(tokenizer.vocabulary_size)])
+        load([tokenizer.decode([i]) for i in range(tokenizer.vocabulary_size)])
     elif vectorizer.needs_fit:
         vectorizer.fit(training_documents(prepared))
 

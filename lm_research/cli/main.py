@@ -4,7 +4,7 @@ import importlib
 import sys
 
 from lm_research import __version__
-from lm_research.config.problems import ConfigError
+from lm_research.config.problems import ConfigError, is_ours
 
 VERBS = {
     "train": "train one run, or several with -m (Hydra overrides)",
@@ -50,12 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        if not _is_ours(error):
+        if not is_ours(error):
             raise
         print(f"lm-research {args[0]}: {error}", file=sys.stderr)
         sys.exit(1)
-
-
-def _is_ours(error: Exception) -> bool:
-    """Errors that we raise say all there is to say; a traceback would hide it."""
-    return type(error).__module__.startswith("lm_research.")

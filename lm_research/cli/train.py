@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from lm_research.config.compose import compose, finalise, register_studies
 from lm_research.config.paths import shipped
-from lm_research.config.problems import ConfigError
+from lm_research.config.problems import ConfigError, is_ours
 
 LOOK_ONLY = ("help", "hydra_help", "version", "info", "cfg", "shell_completion")
 
@@ -85,7 +85,14 @@ def job(cfg: DictConfig) -> None:
     """One run, inside Hydra. Everything heavy is imported here."""
     hydra_config = HydraConfig.get()
     config = finalise(cfg, hydra_config)
-    output = hydra_config.runtime.output_dir
+    # What environment.json records: the command of this one run, whatever process it is in.
+    sys.argv = ["lm-research", "train", *hydra_config.overrides.task]
     from lm_research.cli.job import train
 
-    train(config, output)
+    try:
+        train(config, hydra_config.runtime.output_dir)
+    except Exception as error:
+        if hydra_config.mode == RunMode.MULTIRUN or not is_ours(error):
+            raise  # Hydra lets the other runs go on, and tells of this one at the end
+        print(f"lm-research train: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -45,3 +45,8 @@ def closest(name: str, names: Iterable[str]) -> str | None:
 def listing(names: Iterable[str]) -> str:
     """Names for an "allowed:" line."""
     return ", ".join(sorted(names)) or "nothing"
+
+
+def is_ours(error: BaseException) -> bool:
+    """Errors that this package raises say all there is to say; a traceback would hide it."""
+    return type(error).__module__.startswith("lm_research.")

@@ -59,7 +59,7 @@ class CountModel(ABC):
 
     @abstractmethod
     def log_probabilities(self, ids_N: np.ndarray, start: int, stop: int) -> np.ndarray:
-        """log p(. | ids_N[:t+1]) in nats, float64 of shape (stop - start, V), for t in start..stop-1."""
+        """log p(. | ids_N[:t+1]) for t in start..stop-1: nats, float64, (stop - start, V)."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, np.ndarray]:

@@ -1,0 +1,118 @@
+"""Every YAML composes, validates and builds; every source meets every vectorizer and model."""
+
+import itertools
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from lm_research.config.build import build
+from lm_research.config.compose import compose
+from lm_research.config.paths import shipped
+
+CONF = shipped("conf")
+FILL = {  # what an option leaves for the user to say
+    "files": ["data.paths=[{folder}/*.txt]", "data.document=paragraph"],
+    "hugging_face": ["data.path=text", "data.data_files=[{folder}/a.txt]"],
+    "mixture": ["data.weights={code: 1, bbc_news: 1}"],
+}
+TINY = [
+    "budget=smoke",
+    "budget.batch_size=2",
+    "budget.window=8",
+    "budget.hidden_size=8",
+    "budget.train_bytes=6000",
+    "budget.eval_bytes=600",
+    "tracking=disabled",
+]
+
+
+def options(group: str) -> list[str]:
+    return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
+
+
+GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name != "local")
+ALL = [(group, option) for group in GROUPS for option in options(group)]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory) -> Path:
+    """Text files for the options that need some."""
+    folder = tmp_path_factory.mktemp("texts")
+    text = "\n\n".join(f"Paragraph {i}: the quick brown fox number {i * i}." for i in range(300))
+    (folder / "a.txt").write_text(text, encoding="utf-8")
+    return folder
+
+
+def fill(option: str, folder: Path) -> list[str]:
+    return [text.replace("{folder}", str(folder)) for text in FILL.get(option, [])]
+
+
+@pytest.mark.parametrize(("group", "option"), ALL)
+def test_composes_and_validates(group, option, folder):
+    config = compose([f"{group}={option}", *fill(option, folder)]).config
+    assert config["choices"][group] == option
+    json.dumps(config)  # plain values only: what is saved is what was composed
+
+
+@pytest.mark.parametrize(("group", "option"), ALL)
+def test_builds(group, option, folder):
+    config = compose([f"{group}={option}", *fill(option, folder), *TINY]).config
+    import torch
+
+    weights = [torch.nn.Parameter(torch.zeros(2))]
+    runtime = {"vocabulary_size": 257, "input_size": 8, "steps": 10, "params": weights}
+    if group in ("callbacks", "task"):
+        return  # built by every run below
+    build(config[group], **runtime)
+
+
+@pytest.mark.parametrize("name", [file.stem for file in shipped("sweeps").glob("*.yaml")])
+def test_every_sweep_composes(name):
+    composed = compose([f"sweep={name}"])
+    assert composed.config["sweep"]["name"] == name
+    assert composed.hydra.sweeper.params
+
+
+@cache
+def node(group: str, option: str) -> dict:
+    return compose([f"{group}={option}", *TINY]).config[group]
+
+
+@pytest.mark.parametrize("data", options("data"))
+def test_every_vectorizer_and_model_takes_a_training_step(data, folder, cache):
+    import torch
+
+    from lm_research.cli.assembly import assemble
+    from lm_research.tasks.counted import CountedLanguageModel
+
+    base = compose([f"data={data}", *fill(data, folder), *TINY, f"cache={cache}"]).config
+    for choice in itertools.product(options("vectorizer"), options("model")):
+        vectorizer, model = node("vectorizer", choice[0]), node("model", choice[1])
+        assembly = assemble({**base, "vectorizer": vectorizer, "model": model})
+        if isinstance(assembly.model, CountedLanguageModel):
+            assembly.model.model.fit(assembly.data.split("train").ids_N[:].astype("int64"))
+            continue
+        batches = assembly.data.train_dataloader()
+        optimizer = assembly.model.configure_optimizers()["optimizer"]
+        before = [p.detach().clone() for p in assembly.model.parameters()]
+        for step in range(2):
+            loss = assembly.model.training_step(batches.batch(step), step)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        assert torch.isfinite(loss), choice
+        after = assembly.model.parameters()
+        assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True)), choice
+
+
+@pytest.mark.parametrize("text", options("text"))
+@pytest.mark.parametrize("data", ["bbc_news", "reviews_zh"])
+def test_every_text_option_on_english_and_chinese(text, data, cache):
+    from lm_research.cli.assembly import assemble
+
+    config = compose([f"data={data}", f"text={text}", *TINY, f"cache={cache}"]).config
+    assembly = assemble(config)
+    loss = assembly.model.training_step(assembly.data.train_dataloader().batch(0), 0)
+    assert loss.isfinite()
