@@ -6,7 +6,7 @@ A store is a folder::
     tokenizer.json         what the tokenizer learned from the training split
     tags.json              the tag lexicon, where the text has one
     {split}.bin            ids, uint16 or uint32: separator, document, separator, document, ...
-    {split}.documents.npy  one DOCUMENT record a document
+    {split}.documents.bin  one DOCUMENT record a document
 
 It is written beside its final place and renamed when whole; its name is the hash of everything
 that went into it, so the same text prepared in the same way is prepared once.
@@ -26,7 +26,7 @@ import numpy as np
 
 from lm_research.data.splits import SPLITS, Split
 
-FORMAT = 1
+FORMAT = 2
 DOCUMENT = np.dtype(
     [
         ("start", np.int64),  # position of the document's first token
@@ -45,14 +45,14 @@ class TokenSplit:
         self.folder, self.name, self.dtype = folder, name, dtype
 
     @cached_property
-    def ids_N(self) -> np.ndarray:
+    def ids_N(self) -> np.ndarray:  # noqa: N802 - the name carries the shape
         """The stream of ids; position 0 is a separator."""
-        return np.memmap(self.folder / f"{self.name}.bin", dtype=self.dtype, mode="r")
+        return _map(self.folder / f"{self.name}.bin", np.dtype(self.dtype))
 
     @cached_property
     def documents(self) -> np.ndarray:
-        """DOCUMENT records, in the order of the stream."""
-        return np.load(self.folder / f"{self.name}.documents.npy")
+        """DOCUMENT records, in the order of the stream, as a read-only memory map, too."""
+        return _map(self.folder / f"{self.name}.documents.bin", DOCUMENT)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "name": self.name, "dtype": self.dtype}
@@ -62,6 +62,12 @@ class TokenSplit:
         record = self.documents[index]
         start = int(record["start"])
         return np.asarray(self.ids_N[start : start + int(record["tokens"])], dtype=np.int64)
+
+
+def _map(file: Path, dtype: np.dtype) -> np.ndarray:
+    if not file.stat().st_size:  # nothing cannot be mapped
+        return np.empty(0, dtype)
+    return np.memmap(file, dtype=dtype, mode="r")
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ class TokenStore:
 
 
 class StoreWriter:
-    """Writes a store document by document; nothing is kept in memory but the records."""
+    """Writes a store document by document; nothing but sums is kept in memory."""
 
     def __init__(self, folder: Path, vocabulary_size: int, separator_id: int) -> None:
         self.final = folder
@@ -96,8 +102,9 @@ class StoreWriter:
         self.dtype = "uint16" if vocabulary_size <= 1 << 16 else "uint32"
         self.separator = np.array([separator_id], self.dtype).tobytes()
         self.files = {name: (self.folder / f"{name}.bin").open("wb") for name in SPLITS}
+        self.records = {name: (self.folder / f"{name}.documents.bin").open("wb") for name in SPLITS}
         self.hashes = {name: sha256() for name in SPLITS}
-        self.records: dict[Split, list[tuple[int, int, int, int, float]]] = {s: [] for s in SPLITS}
+        self.counts = {name: {"documents": 0, "tokens": 0, "bytes": 0} for name in SPLITS}
         self.position = dict.fromkeys(SPLITS, 0)
         for name in SPLITS:
             self._write(name, self.separator)
@@ -112,7 +119,11 @@ class StoreWriter:
     ) -> None:
         """Append one document and the separator that ends it."""
         record = (self.position[split], len(ids_N), text_bytes, words, spelling_nats)
-        self.records[split].append(record)
+        self.records[split].write(np.array(record, DOCUMENT).tobytes())
+        counts = self.counts[split]
+        counts["documents"] += 1
+        counts["tokens"] += len(ids_N)
+        counts["bytes"] += text_bytes
         self._write(split, ids_N.astype(self.dtype).tobytes())
         self._write(split, self.separator)
 
@@ -124,18 +135,10 @@ class StoreWriter:
 
     def finish(self, meta: dict[str, Any]) -> TokenStore:
         """Close, rename into place, and open. Another builder of the same store may have won."""
-        counts = {}
-        for name in SPLITS:
-            self.files[name].close()
-            records = np.array(self.records[name], DOCUMENT)
-            np.save(self.folder / f"{name}.documents.npy", records)
-            counts[name] = {
-                "documents": len(records),
-                "tokens": int(records["tokens"].sum()),
-                "bytes": int(records["bytes"].sum()),
-                "sha256": self.hashes[name].hexdigest(),
-            }
-        fingerprint = sha256("".join(counts[s]["sha256"] for s in SPLITS).encode()).hexdigest()
+        self._close()
+        digests = {name: self.hashes[name].hexdigest() for name in SPLITS}
+        counts = {name: {**self.counts[name], "sha256": digests[name]} for name in SPLITS}
+        fingerprint = sha256("".join(digests.values()).encode()).hexdigest()
         whole = {
             "format": FORMAT,
             "dtype": self.dtype,
@@ -154,6 +157,9 @@ class StoreWriter:
 
     def discard(self) -> None:
         """Remove what was written, after an error."""
-        for file in self.files.values():
-            file.close()
+        self._close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _close(self) -> None:
+        for file in (*self.files.values(), *self.records.values()):
+            file.close()
