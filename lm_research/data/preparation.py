@@ -22,6 +22,7 @@ from lm_research.data.token_store import FORMAT, StoreWriter, TokenStore
 from lm_research.text.cleaning import Cleaner
 from lm_research.text.tags import TagLexicon
 from lm_research.text.tokenizer import Tokenizer
+from lm_research.text.unicode import valid_unicode
 
 LONGEST_SHARE = 8
 """A document longer than an eighth of its split's cap is cut there: a held-out split of one or two
@@ -47,7 +48,8 @@ class Selection:
             if not text:
                 self.counts["dropped"] += 1
                 continue
-            document = replace(document, text=text)
+            # What the tokenizers would do, done first: they and the count of bytes see one text.
+            document = replace(document, text=valid_unicode(text))
             split = split_of(document, validation, test, seed)
             if room[split] <= 0:
                 self.counts["over_cap"] += 1
@@ -55,11 +57,11 @@ class Selection:
                     return
                 continue
             document = self._cut(document, self.caps[split] // LONGEST_SHARE)
-            room[split] -= len(document.text.encode("utf-8", "replace"))
+            room[split] -= len(document.text.encode())
             yield split, document
 
     def _cut(self, document: Document, most: int) -> Document:
-        data = document.text.encode("utf-8", "replace")
+        data = document.text.encode()
         if len(data) <= max(most, 1):
             return document
         self.counts["cut"] += 1
@@ -156,7 +158,7 @@ def _build_store(
     try:
         for split, document in selection:
             ids_N, nats = tokenizer.encode(document.text)
-            size = len(document.text.encode("utf-8", "replace"))
+            size = len(document.text.encode())
             writer.add(split, ids_N, size, len(document.text.split()), nats)
         _require_documents(writer, selection, trained is not None)
         writer.write_json("tokenizer", tokenizer.state_dict())
@@ -175,19 +177,21 @@ def _train(tokenizer: Tokenizer, selection: Selection) -> None:
     try:
         tokenizer.train(selection.texts("train"))
     except ValueError as error:
-        raise DataError(f"data={selection.source.name}: {error}") from error
+        left_out = json.dumps(selection.report())
+        raise DataError(f"data={selection.source.name}: {error} (left out: {left_out})") from error
 
 
 def _require_documents(writer: StoreWriter, selection: Selection, evaluation_only: bool) -> None:
     needed = SPLITS[1:2] if evaluation_only else SPLITS[:2]
     for split in needed:
-        if not writer.records[split]:
-            counts = {s: len(writer.records[s]) for s in SPLITS}
+        if not writer.counts[split]["documents"]:
+            counts = {s: writer.counts[s]["documents"] for s in SPLITS}
             raise DataError(
                 f"data={selection.source.name}: no document for the {split} split "
                 f"(documents per split: {counts}; left out: {json.dumps(selection.report())}). "
-                "Splits are by document: give more documents (for text files: data.document=paragraph), "
-                "a larger splits.validation, or milder cleaning rules"
+                "Splits are by document: give more documents (for text files: "
+                "data.document=paragraph), a larger splits.validation, or milder cleaning rules; "
+                "where a file's official splits lack one, data.split_field=null splits by hash"
             )
 
 
