@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lm_research.data.document import DataError
 from lm_research.data.token_store import TokenSplit
 
 
@@ -32,6 +33,9 @@ class TrainingBatches:
     is a function of the step: the loader's whole state is one integer, and continuing from it is
     exact.
 
+    A stream shorter than the window shortens the window; one shorter than B windows is read by
+    lanes that overlap.
+
     Args:
         split: the training split.
         batch_size: B over all processes.
@@ -40,6 +44,9 @@ class TrainingBatches:
         seed: of the offsets.
         rank, world_size: this process takes lanes ``rank::world_size``.
         overfit: if positive, repeat the first so many batches for ever.
+
+    Raises:
+        DataError: the split is empty, or the lanes cannot be dealt out evenly.
     """
 
     def __init__(
@@ -53,6 +60,13 @@ class TrainingBatches:
         world_size: int = 1,
         overfit: int = 0,
     ) -> None:
+        if len(split.ids_N) < 2:
+            raise DataError(f"the {split.name} split has no document: there is nothing to train on")
+        if batch_size % world_size:
+            raise DataError(
+                f"budget.batch_size={batch_size} over {world_size} processes: every process takes "
+                f"as many lanes as the others, so it has to be a multiple of {world_size}"
+            )
         self.ids_N = split.ids_N
         # The stream closes to a circle; its last separator doubles as the first.
         self.length = len(self.ids_N) - 1

@@ -9,8 +9,8 @@ from lm_research.data.preparation import PreparedText
 from lm_research.data.splits import Split
 from lm_research.data.token_store import TokenSplit
 
-UNSPACED = {"zh", "ja", "th"}
-"""Languages that are written without spaces between words."""
+UNSPACED = {"zh", "ja", "th", "lo", "km", "my", "mul"}
+"""Languages that are written without spaces between words; a mixture may hold one ("mul")."""
 
 
 class TextDataModule(pl.LightningDataModule):

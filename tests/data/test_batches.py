@@ -1,0 +1,202 @@
+"""Batches: lanes, windows, passes, processes, and continuing exactly."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lm_research.data.batches import Batch, EvaluationWindows, TrainingBatches
+from lm_research.data.document import DataError
+from lm_research.data.module import TextDataModule
+from lm_research.data.preparation import PreparedText
+from lm_research.data.token_store import StoreWriter, TokenStore
+from lm_research.text.byte import ByteTokenizer
+
+
+def split_of_length(length: int) -> SimpleNamespace:
+    """A stream that closes to a circle of ``length`` tokens, all different: 0 1 2 ... 0."""
+    return SimpleNamespace(ids_N=np.array([*range(length), 0], np.uint16), name="train")
+
+
+def batches(length: int, batch_size: int, window: int, steps: int, **options) -> TrainingBatches:
+    options = {"seed": 0, **options}
+    return TrainingBatches(split_of_length(length), batch_size, window, steps, **options)
+
+
+def rows(batch: Batch) -> list[list[int]]:
+    return torch.cat([batch.ids_BT, batch.targets_BT[:, -1:]], dim=1).tolist()
+
+
+def test_a_stream_of_ten_tokens_by_hand() -> None:
+    # Two lanes of five tokens, two windows of two tokens in each (the fifth is left to another
+    # pass), from an offset that each pass draws anew.
+    found = list(batches(10, batch_size=2, window=2, steps=4, seed=7))
+    for turn in (0, 1):
+        start = int(np.random.default_rng((7, turn)).integers(10))
+        circle = [(start + i) % 10 for i in range(20)]
+        first, second = found[2 * turn : 2 * turn + 2]
+        assert rows(first) == [circle[0:3], circle[5:8]]
+        assert rows(second) == [circle[2:5], circle[7:10]]
+        assert (first.fresh, second.fresh) == (True, False)
+
+
+shapes = {
+    "length": st.integers(1, 300),
+    "batch_size": st.integers(1, 9),
+    "window": st.integers(1, 40),
+    "seed": st.integers(0, 99),
+}
+
+
+@given(**shapes, steps=st.integers(1, 40))
+def test_targets_are_the_ids_one_step_later(length, batch_size, window, seed, steps) -> None:
+    found = list(batches(length, batch_size, window, steps, seed=seed))
+    assert len(found) == steps
+    for batch in found:
+        assert batch.ids_BT.dtype == batch.targets_BT.dtype == torch.int64
+        assert batch.ids_BT.shape == batch.targets_BT.shape == (batch_size, min(window, length))
+        assert torch.equal(batch.targets_BT, (batch.ids_BT + 1) % length)
+        assert torch.equal(batch.targets_BT[:, :-1], batch.ids_BT[:, 1:])
+
+
+@given(**shapes)
+def test_a_window_continues_the_last_one_unless_it_says_fresh(
+    length, batch_size, window, seed
+) -> None:
+    before = None
+    for batch in batches(length, batch_size, window, 60, seed=seed):
+        assert batch.fresh or torch.equal(batch.ids_BT[:, 0], before)
+        before = batch.targets_BT[:, -1]
+
+
+@given(**shapes)
+def test_a_pass_reads_no_token_twice_and_leaves_few_out(length, batch_size, window, seed) -> None:
+    if length < batch_size * window:
+        return  # lanes overlap then
+    loader = batches(length, batch_size, window, 10_000, seed=seed)
+    read = []
+    for number in range(loader.windows_per_pass):
+        batch = loader.batch(number)
+        assert batch.fresh == (number == 0)
+        read += batch.targets_BT.flatten().tolist()
+    assert loader.batch(loader.windows_per_pass).fresh
+    assert len(set(read)) == len(read) > length - batch_size * window - batch_size
+
+
+def test_every_token_is_read_as_often_as_any_other() -> None:
+    counts = np.zeros(50)
+    for batch in batches(50, batch_size=3, window=7, steps=4000):
+        np.add.at(counts, batch.targets_BT.flatten().numpy(), 1)
+    mean = counts.mean()  # 1,680 visits, in 2,000 passes that read 42 of 50 tokens
+    assert abs(counts - mean).max() < 5 * np.sqrt(2000 * 0.84 * 0.16)
+
+
+@given(**{**shapes, "batch_size": st.sampled_from([2, 4, 6])}, world_size=st.sampled_from([1, 2]))
+def test_processes_share_the_lanes_of_one(length, batch_size, window, seed, world_size) -> None:
+    whole = batches(length, batch_size, window, 12, seed=seed)
+    parts = [
+        batches(length, batch_size, window, 12, seed=seed, rank=rank, world_size=world_size)
+        for rank in range(world_size)
+    ]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        lanes = sorted(row for share in shares for row in rows(share))
+        assert lanes == sorted(rows(batch))
+        assert {share.fresh for share in shares} == {batch.fresh}
+        assert {share.ids_BT.shape[0] for share in shares} == {batch_size // world_size}
+
+
+@given(**shapes, done=st.integers(0, 25))
+def test_continuing_is_exact_at_every_step(length, batch_size, window, seed, done) -> None:
+    whole = list(batches(length, batch_size, window, 25, seed=seed))
+    first = batches(length, batch_size, window, 25, seed=seed)
+    iterator = iter(first)
+    head = [next(iterator) for _ in range(done)]
+    state = first.state_dict()
+    second = batches(length, batch_size, window, 25, seed=seed)
+    second.load_state_dict(state)
+    joined = head + list(second)
+    assert [(rows(b), b.fresh) for b in joined] == [(rows(b), b.fresh) for b in whole]
+    # A second pass over the same loader begins anew.
+    assert [rows(b) for b in second] == [rows(b) for b in whole]
+
+
+def test_another_seed_reads_in_another_order() -> None:
+    one, two = ([rows(b) for b in batches(200, 2, 5, 9, seed=seed)] for seed in (0, 1))
+    assert one != two
+
+
+@given(**shapes, overfit=st.integers(1, 4))
+def test_overfitting_repeats_the_first_batches(length, batch_size, window, seed, overfit) -> None:
+    first = list(batches(length, batch_size, window, overfit, seed=seed))
+    again = list(batches(length, batch_size, window, 10, seed=seed, overfit=overfit))
+    assert [rows(b) for b in again] == [rows(first[i % overfit]) for i in range(10)]
+    assert all(batch.fresh for batch in again)
+
+
+def test_a_stream_shorter_than_a_window_shortens_the_window() -> None:
+    (batch,) = batches(3, batch_size=4, window=10, steps=1)
+    assert batch.ids_BT.shape == (4, 3)
+    for row in rows(batch):
+        assert sorted(row[:-1]) == [0, 1, 2]
+        assert row[0] == row[-1]
+
+
+def test_a_stream_of_one_empty_document() -> None:
+    (batch,) = batches(1, batch_size=2, window=5, steps=1)
+    assert rows(batch) == [[0, 0], [0, 0]]
+
+
+def test_no_document_at_all_is_an_error() -> None:
+    with pytest.raises(DataError, match="the train split has no document"):
+        batches(0, batch_size=2, window=5, steps=1)
+
+
+def test_lanes_that_cannot_be_dealt_out_evenly_are_an_error() -> None:
+    with pytest.raises(DataError, match=r"budget\.batch_size=5 over 2 processes.*multiple of 2"):
+        batches(100, batch_size=5, window=5, steps=1, rank=0, world_size=2)
+
+
+@given(st.integers(0, 60), st.integers(1, 70))
+def test_evaluation_reads_every_token_once_in_order(length, window) -> None:
+    windows = EvaluationWindows(split_of_length(length), window)
+    pieces = list(windows)
+    assert len(pieces) == len(windows)
+    assert all(p.ids_BT.shape == p.targets_BT.shape == (1, p.ids_BT.numel()) for p in pieces)
+    assert all(p.ids_BT.numel() == window for p in pieces[:-1])
+    assert [i for p in pieces for i in p.ids_BT[0].tolist()] == list(range(length))
+    assert [i for p in pieces for i in p.targets_BT[0].tolist()] == [*range(1, length), 0][:length]
+    assert [p.start for p in pieces] == list(range(0, length, window))
+
+
+def store(folder: Path, language: str = "en") -> TokenStore:
+    writer = StoreWriter(folder / f"store-{language}", 257, 0)
+    writer.add("train", np.arange(1, 200), 199, 1, 0.0)
+    return writer.finish({"language": language})
+
+
+def data_module(folder: Path, language: str = "en", **options) -> TextDataModule:
+    prepared = PreparedText(store(folder, language), ByteTokenizer(), None)
+    return TextDataModule(prepared, batch_size=4, window=5, steps=3, seed=2, **options)
+
+
+def test_the_data_module_hands_out_this_processes_lanes(tmp_path: Path) -> None:
+    data = data_module(tmp_path)
+    whole = list(data.train_dataloader())
+    shares = []
+    for rank in (0, 1):
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=2)
+        shares.append(list(data.train_dataloader()))
+    for batch, one, other in zip(whole, *shares, strict=True):
+        assert sorted(rows(one) + rows(other)) == sorted(rows(batch))
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("en", True), ("de", True), ("zh", False), ("ja", False), ("th", False), ("mul", False)],
+)
+def test_white_space_parts_the_words_of_most_languages(tmp_path, language, words) -> None:
+    assert data_module(tmp_path, language).words is words
