@@ -5,8 +5,10 @@ and an add per element, so a forward pass costs
 
     FLOPs per token = 2 * (elements of all matrices that multiply) + mixing
 
-where look-up tables do not multiply, biases and point-wise operations are left out (as usual), and
-``mixing`` is what a model adds that no parameter shows (attention: 4 * context * width per layer).
+where look-up tables (``nn.Embedding``) and learned starting states (parameters with ``start`` in
+their name) do not multiply, biases and point-wise operations are left out (as usual), and
+``mixing`` is what a model adds that no parameter shows, if it has the attribute
+``mixing_flops_per_token`` (attention: 4 * context * width per layer).
 Training costs three times the forward pass (the backward pass is two of the same size).
 """
 
@@ -22,7 +24,12 @@ def parameter_count(module: nn.Module) -> int:
 
 def flops_per_token(vectorizer: Vectorizer, model: nn.Module, head: nn.Module) -> int:
     """Forward FLOPs for one token through model and head (vectorizers look up and add)."""
-    matrices = {
-        id(p): p.numel() for part in (model, head) for p in part.parameters() if p.ndim >= 2
+    parts = (model, head)
+    tables = {id(m.weight) for p in parts for m in p.modules() if isinstance(m, nn.Embedding)}
+    elements = {
+        id(parameter): parameter.numel()
+        for part in parts
+        for name, parameter in part.named_parameters()
+        if parameter.ndim >= 2 and id(parameter) not in tables and "start" not in name
     }
-    return 2 * sum(matrices.values()) + getattr(model, "mixing_flops_per_token", 0)
+    return 2 * sum(elements.values()) + getattr(model, "mixing_flops_per_token", 0)

@@ -3,6 +3,8 @@
 Shapes: N predictions, V vocabulary.
 """
 
+import math
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -14,7 +16,13 @@ class NextTokenScores(Metric):
     Three integer counts per class are enough (true positives, predictions, occurrences), so memory
     is linear in V. For single-label prediction the micro averages all equal accuracy; the macro
     averages are taken over the classes that occur among the targets (support >= 1), with 0/0 = 0,
-    and macro F1 is the mean of the classes' F1 (scikit-learn's convention), not the F1 of the means.
+    and macro F1 is the mean of the classes' F1 (scikit-learn's convention), not F1 of the means.
+    Without any prediction every score is NaN.
+
+    Args:
+        vocabulary_size: V.
+        sync_on_compute: add up the processes' counts. False where each process sees everything:
+            the counts are on the CPU, where NCCL cannot add them.
     """
 
     full_state_update = False
@@ -25,8 +33,8 @@ class NextTokenScores(Metric):
     predicted_V: Tensor
     occurred_V: Tensor
 
-    def __init__(self, vocabulary_size: int) -> None:
-        super().__init__()
+    def __init__(self, vocabulary_size: int, sync_on_compute: bool = True) -> None:
+        super().__init__(sync_on_compute=sync_on_compute)
         self.vocabulary_size = vocabulary_size
         for name in ("nats", "count", "in_top5"):
             kind = torch.float64 if name == "nats" else torch.int64
@@ -49,8 +57,11 @@ class NextTokenScores(Metric):
         self.occurred_V += torch.bincount(targets_N, minlength=size)
 
     def compute(self) -> dict[str, float]:
-        """``loss_nats`` (mean), ``accuracy``, ``accuracy_top5``, ``{precision,recall,f1}_macro``."""
-        total = max(int(self.count), 1)
+        """``loss_nats`` (mean), ``accuracy``, ``accuracy_top5``, ``{precision,recall,f1}_macro``.
+
+        All are floats within [0, 1] but the loss.
+        """
+        total = float(self.count) or math.nan
         present = self.occurred_V > 0
         hits = self.true_positives_V[present].double()
         predicted, occurred = self.predicted_V[present].double(), self.occurred_V[present].double()

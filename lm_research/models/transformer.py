@@ -133,6 +133,15 @@ class Transformer(SequenceModel):
         """P, positions that the state holds."""
         return self.context - 1
 
+    @property
+    def mixing_flops_per_token(self) -> int:
+        """Forward FLOPs of attention that no parameter shows: 4 * context * H a layer.
+
+        Two products, of a query with ``context`` keys and of as many weights with their values;
+        what the masked parts of a block cost beyond that is left out.
+        """
+        return 4 * self.context * self.output_size * len(self.layers)
+
     def initial_state(self, batch: int) -> State:
         """Room for P keys and values a layer, none of them real yet."""
         weight = self.norm.weight
