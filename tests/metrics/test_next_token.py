@@ -115,7 +115,7 @@ def test_two_processes_add_up_to_one() -> None:
 
 
 def test_processes_that_see_everything_need_not_meet() -> None:
-    def refuse(*arguments: Any) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
         raise AssertionError("one process waits for the others")
 
     found = []
