@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lm_research.cli.train import check, hand_over
+from lm_research.cli.train import check, hand_over, split_flags
 from lm_research.config.compose import compose, finalise
 from lm_research.config.problems import ConfigError, Problem
 
@@ -26,21 +27,25 @@ def run(arguments: list[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         print(HELP)
         return 0
-    fixed, axes = split_axes(arguments)
-    check(fixed)
-    composed = compose(fixed)
+    flags, overrides = split_flags(arguments)
+    fixed, axes = split_axes(overrides)
+    check([*flags, *fixed])
+    composed = compose(fixed, get_args_parser().parse_args(flags).config_dir)
     study = composed.config.get("sweep")
     if study is None or composed.hydra.mode != RunMode.MULTIRUN:
         problem = Problem("sweep", "must be given", None, "sweep=NAME of a file in sweeps/")
         raise ConfigError([problem])
-    params = {**(composed.hydra.sweeper.params or {}), **axes}
-    check(["-m", *fixed, *(f"{k}={v}" for k, v in params.items())])
+    named = {text.partition("=")[0] for text in fixed}
+    own = {k: v for k, v in (composed.hydra.sweeper.params or {}).items() if k not in named}
+    params = {**own, **axes}
+    check(["-m", *flags, *fixed, *(f"{k}={v}" for k, v in params.items())])
     folder = Path(composed.config["output"])
     _write_study(folder, study)
     from lm_research.cli.sweep_progress import SweepProgress
 
     with SweepProgress(folder, planned=_planned(params)):
-        hand_over(job, [*fixed, *(f"{k}={v}" for k, v in axes.items()), _short_names(fixed)])
+        varied = [f"{k}={v}" for k, v in axes.items()]
+        hand_over(job, [*flags, *fixed, *varied, _short_names(fixed)])
     return _report(folder, study)
 
 

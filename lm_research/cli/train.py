@@ -33,7 +33,7 @@ def check(arguments: Sequence[str]) -> None:
     Raises:
         ConfigError: with all problems of all of them.
     """
-    parsed = get_args_parser().parse_args(list(arguments))
+    parsed = get_args_parser().parse_intermixed_args(list(arguments))
     if any(getattr(parsed, name, None) for name in LOOK_ONLY if name != "cfg"):
         return
     combinations = _combinations(parsed.overrides) if parsed.multirun else [parsed.overrides]
@@ -71,10 +71,17 @@ def _combinations(overrides: Sequence[str]) -> list[list[str]]:
     ] or [[]]
 
 
+def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part Hydra's flags from overrides, which may stand before and after them."""
+    overrides = get_args_parser().parse_intermixed_args(list(arguments)).overrides
+    return [argument for argument in arguments if argument not in overrides], overrides
+
+
 def hand_over(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> None:
     """Run ``task`` under ``hydra.main`` as if the process had been started with ``arguments``."""
     register_studies()
-    sys.argv = ["lm-research", *arguments]
+    flags, overrides = split_flags(arguments)
+    sys.argv = ["lm-research", *flags, *overrides]
     decorate = hydra.main(
         version_base="1.3", config_path=str(shipped("conf")), config_name="config"
     )

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -50,20 +51,35 @@ def loader(config_dir: str | None = None) -> Iterator[Any]:
     register_studies()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(shipped("conf")), version_base="1.3"):
-        yield GlobalHydra.instance().config_loader()
+        found: Any = GlobalHydra.instance().config_loader()
+        if config_dir:
+            _add_folder(found, Path(config_dir).resolve())
+        yield found
+
+
+def _add_folder(found: Any, folder: Path) -> None:
+    """Behind conf/, as Hydra does it for ``--config-dir``."""
+    if not folder.is_dir():
+        raise ConfigError([Problem("--config-dir", "there is no such folder", str(folder))])
+    path = found.get_search_path()
+    path.prepend("command-line", f"file://{folder}", SearchPathQuery("schema", None))
+    found.repository.initialize_sources(path)
 
 
 def compose(overrides: Sequence[str], config_dir: str | None = None) -> Composed:
     """Compose one run.
 
+    Args:
+        overrides: as on the command line.
+        config_dir: a folder of further options, laid out as conf/.
+
     Raises:
         ConfigError: with every problem found.
     """
-    with loader() as found:
-        search = [f"hydra.searchpath=[{Path(config_dir).resolve()}]"] if config_dir else []
-        problems, sound = _check_overrides(found, overrides, search)
+    with loader(config_dir) as found:
+        problems, sound = _check_overrides(found, overrides)
         try:
-            cfg = hydra_compose("config", [*search, *sound], return_hydra_config=True)
+            cfg = hydra_compose("config", sound, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError([*problems, _from_exception(error)]) from None
         hydra_node = cfg.hydra
@@ -137,9 +153,7 @@ def _load_all(
     return nodes
 
 
-def _check_overrides(
-    found: Any, overrides: Sequence[str], search: list[str]
-) -> tuple[list[Problem], list[str]]:
+def _check_overrides(found: Any, overrides: Sequence[str]) -> tuple[list[Problem], list[str]]:
     problems: list[Problem] = []
     parsed: list[Override] = []
     for text in overrides:
@@ -158,7 +172,7 @@ def _check_overrides(
         o.input_line for o in groups if not (p := _group_problem(found, o)) or problems.append(p)
     ]
     try:
-        base = hydra_compose("config", [*search, *sound], return_hydra_config=True)
+        base = hydra_compose("config", sound, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException):
         return problems, [o.input_line for o in parsed]  # the real composition will say why
     choices = base.hydra.runtime.choices
