@@ -59,7 +59,7 @@ def _ordering(study: Study) -> list[Sentence]:
         f"{axis}, {_short_difference(span, study.metric)} from best to worst"
         for span, axis in spans
     )
-    return [Sentence(f"What moves {study.metric.label} most is the {listed}.")]
+    return [Sentence(f"Data apart, what moves {study.metric.label} most is the {listed}.")]
 
 
 def effect_sentences(effect: Effect, metric: Metric) -> list[Sentence]:

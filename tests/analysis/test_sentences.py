@@ -87,7 +87,7 @@ def test_the_matrix_in_words(answer_of, away: float, wins: bool) -> None:
 
 def test_the_most_moving_axis_comes_first(grid: Path) -> None:
     first = answer(analyse(find_runs(grid), load_sweep(grid)))[0].text
-    assert first.startswith("What moves bits per byte most is the vectorizer, 0.3")
+    assert first.startswith("Data apart, what moves bits per byte most is the vectorizer, 0.3")
     assert ", then the model, 0.1" in first
 
 
