@@ -75,18 +75,21 @@ class TrainingBatches:
         self.lanes = np.arange(batch_size)[rank::world_size] * self.lane_length
         self.windows_per_pass = max(self.lane_length // self.window, 1)
         self.steps, self.seed, self.overfit = steps, seed, overfit
-        self.step = 0
+        self.step, self.resumed = 0, False
         self.offsets_T = np.arange(self.window + 1)
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[Batch]:
+        # Who knows the length need not ask for the end, so an iteration begins by starting anew.
+        if self.step >= self.steps and not self.resumed:
+            self.step = 0
+        self.resumed = False
         while self.step < self.steps:
             step = self.step
             self.step += 1
             yield self.batch(step)
-        self.step = 0
 
     def batch(self, step: int) -> Batch:
         """Batch number ``step`` (from 0)."""
@@ -107,7 +110,7 @@ class TrainingBatches:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue after ``state["step"]`` batches."""
-        self.step = int(state["step"])
+        self.step, self.resumed = int(state["step"]), True
 
 
 class EvaluationWindow(NamedTuple):

@@ -120,8 +120,18 @@ def test_continuing_is_exact_at_every_step(length, batch_size, window, seed, don
     second.load_state_dict(state)
     joined = head + list(second)
     assert [(rows(b), b.fresh) for b in joined] == [(rows(b), b.fresh) for b in whole]
-    # A second pass over the same loader begins anew.
+    # Iterating again begins anew, whether or not the first iteration was asked for its end.
     assert [rows(b) for b in second] == [rows(b) for b in whole]
+    iterator = iter(second)
+    assert [rows(next(iterator)) for _ in range(25)] == [rows(b) for b in whole]
+    assert [rows(b) for b in second] == [rows(b) for b in whole]
+
+
+def test_what_was_finished_stays_finished_after_loading() -> None:
+    loader = batches(50, 2, 5, 3)
+    loader.load_state_dict({"step": 3})
+    assert list(loader) == []
+    assert len(list(loader)) == 3
 
 
 def test_another_seed_reads_in_another_order() -> None:
