@@ -1,5 +1,6 @@
 """Sample text from a language model, token by token with cached state."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,8 +17,9 @@ class Sampling:
 
     Args:
         temperature: divides the log-probabilities; 0 takes the most probable token (greedy).
-        top_k: draw among the k most probable tokens only.
-        top_p: draw among the fewest tokens that hold this much probability (Holtzman et al. 2020).
+        top_k: draw among the k most probable tokens only; of equal ones, those of lower id.
+        top_p: draw among the fewest tokens that hold this much probability (Holtzman et al. 2020),
+            measured after temperature and top_k.
         seed: of the draws.
     """
 
@@ -28,7 +30,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         rules = {
-            "temperature": (self.temperature >= 0, "at least 0 (0: greedy)"),
+            "temperature": (0 <= self.temperature < math.inf, "at least 0 (0: greedy), and finite"),
             "top_k": (self.top_k is None or self.top_k >= 1, "at least 1, or null"),
             "top_p": (self.top_p is None or 0 < self.top_p <= 1, "within (0, 1], or null"),
         }
@@ -41,16 +43,13 @@ def choose(log_p_V: Tensor, sampling: Sampling, generator: torch.Generator) -> i
     """Draw one id from log-probabilities (nats)."""
     if sampling.temperature == 0:
         return int(log_p_V.argmax())
-    scores = log_p_V.double() / sampling.temperature
-    if sampling.top_k is not None and sampling.top_k < len(scores):
-        scores[scores < scores.topk(sampling.top_k).values[-1]] = -torch.inf
-    p_V = scores.softmax(0)
+    ordered, ids = log_p_V.double().sort(descending=True, stable=True)
+    # Relative to the largest, so that no temperature is low enough to lose it, too.
+    p = ((ordered - ordered[0]) / sampling.temperature)[: sampling.top_k].softmax(0)
     if sampling.top_p is not None:
-        ordered, index = p_V.sort(descending=True)
         # A token stays if what comes before it does not yet reach top_p: at least one always does.
-        outside = ordered.cumsum(0) - ordered >= sampling.top_p
-        p_V[index[outside]] = 0.0
-    return int(torch.multinomial(p_V, 1, generator=generator))
+        p = p[p.cumsum(0) - p < sampling.top_p]
+    return int(ids[torch.multinomial(p, 1, generator=generator)])
 
 
 def generate(
