@@ -1,1 +1,1 @@
-"""LightningModules that join a vectorizer, a model and a head; nothing here names an architecture."""
+"""LightningModules that join a vectorizer, a model and a head; nothing names an architecture."""

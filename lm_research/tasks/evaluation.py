@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from lm_research.data.batches import EvaluationWindows
+from lm_research.data.document import DataError
 from lm_research.data.token_store import TokenSplit
 from lm_research.metrics.information import bits_per_byte, perplexity
 from lm_research.metrics.next_token import NextTokenScores
@@ -39,9 +40,17 @@ def evaluate(
     Args:
         words: whether words are what white space parts (not so in Chinese).
         progress: called with (windows done, windows in all).
+
+    Raises:
+        DataError: the split is empty.
     """
+    if not len(split.documents):
+        raise DataError(
+            f"the {split.name} split has no document, so there is nothing to score: "
+            f"splits.{split.name} must be greater than 0, and the source large enough"
+        )
     windows = EvaluationWindows(split, window)
-    scores = NextTokenScores(model.vocabulary_size)
+    scores = NextTokenScores(model.vocabulary_size, sync_on_compute=False)
     nats_N = np.empty(windows.targets)
     stream = model.start(1)
     for number, piece in enumerate(windows):
@@ -62,7 +71,7 @@ def _summarise(
     # The target at position p of the stream is token p + 1; a document's last target is the
     # separator that ends it, so its predictions start one before its first token.
     first = documents["start"] - 1
-    token_nats = np.add.reduceat(nats_N, first) if len(first) else np.empty(0)
+    token_nats = np.add.reduceat(nats_N, first)
     spelling, text_bytes = documents["spelling_nats"], int(documents["bytes"].sum())
     total, extra = float(nats_N.sum()), float(spelling.sum())
     units = int(documents["words"].sum()) + len(documents)
@@ -78,7 +87,7 @@ def _summarise(
 
 
 def evaluating(module: Any) -> Any:
-    """A context in which ``module`` (if it is one) is in evaluation mode, and afterwards as before."""
+    """A context in which ``module`` (if it is one) is in evaluation mode; afterwards as before."""
     return _Evaluating(module)
 
 

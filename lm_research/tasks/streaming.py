@@ -21,7 +21,7 @@ class StreamingModel(Protocol):
         ...
 
     def advance(self, ids_BT: Tensor, stream: Stream) -> tuple[Tensor, Stream]:
-        """log p(next | everything so far) in nats, log_p_BTV, after each token; and the stream on."""
+        """log_p_BTV: after each token, log p(next | all so far) in nats; and the stream on."""
         ...
 
 
