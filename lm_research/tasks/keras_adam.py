@@ -24,7 +24,8 @@ class KerasAdam(Adam):
         eps: NonNegativeFloat = 1e-7,
     ) -> None:
         first, second = betas or (0.9, 0.999)
-        super().__init__(params, lr=lr, betas=(first, second), eps=eps)
+        # As floats: torch refuses the 0 of a configuration.
+        super().__init__(params, lr=lr, betas=(float(first), float(second)), eps=eps)
         for group in self.param_groups:
             group["epsilon_hat"], group["updates"] = eps, 0
 

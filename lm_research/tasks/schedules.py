@@ -13,6 +13,7 @@ class Schedule(ABC):
         self.steps, self.warmup_steps = steps, min(warmup_steps, steps)
 
     def __call__(self, step: int) -> float:
+        """The factor for the update after ``step`` others."""
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
         return self.shape((step - self.warmup_steps) / max(self.steps - self.warmup_steps, 1))
@@ -39,7 +40,7 @@ class _Falling(Schedule):
 
 
 class Cosine(_Falling):
-    """floor + (1 - floor) * (1 + cos(pi * progress)) / 2 (Loshchilov & Hutter 2017, no restarts)."""
+    """floor + (1 - floor) (1 + cos(pi progress)) / 2 (Loshchilov & Hutter 2017; no restarts)."""
 
     def shape(self, progress: float) -> float:
         """Half a cosine from one to ``floor``."""
