@@ -26,12 +26,14 @@ class LanguageModeling(pl.LightningModule):
         model: x_BTD, state -> y_BTH, state.
         optimizer: parameters -> optimizer.
         scheduler: step -> factor on the learning rate.
-        carry_state: a training window starts from the (detached) state that the last one ended with.
+        carry_state: a training window starts from the (detached) state that the last one left.
         tie_weights: the output layer is the vectorizer's matrix (Press & Wolf 2017, Inan et al.
             2017), through a projection where H and D differ.
         predict: train on every position of a window, or on its last one only.
         label_smoothing: share of the target's mass that is spread over the vocabulary.
         eval_window: tokens per evaluation step.
+        head_init: how the output layer begins, as ``torch.nn.Linear`` or as Keras' Dense
+            (Glorot-uniform, zero bias); a shared matrix is left as its vectorizer drew it.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class LanguageModeling(pl.LightningModule):
         predict: Literal["every", "last"] = "every",
         label_smoothing: DropProbability = 0.0,
         eval_window: PositiveInt = 1024,
+        head_init: Literal["torch", "keras"] = "torch",
     ) -> None:
         super().__init__()
         self.vectorizer, self.model = vectorizer, model
@@ -53,26 +56,39 @@ class LanguageModeling(pl.LightningModule):
         self.label_smoothing, self.eval_window = label_smoothing, eval_window
         self.vocabulary_size = vectorizer.vocabulary_size
         self.head = _tied(vectorizer, model) if tie_weights else _head(vectorizer, model)
+        if head_init == "keras":
+            _initialise_as_keras(self.head, vectorizer.output_weight())
         self.stream: Stream | None = None
 
-    def logits(self, ids_BT: Tensor, stream: Stream) -> tuple[Tensor, Stream]:
-        """logits_BTV of a window that continues ``stream``."""
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Plain attributes past ``nn.Module``'s search for parameters.
+
+        Lightning notes the current hook on the module dozens of times a step; through
+        ``nn.Module.__setattr__`` that alone costs a tenth of a millisecond.
+        """
+        if name in self.__dict__:
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def hidden(self, ids_BT: Tensor, stream: Stream) -> tuple[Tensor, Stream]:
+        """y_BTH, what the head reads, of a window that continues ``stream``."""
         history_BC, state = stream
         x_BTD, history_BC = self.vectorizer.stream(ids_BT, history_BC)
         y_BTH, state = self.model(x_BTD, state)
-        return self.head(y_BTH), (history_BC, state)
+        return y_BTH, (history_BC, state)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Mean cross-entropy in nats over the window's predictions."""
         if batch.fresh or self.stream is None or not self.carry_state:
             self.stream = (None, None)
-        logits_BTV, stream = self.logits(batch.ids_BT, self.stream)
+        y_BTH, stream = self.hidden(batch.ids_BT, self.stream)
         self.stream = map_tensors(Tensor.detach, stream)
         targets_BT = batch.targets_BT
         if self.predict == "last":
-            logits_BTV, targets_BT = logits_BTV[:, -1:], targets_BT[:, -1:]
+            y_BTH, targets_BT = y_BTH[:, -1:], targets_BT[:, -1:]
         return F.cross_entropy(
-            logits_BTV.reshape(-1, self.vocabulary_size),
+            self.head(y_BTH).reshape(-1, self.vocabulary_size),
             targets_BT.reshape(-1),
             label_smoothing=self.label_smoothing,
         )
@@ -88,10 +104,15 @@ class LanguageModeling(pl.LightningModule):
         return None, None
 
     def advance(self, ids_BT: Tensor, stream: Stream) -> tuple[Tensor, Stream]:
-        """log_p_BTV (float32, nats) and the stream on; without gradients, in evaluation mode."""
+        """log_p_BTV (nats, float32 or finer) and the stream on, without gradients.
+
+        The mode is the caller's: put the module in evaluation mode first.
+        """
         with torch.inference_mode():
-            logits_BTV, stream = self.logits(ids_BT.to(self.device), stream)
-            return logits_BTV.float().log_softmax(-1), stream
+            y_BTH, stream = self.hidden(ids_BT.to(self.device), stream)
+            logits_BTV = self.head(y_BTH)
+            finer = torch.promote_types(logits_BTV.dtype, torch.float32)
+            return logits_BTV.to(finer).log_softmax(-1), stream
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The carried state is part of where training stands."""
@@ -100,6 +121,10 @@ class LanguageModeling(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the carried state."""
         self.stream = checkpoint.get("stream")
+
+    def on_train_start(self) -> None:
+        """A state that was loaded is still on the CPU."""
+        self.stream = map_tensors(lambda t: t.to(self.device), self.stream)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, index: int) -> Batch:
         """Two copies, and none on a CPU."""
@@ -122,7 +147,17 @@ def _tied(vectorizer: Vectorizer, model: SequenceModel) -> nn.Module:
             f"task.tie_weights=true needs a vectorizer with a matrix to share; {name} has none"
         )
     head = nn.Linear(weight_VD.shape[1], weight_VD.shape[0])
-    head.weight = weight_VD  # type: ignore[assignment]
+    head.weight = weight_VD
     if model.output_size == weight_VD.shape[1]:
         return head
     return nn.Sequential(nn.Linear(model.output_size, weight_VD.shape[1], bias=False), head)
+
+
+def _initialise_as_keras(head: nn.Module, shared: Tensor | None) -> None:
+    for layer in head.modules():
+        if not isinstance(layer, nn.Linear):
+            continue
+        if layer.weight is not shared:
+            nn.init.xavier_uniform_(layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
