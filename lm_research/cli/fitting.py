@@ -16,6 +16,7 @@ from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating
 from lm_research.tasks.generation import Sampling, generate
 from lm_research.tasks.language_modeling import LanguageModeling
+from lm_research.tasks.lean_loop import LeanLoop
 from lm_research.tracking.recorder import Recorder
 
 Config = dict[str, Any]
@@ -67,7 +68,7 @@ def make_trainer(options: Config, callbacks: list[pl.Callback]) -> pl.Trainer:
         deterministic=options["deterministic"],
         max_epochs=1,
         max_time={"seconds": seconds} if seconds else None,
-        callbacks=callbacks,
+        callbacks=[*callbacks, LeanLoop()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -101,7 +102,8 @@ def _count(assembly: Assembly, model: CountedLanguageModel, recorder: Recorder) 
     train = assembly.data.split("train")
     model.model.fit(np.asarray(train.ids_N, dtype=np.int64))
     seconds = time.perf_counter() - started
-    np.savez(recorder.folder.checkpoints / "counts.npz", **model.model.state_dict())
+    counts: dict[str, Any] = model.model.state_dict()
+    np.savez(recorder.folder.checkpoints / "counts.npz", **counts)
     result = evaluate(model, assembly.data.split("validation"), 1024, assembly.data.words)
     speed = {"perf/tokens_per_s": len(train.ids_N) / max(seconds, 1e-9)}
     values = {**speed, **as_numbers("val", result.scores)}
