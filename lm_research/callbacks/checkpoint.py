@@ -55,7 +55,7 @@ class Checkpoint(pl.Callback):
         step = self.step = batch_idx + 1
         evaluated, result = getattr(pl_module, "last_evaluation", (None, None))
         due = step % self.every == 0 if self.every else evaluated == step
-        better = evaluated == step and self._better(result.scores)
+        better = evaluated == step and result is not None and self._better(result.scores)
         if due or better or step == trainer.num_training_batches:
             with pause(pl_module):
                 self._save(trainer, better)

@@ -73,9 +73,10 @@ def _composed(arguments: list[str]) -> dict[str, Any]:
 def _selection(config: dict[str, Any]) -> Any:
     from lm_research.config.build import build
     from lm_research.data.preparation import Selection
+    from lm_research.data.splits import Split
 
     budget = config["budget"]
-    caps = {
+    caps: dict[Split, int] = {
         "train": budget["train_bytes"],
         "validation": budget["eval_bytes"],
         "test": budget["eval_bytes"],

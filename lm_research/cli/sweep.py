@@ -93,7 +93,7 @@ def _write_study(folder: Path, study: dict[str, Any]) -> None:
 
 def job(cfg: DictConfig) -> str:
     """One run of the study; an error is its own, told in its folder and in the report."""
-    hydra_config = HydraConfig.get()
+    hydra_config: Any = HydraConfig.get()
     config = finalise(cfg, hydra_config)
     output = hydra_config.runtime.output_dir
     from lm_research.cli.job import train

@@ -90,7 +90,7 @@ def hand_over(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> No
 
 def job(cfg: DictConfig) -> None:
     """One run, inside Hydra. Everything heavy is imported here."""
-    hydra_config = HydraConfig.get()
+    hydra_config: Any = HydraConfig.get()
     config = finalise(cfg, hydra_config)
     # What environment.json records: the command of this one run, whatever process it is in.
     sys.argv = ["lm-research", "train", *hydra_config.overrides.task]

@@ -14,7 +14,7 @@ ALLOWED = (
 """Prefixes that a ``_target_`` may have. A config from a stranger runs nothing else."""
 
 EXTRA = "LM_RESEARCH_ALLOW"
-"""Environment variable: further prefixes, separated by commas (`my_package.`), for one's own code."""
+"""Environment variable: further prefixes, separated by commas, for one's own code."""
 
 
 class BuildError(Exception):

@@ -168,20 +168,24 @@ def _check_overrides(found: Any, overrides: Sequence[str]) -> tuple[list[Problem
             )
     groups = [o for o in parsed if _is_group(found, o)]
     fields = [o for o in parsed if o not in groups]
-    sound = [
-        o.input_line for o in groups if not (p := _group_problem(found, o)) or problems.append(p)
-    ]
+    sound: list[str] = []
+    for override in groups:
+        problem = _group_problem(found, override)
+        if problem:
+            problems.append(problem)
+        else:
+            sound.append(str(override.input_line))
     try:
         base = hydra_compose("config", sound, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException):
-        return problems, [o.input_line for o in parsed]  # the real composition will say why
+        return problems, [str(o.input_line) for o in parsed]  # the real composition will say why
     choices = base.hydra.runtime.choices
     for override in fields:
         problem = _field_problem(base, override, choices, found)
         if problem:
             problems.append(problem)
         else:
-            sound.append(override.input_line)
+            sound.append(str(override.input_line))
     return problems, sound
 
 

@@ -61,7 +61,7 @@ def parameters(target: str) -> dict[str, Parameter]:
     init = _find_init(module, node)
     if init is None:
         return {}
-    return {name: parameter for name, parameter in _arguments(init[0], init[1])}
+    return dict(_arguments(init[0], init[1]))
 
 
 def _arguments(module: "_Module", init: ast.FunctionDef) -> list[tuple[str, Parameter]]:

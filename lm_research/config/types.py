@@ -11,7 +11,7 @@ from typing import Annotated
 
 @dataclass(frozen=True)
 class Interval:
-    """Numbers between ``low`` and ``high``; an ``open_*`` end is excluded, ``None`` is unbounded."""
+    """Numbers from ``low`` to ``high``; an ``open_*`` end is excluded, ``None`` is unbounded."""
 
     low: float | None = None
     high: float | None = None

@@ -43,7 +43,8 @@ def test_literals_from_another_module():
 
 def test_own_class_in_the_working_folder(tmp_path, monkeypatch):
     (tmp_path / "my_models_for_signatures.py").write_text(
-        "class Base:\n    def __init__(self, width: int, names: list[str], scale: float = 1.0): ...\n"
+        "class Base:\n"
+        "    def __init__(self, width: int, names: list[str], scale: float = 1.0): ...\n"
         "class Mine(Base): ...\n"
         "class Odd:\n    def __init__(self, thing: 'int | None', other: SomethingUnknown): ...\n"
     )
