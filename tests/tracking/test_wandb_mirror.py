@@ -45,12 +45,22 @@ def inspected(run_folder, *options):
     return done.stdout
 
 
+def whole(run_folder):
+    """All records: W&B's process may write the last of them just after `finish` has returned."""
+    for _ in range(100):
+        found = [json.loads(line) for line in inspected(run_folder).splitlines()]
+        if any(record["type"] == "exit" for record in found):
+            break
+        time.sleep(0.1)
+    return found
+
+
 def records(run_folder, kind):
-    found = [json.loads(line) for line in inspected(run_folder).splitlines()]
-    return [record[kind] for record in found if record["type"] == kind]
+    return [record[kind] for record in whole(run_folder) if record["type"] == kind]
 
 
 def summary(run_folder):
+    whole(run_folder)
     return json.loads(inspected(run_folder, "-summary"))
 
 
