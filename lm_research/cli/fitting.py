@@ -38,6 +38,7 @@ def _train(
     last = recorder.folder.checkpoints / "last.ckpt"
     resumed = last if last.exists() else None
     if resumed:
+        _require_one_process(config, resumed)
         take_up(resumed, recorder)
     with _profiled(config, recorder.folder.path):
         try:
@@ -52,6 +53,19 @@ def _train(
             split = assembly.data.split("validation")
             result = evaluate(module, split, module.eval_window, assembly.data.words)
     return result
+
+
+class ResumeError(Exception):
+    """A run that cannot be continued from where it was cut; says why, and the fix."""
+
+
+def _require_one_process(config: Config, checkpoint: Path) -> None:
+    """A checkpoint holds process 0's carried state and generators; the others' are not in it."""
+    if config["trainer"]["devices"] * config["trainer"]["num_nodes"] > 1:
+        raise ResumeError(
+            f"{checkpoint.parent.parent}: a cut data-parallel run cannot be continued exactly yet; "
+            "start it again with another output=FOLDER"
+        )
 
 
 def make_trainer(options: Config, callbacks: list[pl.Callback]) -> pl.Trainer:
