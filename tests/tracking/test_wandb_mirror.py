@@ -313,11 +313,11 @@ def test_a_server_that_vanishes_ends_in_time(tmp_path, wandb_server):
 )
 def test_no_server_or_no_key(tmp_path, key, told):
     start = time.monotonic()
-    process = online(tmp_path, "http://127.0.0.1:9", [[1]], 4, key=key)
+    process = online(tmp_path, "http://127.0.0.1:9", [[1]], 8, key=key)
     out, err = process.communicate(timeout=60)
     assert out == "finished\n"
     assert process.returncode == 0
     warnings = [line for line in err.splitlines() if line.startswith("WARNING:lm_research")]
     assert len(warnings) == 1
     assert told in warnings[0]
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 45
