@@ -49,7 +49,7 @@ MISTAKES = {
     "data=files": ["data.paths", "must be given"],
     "model._target_=os.system": ["not on the allow-list"],
     "optimizer.lr=-1": ["optimizer.lr=-1", "greater than 0"],
-    "evaluate_on=[cod]": ["there is no data option `cod`", "did you mean `code`"],
+    "evaluate_on=[cod]": ["`cod`", "did you mean `code`"],
     "model.hidden_size=${nothing}": ["model.hidden_size", "nothing"],
     "sweep=demoo": ["did you mean `demo`"],
 }
