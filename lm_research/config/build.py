@@ -27,10 +27,10 @@ def allowed_prefixes() -> tuple[str, ...]:
     return (*ALLOWED, *(p if p.endswith(".") else f"{p}." for p in extra))
 
 
-def is_allowed(target: str) -> bool:
+def is_allowed(target: Any) -> bool:
     """Whether ``target`` may be named by a config."""
-    parts = target.split(".")
-    return target.startswith(allowed_prefixes()) and all(p.isidentifier() for p in parts)
+    parts = target.split(".") if isinstance(target, str) else []
+    return bool(parts) and target.startswith(allowed_prefixes()) and all(p.isidentifier() for p in parts)
 
 
 def build(node: Any, **runtime: Any) -> Any:

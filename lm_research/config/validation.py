@@ -1,8 +1,9 @@
 """Check a composed configuration as a whole, before anything heavy is imported."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from collections.abc import Iterable, Iterator, Mapping
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from lm_research.config.build import EXTRA, allowed_prefixes, is_allowed
 from lm_research.config.checks import bare, describe, fits, hints
@@ -11,6 +12,9 @@ from lm_research.config.schema import OPTIONAL, RANGES, RUNTIME, Run
 from lm_research.config.signatures import TargetError, parameters
 
 MISSING = "???"
+INTERNAL = {"choices"}
+"""Root fields that nobody sets."""
+SPLIT_RULE = "splits.validation + splits.test below 1"
 Plain = Mapping[str, Any]
 
 
@@ -49,12 +53,12 @@ class _Validator:
         schema = next((a for a in (annotation, *get_args(annotation)) if _is_schema(a)), None)
         if value == MISSING:
             yield Problem(path, "must be given", allowed=describe(annotation), file=self.file(path))
-        elif isinstance(value, Mapping) and "_target_" in value:
+        elif isinstance(value, Mapping) and "_target_" in value and fits(value, annotation):
             yield from self.node(path, value, group)
         elif schema and isinstance(value, Mapping):
             yield from self.dataclass(path, value, schema, group)
         elif schema or not fits(value, annotation):
-            yield self.misfit(path, value, annotation)
+            yield from self.misfits(path, value, annotation, group)
         else:
             yield from self.inside(path, value, group)
 
@@ -108,9 +112,8 @@ class _Validator:
             return
         runtime = RUNTIME.get(group, set())
         fields = {k: p for k, p in known.items() if k not in runtime}
-        owner = (
-            f"{group}={self.choices[group]}" if isinstance(self.choices.get(group), str) else target
-        )
+        option = self.choices.get(group) if path == group else None
+        owner = f"{group}={option}" if isinstance(option, str) else target.rpartition(".")[2]
         yield from self.unknown_keys(
             path, {k: v for k, v in node.items() if k != "_target_"}, fields, owner
         )
@@ -135,21 +138,64 @@ class _Validator:
     def unknown_keys(
         self, path: str, value: Plain, known: Mapping[str, Any], owner: str
     ) -> Iterator[Problem]:
-        for key in value:
+        for key, item in value.items():
             if key not in known:
                 field = f"{path}.{key}" if path else str(key)
                 message = f"{owner} has no field `{key}`"
+                names = set(known) - INTERNAL
+                shown = None if isinstance(item, Mapping | list) else _shown(item)
                 yield Problem(
-                    field, message, None, listing(known), closest(str(key), known), self.file(field)
+                    field,
+                    message,
+                    shown,
+                    listing(names),
+                    closest(str(key), names),
+                    self.file(field),
                 )
 
+    def misfits(self, path: str, value: Any, annotation: Any, group: str) -> Iterator[Problem]:
+        """The innermost values that do not fit: an item rather than its whole list."""
+        options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ()
+        for kind in options or (annotation,):
+            origin, args = get_origin(kind), get_args(kind)
+            if origin is list and isinstance(value, list):
+                pairs: Iterable[tuple[Any, Any]] = enumerate(value)
+            elif (
+                origin is dict
+                and isinstance(value, Mapping)
+                and all(fits(k, args[0]) for k in value)
+            ):
+                pairs = value.items()
+            else:
+                continue
+            for key, item in pairs:
+                yield from self.value(f"{path}.{key}", item, args[-1], group)
+            return
+        yield self.misfit(path, value, annotation)
+
     def misfit(self, path: str, value: Any, annotation: Any) -> Problem:
-        shown = "null" if value is None else str(value)
-        allowed = describe(annotation)
-        options = [a for a in get_args(annotation) if isinstance(a, str)]
-        near = closest(shown, options) if options else None
-        message = "is out of range" if fits(value, bare(annotation)) else f"is {_kind(value)}"
+        shown, allowed = _shown(value), describe(annotation)
+        choices = [a for a in _choices(annotation) if isinstance(a, str)]
+        near = closest(shown, choices) if choices else None
+        if fits(value, bare(annotation)):
+            message = "is out of range"
+        else:
+            unknown = choices and isinstance(value, str)
+            message = "is not among the choices" if unknown else f"is {_kind(value)}"
         return Problem(path, message, shown, allowed, near, self.file(path))
+
+
+def _shown(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
+
+
+def _choices(annotation: Any) -> list[Any]:
+    """The values of a Literal, alone or in a union."""
+    if get_origin(annotation) is Literal:
+        return list(get_args(annotation))
+    return [a for option in get_args(annotation) for a in _choices(option)]
 
 
 def _is_schema(annotation: Any) -> bool:
@@ -168,21 +214,18 @@ def _kind(value: Any) -> str:
 
 
 def cross_checks(config: Plain) -> Iterator[Problem]:
-    """Rules that join two fields. They speak only where both fields are sound by themselves."""
+    """Rules beyond a type, or that join two fields; they speak only where both are sound."""
+    for name in ("output", "cache"):
+        if config.get(name) == "":
+            yield Problem(name, "is empty", "", "a folder", file="conf/config.yaml")
     try:
         splits, budget, trainer = config["splits"], config["budget"], config["trainer"]
-        if splits["validation"] + splits["test"] >= 1:
-            yield Problem(
-                "splits",
-                "nothing is left for training",
-                str(dict(splits)),
-                "validation + test below 1",
-            )
-        world = trainer["devices"] * trainer["num_nodes"]
-        if budget["batch_size"] % world:
+        if splits["validation"] < 1 and splits["test"] < 1 <= splits["validation"] + splits["test"]:
+            shown = f"{splits['validation']} + {splits['test']}"
+            yield Problem("splits", f"nothing is left for training ({shown})", None, SPLIT_RULE)
+        world, batch = trainer["devices"] * trainer["num_nodes"], budget["batch_size"]
+        if isinstance(world, int) and isinstance(batch, int) and world > 0 and batch % world:
             allowed = f"a multiple of trainer.devices x trainer.num_nodes = {world}"
-            yield Problem(
-                "budget.batch_size", "cannot be shared out", str(budget["batch_size"]), allowed
-            )
+            yield Problem("budget.batch_size", "cannot be shared out", str(batch), allowed)
     except (KeyError, TypeError):
         return
