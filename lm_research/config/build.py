@@ -23,14 +23,19 @@ class BuildError(Exception):
 
 def allowed_prefixes() -> tuple[str, ...]:
     """The built-in allow-list and what the environment adds; never what a config says."""
-    extra = [p.strip() for p in os.environ.get(EXTRA, "").split(",") if p.strip()]
-    return (*ALLOWED, *(p if p.endswith(".") else f"{p}." for p in extra))
+    return (*ALLOWED, *_own_prefixes())
+
+
+def _own_prefixes() -> tuple[str, ...]:
+    names = (name.strip() for name in os.environ.get(EXTRA, "").split(","))
+    return tuple(f"{name.rstrip('.')}." for name in names if name)
 
 
 def is_allowed(target: Any) -> bool:
     """Whether ``target`` may be named by a config."""
-    parts = target.split(".") if isinstance(target, str) else []
-    return bool(parts) and target.startswith(allowed_prefixes()) and all(p.isidentifier() for p in parts)
+    if not isinstance(target, str) or not target.startswith(allowed_prefixes()):
+        return False
+    return all(part.isidentifier() for part in target.split("."))
 
 
 def build(node: Any, **runtime: Any) -> Any:
@@ -62,14 +67,24 @@ def build(node: Any, **runtime: Any) -> Any:
 
 
 def locate(target: str) -> Any:
-    """Import what ``target`` names, if the allow-list lets it."""
+    """Import the class that ``target`` names, if the allow-list lets it."""
     if not is_allowed(target):
-        raise BuildError(
-            f"_target_: {target} is not on the allow-list ({', '.join(allowed_prefixes())}); "
-            f"for code of your own set {EXTRA}=my_package"
-        )
+        raise _forbidden(target)
     module, _, name = target.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)
+        cls = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise BuildError(f"_target_: {target} cannot be imported: {error}") from error
+    if not isinstance(cls, type):
+        raise BuildError(f"_target_: {target} is not a class")
+    # A module may have imported a class from elsewhere: only its own are meant.
+    if not f"{cls.__module__}.".startswith(ALLOWED) and not target.startswith(_own_prefixes()):
+        raise _forbidden(f"{cls.__module__}.{cls.__qualname__}")
+    return cls
+
+
+def _forbidden(target: Any) -> BuildError:
+    return BuildError(
+        f"_target_: {target} is not on the allow-list ({', '.join(allowed_prefixes())}); "
+        f"for code of your own set {EXTRA}=my_package"
+    )
