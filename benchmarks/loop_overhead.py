@@ -12,7 +12,6 @@ import argparse
 import copy
 import datetime
 import json
-import platform
 import statistics
 import tempfile
 import time
@@ -26,6 +25,7 @@ from lm_research.cli.fitting import make_trainer
 from lm_research.cli.job import quiet
 from lm_research.config.build import build
 from lm_research.config.compose import compose
+from lm_research.tracking.environment import environment
 from lm_research.tracking.recorder import Recorder
 from lm_research.tracking.run_folder import RunFolder
 
@@ -129,7 +129,8 @@ def main():
     differences = sorted(ours - bare for bare, ours in rows)
     result = {
         "date": datetime.date.today().isoformat(),
-        "machine": f"{platform.machine()}, torch {torch.__version__}, one thread",
+        "command": "OMP_NUM_THREADS=1 python benchmarks/loop_overhead.py",
+        "machine": f"{environment()['cpu']['model']}, torch {torch.__version__}, one thread",
         "bare_ms": statistics.median(r[0] for r in rows),
         "ours_ms": statistics.median(r[1] for r in rows),
         "overhead_ms": statistics.median(differences),
@@ -137,7 +138,10 @@ def main():
         "goal_ms": GOAL_MS,
         "equal_weights": True,
     }
-    print(json.dumps(result, indent=1))
+    text = json.dumps(result, indent=1)
+    print(text)
+    (Path(__file__).parent / "results").mkdir(exist_ok=True)
+    (Path(__file__).parent / "results/loop_overhead.json").write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
