@@ -15,6 +15,9 @@ from lm_research.cli.train import check, hand_over, split_flags
 from lm_research.config.compose import compose, finalise
 from lm_research.config.problems import ConfigError, Problem
 
+LAST_ERROR = "last_error.txt"
+"""In a run's folder: what stopped the run at the last start of its sweep."""
+
 HELP = """usage: lm-research sweep sweep=NAME [GROUP=OPTION] [GROUP.FIELD=VALUE] ...
 
 Runs the study sweeps/NAME.yaml: every combination of its axes, in parallel processes. Ends with
@@ -98,12 +101,13 @@ def job(cfg: DictConfig) -> str:
     output = hydra_config.runtime.output_dir
     from lm_research.cli.job import train
 
+    told = Path(output) / LAST_ERROR
+    told.unlink(missing_ok=True)
     try:
         train(config, output)
     except Exception as error:
-        Path(output).mkdir(parents=True, exist_ok=True)
-        line = f"{type(error).__name__}: {error}"
-        (Path(output) / "last_error.txt").write_text(line, encoding="utf-8")
+        told.parent.mkdir(parents=True, exist_ok=True)
+        told.write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
         return "failed"
     return "done"
 
@@ -115,9 +119,13 @@ def _report(folder: Path, study: dict[str, Any]) -> int:
     from lm_research.analysis.summary import summarise
 
     path = summarise(folder, study["report"], Console())
-    failed = [run for run in find_runs(folder) if not run.done]
+    # A finished run of another configuration is done, but it is not the run that was asked for.
+    failed = [r for r in find_runs(folder) if not r.done or (r.folder / LAST_ERROR).exists()]
     for unfinished in failed:
-        error = unfinished.status.get("error") or unfinished.state
+        told = unfinished.folder / LAST_ERROR
+        error = told.read_text(encoding="utf-8") if told.exists() else unfinished.state
         print(f"not done: {unfinished.folder}: {error}", file=sys.stderr)
+    if failed:
+        print("The report holds what the folder held before, too.", file=sys.stderr)
     print(f"report: {path}")
     return 1 if failed else 0

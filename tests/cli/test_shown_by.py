@@ -181,6 +181,9 @@ def test_a_sweep_reports_and_is_not_run_twice(tmp_path, capfd):
     assert len(files) == 2
     assert lm_research(*sweep) == 0
     assert [file.stat().st_mtime_ns for file in files] == before
+    capfd.readouterr()
+    assert lm_research(*sweep, "optimizer.lr=0.5") == 1  # the folder holds another study's runs
+    assert "optimizer.lr" in capfd.readouterr().err
 
 
 def test_one_failed_run_does_not_stop_the_sweep(tmp_path, capfd):
