@@ -64,7 +64,9 @@ class MetricsLogger(pl.Callback):
 
     def _row(self, trainer: pl.Trainer, batch: Any, done: int) -> None:
         assert self.loss_sum is not None
-        loss = float(self.loss_sum) / self.batches
+        # Every process comes here at the same step: the row is of the whole batch, not of a share.
+        loss = float(trainer.strategy.reduce(self.loss_sum.detach(), reduce_op="mean"))
+        loss /= self.batches
         tokens_a_batch = batch.targets_BT.numel() * trainer.world_size
         now = self.seconds
         speed = self.batches * tokens_a_batch / max(now - self.row_seconds, 1e-9)

@@ -116,8 +116,9 @@ def _count(assembly: Assembly, model: CountedLanguageModel, recorder: Recorder) 
     train = assembly.data.split("train")
     model.model.fit(np.asarray(train.ids_N, dtype=np.int64))
     seconds = time.perf_counter() - started
-    counts: dict[str, Any] = model.model.state_dict()
-    np.savez(recorder.folder.checkpoints / "counts.npz", **counts)
+    if recorder.folder.state is not None:  # the process that owns the folder
+        counts: dict[str, Any] = model.model.state_dict()
+        np.savez(recorder.folder.checkpoints / "counts.npz", **counts)
     result = evaluate(model, assembly.data.split("validation"), 1024, assembly.data.words)
     speed = {"perf/tokens_per_s": len(train.ids_N) / max(seconds, 1e-9)}
     values = {**speed, **as_numbers("val", result.scores)}

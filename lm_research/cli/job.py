@@ -37,9 +37,23 @@ def train(config: Config, output: str | Path) -> None:
     """Train ``config`` in the folder ``output``, in as many processes as it asks for."""
     devices = config["trainer"]["devices"]
     if devices > 1 and "RANK" not in os.environ:
-        _launch(config, output, devices)
+        if not _finished(config, output):
+            _launch(config, output, devices)
     else:
         run(config, output, rank=int(os.environ.get("RANK", 0)))
+
+
+def _finished(config: Config, output: str | Path) -> bool:
+    """Claim the folder for a moment: what is wrong with it is told once, before processes start."""
+    with RunFolder.create(output, config, resume=config["resume"]) as folder:
+        return _told_done(folder)
+
+
+def _told_done(folder: RunFolder) -> bool:
+    if folder.state is not FolderState.DONE:
+        return False
+    print(f"{folder.path}: done already; give another output=FOLDER to run it again")
+    return True
 
 
 def _launch(config: Config, output: str | Path, devices: int) -> None:
@@ -49,13 +63,17 @@ def _launch(config: Config, output: str | Path, devices: int) -> None:
     running the command line again in every process would start the sweep again.
     """
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump([config, str(Path(output).absolute())], file)
+        # The folder was claimed for this run just now, so that process 0 finds it in use.
+        json.dump([{**config, "resume": True}, str(Path(output).absolute())], file)
         file.flush()
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
         command = [sys.executable, *launcher, "-m", "lm_research.cli.worker", file.name]
         code = subprocess.run(command, env={"OMP_NUM_THREADS": "1", **os.environ}).returncode
     if code:
-        raise ProcessError(f"a training process ended with code {code}; see {output}/error.txt")
+        raise ProcessError(
+            f"a training process ended with code {code}; its own words are above, "
+            f"and in {output}/error.txt if training had begun"
+        )
 
 
 def run(config: Config, output: str | Path, rank: int = 0) -> None:
@@ -65,8 +83,7 @@ def run(config: Config, output: str | Path, rank: int = 0) -> None:
         _work(config, SilentRecorder(RunFolder(output)))
         return
     with RunFolder.create(output, config, resume=config["resume"]) as folder:
-        if folder.state is FolderState.DONE:
-            print(f"{folder.path}: done already; give another output=FOLDER to run it again")
+        if _told_done(folder):
             return
         with Recorder(folder, [build(config["tracking"])]) as recorder:
             _work(config, recorder)

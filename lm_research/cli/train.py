@@ -1,8 +1,10 @@
 """``lm-research train``: compose, validate, then hand over to Hydra and the job."""
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -98,8 +100,18 @@ def job(cfg: DictConfig) -> None:
 
     try:
         train(config, hydra_config.runtime.output_dir)
+        if hydra_config.mode == RunMode.RUN:
+            _say_where(Path(hydra_config.runtime.output_dir))
     except Exception as error:
         if hydra_config.mode == RunMode.MULTIRUN or not is_ours(error):
             raise  # Hydra lets the other runs go on, and tells of this one at the end
         print(f"lm-research train: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _say_where(folder: Path) -> None:
+    """The last line of a single run: its folder, and its main score."""
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    score = summary.get("val/bits_per_byte")
+    shown = "undefined" if score is None else f"{score:.4f}"
+    print(f"run: {folder}  val/bits_per_byte: {shown}")

@@ -84,7 +84,7 @@ def test_looking_at_a_config_loads_no_torch():
     assert yaml.safe_load(done.stdout)["model"]["_target_"].endswith("LSTM")
 
 
-def test_a_run_is_recorded_and_its_config_rebuilds_it(tmp_path, read_json):
+def test_a_run_is_recorded_and_its_config_rebuilds_it(tmp_path, read_json, capsys):
     folder = tmp_path / "OUT"
     choice = ["model=lstm", "data=code", "vectorizer=tfidf"]
     assert lm_research("train", *choice, *SMALL, f"output={folder}") == 0
@@ -92,6 +92,7 @@ def test_a_run_is_recorded_and_its_config_rebuilds_it(tmp_path, read_json):
     assert any("val/bits_per_byte" in row for row in rows)
     status = read_json(folder / "status.json")
     assert status["state"] == "done"
+    assert f"run: {folder}  val/bits_per_byte: " in capsys.readouterr().out
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config_hash(config) == status["config_hash"]
 
@@ -214,5 +215,15 @@ def test_two_processes_on_a_cpu_equal_one(tmp_path, read_json):
     assert lm_research("train", *one) == 0
     scores = [read_json(tmp_path / n / "summary.json")["val/bits_per_byte"] for n in ("one", "two")]
     assert scores[0] == pytest.approx(scores[1], rel=1e-5)
-    rows = (tmp_path / "two/metrics.jsonl").read_text().splitlines()
-    assert len(rows) == len((tmp_path / "one/metrics.jsonl").read_text().splitlines())
+    two, alone = (
+        [json.loads(line) for line in (tmp_path / n / "metrics.jsonl").read_text().splitlines()]
+        for n in ("two", "one")
+    )
+    assert [row["step"] for row in two] == [row["step"] for row in alone]
+    losses = [
+        [r["train/loss_nats"] for r in rows if "train/loss_nats" in r] for rows in (two, alone)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)  # of the whole batch, not of a share
+    again = subprocess.run(both, capture_output=True, text=True, env={**os.environ}, timeout=60)
+    assert again.returncode == 0
+    assert "done already" in again.stdout
