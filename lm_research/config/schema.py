@@ -60,7 +60,6 @@ class Trainer:
 
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: PositiveInt
-    num_nodes: PositiveInt
     strategy: Literal["auto", "ddp", "fsdp"]
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
     gradient_clip: NonNegativeFloat

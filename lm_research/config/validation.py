@@ -223,9 +223,9 @@ def cross_checks(config: Plain) -> Iterator[Problem]:
         if splits["validation"] < 1 and splits["test"] < 1 <= splits["validation"] + splits["test"]:
             shown = f"{splits['validation']} + {splits['test']}"
             yield Problem("splits", f"nothing is left for training ({shown})", None, SPLIT_RULE)
-        world, batch = trainer["devices"] * trainer["num_nodes"], budget["batch_size"]
+        world, batch = trainer["devices"], budget["batch_size"]
         if isinstance(world, int) and isinstance(batch, int) and world > 0 and batch % world:
-            allowed = f"a multiple of trainer.devices x trainer.num_nodes = {world}"
+            allowed = f"a multiple of trainer.devices = {world}"
             yield Problem("budget.batch_size", "cannot be shared out", str(batch), allowed)
     except (KeyError, TypeError):
         return
