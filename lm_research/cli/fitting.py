@@ -16,7 +16,7 @@ from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating
 from lm_research.tasks.generation import Sampling, generate
 from lm_research.tasks.language_modeling import LanguageModeling
-from lm_research.tasks.lean_loop import LeanLoop
+from lm_research.tasks.lean_loop import LeanLoop, Unprofiled
 from lm_research.tracking.recorder import Recorder
 
 Config = dict[str, Any]
@@ -84,6 +84,7 @@ def make_trainer(options: Config, callbacks: list[pl.Callback]) -> pl.Trainer:
         max_time={"seconds": seconds} if seconds else None,
         callbacks=[*callbacks, LeanLoop()],
         logger=False,
+        profiler=Unprofiled(),
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
