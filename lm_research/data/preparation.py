@@ -158,8 +158,8 @@ def _build_store(
     try:
         for split, document in selection:
             ids_N, nats = tokenizer.encode(document.text)
-            size = len(document.text.encode())
-            writer.add(split, ids_N, size, len(document.text.split()), nats)
+            data = document.text.encode()
+            writer.add(split, ids_N, len(data), len(document.text.split()), nats, data)
         _require_documents(writer, selection, trained is not None)
         writer.write_json("tokenizer", tokenizer.state_dict())
         if lexicon is not None:

@@ -2,20 +2,24 @@
 
 A store is a folder::
 
-    meta.json              counts, cleaning report, fingerprint
+    meta.json              counts, cleaning report, digests
     tokenizer.json         what the tokenizer learned from the training split
     tags.json              the tag lexicon, where the text has one
     {split}.bin            ids, uint16 or uint32: separator, document, separator, document, ...
     {split}.documents.bin  one DOCUMENT record a document
 
-It is written beside its final place and renamed when whole; its name is the hash of everything
-that went into it, so the same text prepared in the same way is prepared once.
+It is written beside its final place, forced to disk, and renamed when whole; its name is the hash
+of everything that went into it, so the same text prepared in the same way is prepared once.
+
+Of each split ``meta.json`` has two digests. ``sha256`` is of the ids, and tells tokenizers apart.
+``text_sha256`` is of the text that they stand for, as it was handed to the tokenizer: scores per
+byte compare where it is the same. It is the SHA-256 of the documents' UTF-8 bytes in the order of
+the stream, each followed by the byte 0xFF, which UTF-8 does not have.
 """
 
 import json
 import os
 import shutil
-import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -24,9 +28,10 @@ from typing import Any
 
 import numpy as np
 
+from lm_research.data.construction import begin, force_names_to_disk, force_to_disk
 from lm_research.data.splits import SPLITS, Split
 
-FORMAT = 2
+FORMAT = 3
 DOCUMENT = np.dtype(
     [
         ("start", np.int64),  # position of the document's first token
@@ -36,6 +41,8 @@ DOCUMENT = np.dtype(
         ("spelling_nats", np.float64),  # cost of spelling unknown pieces; NaN: undefined
     ]
 )
+DOCUMENT_END = b"\xff"
+"""What parts the documents in the digest of a text."""
 
 
 class TokenSplit:
@@ -97,13 +104,14 @@ class StoreWriter:
 
     def __init__(self, folder: Path, vocabulary_size: int, separator_id: int) -> None:
         self.final = folder
-        self.folder = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-        self.folder.mkdir(parents=True)
+        self.folder, first = begin(folder, f"{SPLITS[0]}.bin")
         self.dtype = "uint16" if vocabulary_size <= 1 << 16 else "uint32"
         self.separator = np.array([separator_id], self.dtype).tobytes()
-        self.files = {name: (self.folder / f"{name}.bin").open("wb") for name in SPLITS}
+        self.files = {SPLITS[0]: first}
+        self.files |= {name: (self.folder / f"{name}.bin").open("wb") for name in SPLITS[1:]}
         self.records = {name: (self.folder / f"{name}.documents.bin").open("wb") for name in SPLITS}
         self.hashes = {name: sha256() for name in SPLITS}
+        self.text_hashes: dict[Split, Any] = {name: sha256() for name in SPLITS}
         self.counts = {name: {"documents": 0, "tokens": 0, "bytes": 0} for name in SPLITS}
         self.position = dict.fromkeys(SPLITS, 0)
         for name in SPLITS:
@@ -115,9 +123,20 @@ class StoreWriter:
         self.position[split] += len(data) // np.dtype(self.dtype).itemsize
 
     def add(
-        self, split: Split, ids_N: np.ndarray, text_bytes: int, words: int, spelling_nats: float
+        self,
+        split: Split,
+        ids_N: np.ndarray,
+        text_bytes: int,
+        words: int,
+        spelling_nats: float,
+        text: bytes | None = None,
     ) -> None:
-        """Append one document and the separator that ends it."""
+        """Append one document and the separator that ends it.
+
+        Args:
+            text: the UTF-8 bytes that were encoded, for the digest; a split with a document whose
+                text is not given has none.
+        """
         record = (self.position[split], len(ids_N), text_bytes, words, spelling_nats)
         self.records[split].write(np.array(record, DOCUMENT).tobytes())
         counts = self.counts[split]
@@ -126,6 +145,14 @@ class StoreWriter:
         counts["bytes"] += text_bytes
         self._write(split, ids_N.astype(self.dtype).tobytes())
         self._write(split, self.separator)
+        self._hash_text(split, text)
+
+    def _hash_text(self, split: Split, text: bytes | None) -> None:
+        if text is None:
+            self.text_hashes[split] = None
+        elif self.text_hashes[split] is not None:
+            self.text_hashes[split].update(text)
+            self.text_hashes[split].update(DOCUMENT_END)
 
     def write_json(self, name: str, value: Any) -> None:
         """Put ``name``.json into the store."""
@@ -134,26 +161,34 @@ class StoreWriter:
         )
 
     def finish(self, meta: dict[str, Any]) -> TokenStore:
-        """Close, rename into place, and open. Another builder of the same store may have won."""
-        self._close()
-        digests = {name: self.hashes[name].hexdigest() for name in SPLITS}
-        counts = {name: {**self.counts[name], "sha256": digests[name]} for name in SPLITS}
-        fingerprint = sha256("".join(digests.values()).encode()).hexdigest()
-        whole = {
-            "format": FORMAT,
-            "dtype": self.dtype,
-            "splits": counts,
-            "fingerprint": fingerprint,
-            **meta,
-        }
-        self.write_json("meta", whole)
+        """Write out, rename into place, and open. Another builder of the store may have won."""
+        self.write_json("meta", {**self._whole(), **meta})
+        for file in (*self.files.values(), *self.records.values()):
+            file.flush()
+        force_to_disk(self.folder)
         try:
             os.rename(self.folder, self.final)
         except OSError:
             if not (self.final / "meta.json").exists():
                 raise
             self.discard()
+        force_names_to_disk(self.final.parent)
+        self._close()  # not before: an open file says that somebody is building
         return TokenStore.open(self.final)
+
+    def _whole(self) -> dict[str, Any]:
+        """Counts and digests of what was written."""
+        ids = {name: self.hashes[name].hexdigest() for name in SPLITS}
+        texts = {name: h.hexdigest() if h else None for name, h in self.text_hashes.items()}
+        return {
+            "format": FORMAT,
+            "dtype": self.dtype,
+            "splits": {
+                name: {**self.counts[name], "sha256": ids[name], "text_sha256": texts[name]}
+                for name in SPLITS
+            },
+            "fingerprint": sha256("".join(ids.values()).encode()).hexdigest(),
+        }
 
     def discard(self) -> None:
         """Remove what was written, after an error."""

@@ -14,7 +14,8 @@ Conventions:
   document; the separator that starts the stream is given, and free.
 - ``bytes`` are those of the text as it was handed to the tokenizer: after the cleaning rules, which
   define what is modelled, and before any segmentation or normalisation by the tokenizer.
-  Comparisons need the same cleaning; the evaluated text's digest is recorded for that.
+  Comparisons need the same text: the ``text_sha256`` of every split is recorded for that, which is
+  the same under all tokenizers and another under other cleaning, splits or caps.
 - ``spelling`` is what unknown pieces cost to spell out, p(piece) = p(unknown) * p_spell(piece); an
   upper bound, as p_spell also spells known pieces. Without a spelling model a vocabulary with
   unknowns assigns the string no probability: bits per byte is then undefined (None), not a number.

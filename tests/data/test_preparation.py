@@ -1,6 +1,7 @@
 """From a source to a token store: what is learned from whom, what is cached, what is left out."""
 
 import copy
+import hashlib
 import json
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -139,6 +140,42 @@ def test_a_lone_surrogate_counts_as_the_three_bytes_that_stand_for_it(
         documents = prepared.store.split(split).documents
         assert (documents["bytes"] == documents["tokens"]).all()
         assert all(document.endswith(" \ufffd") for document in decoded(prepared, split))
+
+
+BPE = {"_target_": "lm_research.text.bpe.BPETokenizer", "vocabulary_size": 300}
+
+
+def text_digests(prepared: PreparedText) -> dict[str, str]:
+    return {s: prepared.store.meta["splits"][s]["text_sha256"] for s in SPLITS}
+
+
+def test_equal_text_has_an_equal_digest_under_every_tokenizer(source, make) -> None:
+    node = source(ROWS)
+    as_bytes = make(node)
+    assert text_digests(make(node, text(BPE))) == text_digests(as_bytes)
+    assert text_digests(make(node, text(WORDS))) == text_digests(as_bytes)
+    ids = [
+        make(node, t).store.meta["splits"]["validation"]["sha256"] for t in (AS_BYTES, text(BPE))
+    ]
+    assert ids[0] != ids[1]
+    for split, digest in text_digests(as_bytes).items():
+        documents = [document.encode() + b"\xff" for document in decoded(as_bytes, split)]
+        assert digest == hashlib.sha256(b"".join(documents)).hexdigest()
+
+
+def test_another_text_has_another_digest(source, make) -> None:
+    rows = [f"Ａ row {i}" for i in range(60)]
+    node = source(rows)
+    first = text_digests(make(node))["validation"]
+    assert text_digests(make(node, text(BYTES, NFKC)))["validation"] != first
+    assert text_digests(make(node, splits={"seed": 1}))["validation"] != first
+    assert text_digests(make(node, budget={"eval_bytes": 60}))["validation"] != first
+
+
+def test_an_evaluation_only_store_has_the_digests_of_the_sources_own(source, make) -> None:
+    node = source(ROWS)
+    own, foreign = text_digests(make(node)), text_digests(make(node, trained={"tokenizer": {}}))
+    assert [own[s] == foreign[s] for s in SPLITS] == [False, True, True]
 
 
 def test_a_cache_hit_does_not_read_the_source(source, make, monkeypatch) -> None:

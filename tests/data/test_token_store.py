@@ -1,5 +1,6 @@
 """The token store: layout, atomic finish, races, crashes, memory."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lm_research.data.batches import TrainingBatches
@@ -58,6 +59,7 @@ documents = st.lists(
 )
 
 
+@settings(deadline=None)  # how long a disk takes to write is not its business
 @given(documents)
 def test_what_is_written_is_read(tmp_path_factory, written: list[tuple[Split, list[int]]]) -> None:
     writer = StoreWriter(tmp_path_factory.mktemp("stores") / "store", 70_001, 0)
@@ -90,6 +92,32 @@ def test_the_fingerprint_tells_texts_apart(tmp_path: Path) -> None:
         return writer.finish({}).meta["fingerprint"]
 
     assert fingerprint("a", 1, 2) == fingerprint("b", 1, 2) != fingerprint("c", 2, 1)
+
+
+def test_the_digest_of_the_text_by_hand(tmp_path: Path) -> None:
+    writer = StoreWriter(tmp_path / "store", 300, 0)
+    for text in ("one é", "", "two"):
+        writer.add("validation", ids(1), 1, 1, 0.0, text.encode())
+    writer.add("train", ids(1), 1, 1, 0.0, b"known")
+    writer.add("train", ids(1), 1, 1, 0.0)
+    splits = writer.finish({}).meta["splits"]
+    expected = hashlib.sha256("one é".encode() + b"\xff\xfftwo\xff").hexdigest()
+    assert splits["validation"]["text_sha256"] == expected
+    assert splits["train"]["text_sha256"] is None  # not of a part, as if it were the whole
+    assert splits["test"]["text_sha256"] == hashlib.sha256().hexdigest()
+
+
+@given(st.lists(st.text(max_size=3), max_size=4), st.lists(st.text(max_size=3), max_size=4))
+def test_the_digest_of_the_text_tells_where_documents_end(tmp_path_factory, one, other) -> None:
+    def digest(texts: list[str]) -> str:
+        writer = StoreWriter(tmp_path_factory.mktemp("stores") / "store", 300, 0)
+        for text in texts:
+            writer.add("train", ids(1), 1, 1, 0.0, text.encode())
+        writer.discard()
+        return writer.text_hashes["train"].hexdigest()
+
+    assert (digest(one) == digest(other)) == (one == other)
+    assert digest(["ab", *one]) != digest(["a", "b", *one])
 
 
 def test_a_split_is_read_only_and_travels_as_a_name(tmp_path: Path) -> None:
@@ -186,9 +214,15 @@ die()
 def test_a_crash_leaves_no_half_store(tmp_path: Path, moment: str) -> None:
     assert start(CRASH, tmp_path, moment).wait(timeout=60) == -signal.SIGKILL
     assert not (tmp_path / "store").exists()
+    (leftover,) = names(tmp_path)
+    assert leftover.endswith(".tmp")
+    writer = StoreWriter(tmp_path / "another", 300, 0)  # of whatever store
+    assert leftover not in names(tmp_path)
+    writer.discard()
     writer = StoreWriter(tmp_path / "store", 300, 0)
     writer.add("train", ids(1), 1, 1, 0.0)
     assert writer.finish({}).split("train").ids_N.tolist() == [0, 1, 0]
+    assert names(tmp_path) == ["store"]
 
 
 def test_a_full_disk_leaves_no_half_store(tmp_path: Path, monkeypatch) -> None:
