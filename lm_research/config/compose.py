@@ -22,6 +22,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lm_research.config.data_options import DataOptions
 from lm_research.config.hydra_errors import REFUSALS, as_problem
+from lm_research.config.hydra_fields import added_fields
+from lm_research.config.origins import Origins
 from lm_research.config.overrides import STUDIES, check_overrides
 from lm_research.config.paths import shipped, studies
 from lm_research.config.problems import ConfigError, Problem
@@ -111,7 +113,7 @@ def finalise(cfg: DictConfig, hydra_node: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: with every problem found.
     """
-    folders = [s.path for s in hydra_node.runtime.config_sources if s.schema == "file"]
+    origins = Origins(hydra_node)
     choices = {k: v for k, v in hydra_node.runtime.choices.items() if not k.startswith("hydra/")}
     bare = OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"])
     try:
@@ -119,8 +121,9 @@ def finalise(cfg: DictConfig, hydra_node: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ConfigError([as_problem(error)]) from None
     plain = _expand_home(plain)
-    problems = _expand_names(plain, DataOptions(bare, folders))
-    problems += validate(plain, choices)
+    problems = _expand_names(plain, DataOptions(bare, origins.folders))
+    problems += validate(plain, choices, origins.file)
+    problems += added_fields(hydra_node)
     if problems:
         raise ConfigError(problems)
     plain["choices"] = {

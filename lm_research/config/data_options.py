@@ -15,12 +15,13 @@ class DataOptions:
 
     Args:
         root: what the nodes' interpolations see.
-        folders: conf/ and its like.
+        folders: conf/ and its like; of two options with one name, the first is meant.
     """
 
-    def __init__(self, root: DictConfig, folders: Sequence[str]) -> None:
+    def __init__(self, root: DictConfig, folders: Sequence[Path]) -> None:
         self.root = root
-        self.files = {f.stem: f for folder in folders for f in Path(folder).glob("data/*.yaml")}
+        files = [file for folder in folders for file in folder.glob("data/*.yaml")]
+        self.files = {file.stem: file for file in reversed(files)}
         self.problems: list[Problem] = []
 
     def nodes(self, field: str, names: Sequence[Any], inside: Sequence[str] = ()) -> dict[str, Any]:

@@ -1,27 +1,55 @@
 """What Hydra and OmegaConf say about a configuration that they refuse, made into problems."""
 
+import dataclasses
+from typing import Any
+
 import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from lm_research.config.problems import Problem
+from lm_research.config.problems import Problem, closest, listing
 
-REFUSALS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError, AssertionError)
-"""What Hydra raises about a configuration that it will not compose."""
+REFUSALS = (
+    HydraException,
+    OmegaConfBaseException,
+    yaml.YAMLError,
+    ValueError,
+    AssertionError,
+    AttributeError,
+)
+"""What Hydra raises about a configuration that it will not compose; OmegaConf an AttributeError
+where a mapping is merged into a null of Hydra's."""
 
 
 def as_problem(error: BaseException) -> Problem:
     """What Hydra or OmegaConf says, with the cause that it keeps for the traceback."""
-    cause: BaseException = error
-    while cause.__cause__ is not None or (not str(cause).strip() and cause.__context__):
-        cause = cause.__cause__ or cause.__context__ or cause
+    cause = error
+    while (deeper := _cause(cause)) is not None:
+        cause = deeper
     keys = (getattr(e, "full_key", None) for e in (error, cause))
     key = next((str(key) for key in keys if key), "configuration")
     outer, inner = _one_line(error), _one_line(cause)
     for start in ("Error merging override ", "Could not override "):
         if outer.startswith(start):
             return Problem(outer.removeprefix(start).split(". ")[0].strip("'"), inner)
-    return Problem(key, outer if inner in outer else f"{outer}: {inner}".removeprefix(": "))
+    message = outer if inner in outer else f"{outer}: {inner}".removeprefix(": ")
+    return Problem(key, message, None, *_names(cause))
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """Hydra does not always say ``from``: OmegaConf's error is then the context of its own."""
+    context = error.__context__
+    hidden = isinstance(error, HydraException) and isinstance(context, OmegaConfBaseException)
+    return error.__cause__ or (context if hidden or not str(error).strip() else None)
+
+
+def _names(cause: Any) -> tuple[str | None, str | None]:
+    """The names that a node of Hydra's knows, and the closest, where an unknown one is refused."""
+    kind, key = getattr(cause, "object_type", None), getattr(cause, "key", None)
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        return None, None
+    known = {field.name for field in dataclasses.fields(kind)}
+    return (None, None) if key in known else (listing(known), closest(str(key), known))
 
 
 def _one_line(error: BaseException) -> str:

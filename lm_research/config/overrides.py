@@ -10,6 +10,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from lm_research.config.hydra_errors import REFUSALS
+from lm_research.config.hydra_fields import missing_field
+from lm_research.config.origins import Origins
 from lm_research.config.problems import Problem, closest, listing
 
 STUDIES = {"sweep": "sweeps", "experiment": "experiments"}
@@ -114,40 +116,51 @@ def _group_problem(
 
 def _no_option(group: str, name: str, options: Sequence[str]) -> Problem:
     message = f"{group} has no option `{name}`"
-    file = f"{STUDIES[group]}/" if group in STUDIES else f"conf/{group}/"
+    folder = f"{STUDIES[group]}/" if group in STUDIES else f"conf/{group}/"
+    file = None if group.startswith("hydra/") else folder  # those are in no folder of ours
     return Problem(group, message, name, listing(options), closest(name, options), file)
 
 
 def _field_problem(base: DictConfig, override: Override, found: Any) -> Problem | None:
     """A field that is not there; what is in it is for the validation to judge."""
     key = override.key_or_group
-    if override.is_add() or override.is_force_add() or key.split(".")[0] == "hydra":
-        return None  # the schemas, ours and Hydra's, are the judges of these
-    node: Any = base
+    if "/" in key:
+        parent, _, name = _group(override).rpartition("/")
+        known = [f"{parent}/{group}" for group in found.list_groups(parent)]
+        near = closest(f"{parent}/{name}", known)
+        return Problem(key, "there is no such group", _value(override), listing(known), near)
     parts = key.split(".")
+    if parts[0] == "hydra":
+        return missing_field(base.hydra, parts[1:], _value(override))
+    if override.is_add() or override.is_force_add():
+        return None  # the schema is the judge of these
+    node: Any = base
     for depth, part in enumerate(parts):
         if not isinstance(node, DictConfig):
             break
         if part not in map(str, node):  # "???" counts as there
-            return _no_field(override, parts[:depth], node, base.hydra.runtime.choices, found)
+            return _no_field(override, parts[:depth], node, base.hydra, found)
         node = node._get_node(part)
     return None
 
 
 def _no_field(
-    override: Override, parents: list[str], node: DictConfig, choices: Any, found: Any
+    override: Override, parents: list[str], node: DictConfig, hydra_node: DictConfig, found: Any
 ) -> Problem:
     key = override.key_or_group
     part = key.split(".")[len(parents)]
     known = {str(k) for k in node} - {"_target_", "hydra"}
-    owner, file = "the configuration", "conf/config.yaml"
+    owner, file = "the configuration", Origins(hydra_node).file(".".join(parents))
     if not parents:
         known |= set(found.list_groups(""))
-    elif option := choices.get(parents[0]):
-        owner, file = f"{parents[0]}={option}", f"conf/{parents[0]}/{option}.yaml"
+    elif option := hydra_node.runtime.choices.get(parents[0]):
+        owner = f"{parents[0]}={option}"
     else:
         owner = f"`{'.'.join(parents)}`"
-    value = None if override.is_delete() else override.get_value_element_as_str()
     field = f"~{key}" if override.is_delete() else key
     message = f"{owner} has no field `{part}`"
-    return Problem(field, message, value, listing(known), closest(part, known), file)
+    return Problem(field, message, _value(override), listing(known), closest(part, known), file)
+
+
+def _value(override: Override) -> str | None:
+    return None if override.is_delete() else override.get_value_element_as_str()

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from lm_research.config.signatures import InstanceOf
 from lm_research.config.types import (
+    DropProbability,
     Interval,
     NonNegativeFloat,
     NonNegativeInt,
@@ -136,9 +137,12 @@ RUNTIME = {
 """Constructor arguments that exist only when a run is put together, by group."""
 
 RANGES: dict[str, Any] = {
-    "lr": PositiveFloat,
+    # The largest learning rate in use is SGD's, some tens; beyond 1000 the exponent is mistyped.
+    "lr": Annotated[float, Interval(low=0, high=1000, open_low=True)],
+    "betas": list[DropProbability],
+    "eps": NonNegativeFloat,
     "weight_decay": NonNegativeFloat,
     "momentum": NonNegativeFloat,
-    "eps": PositiveFloat,
 }
-"""Ranges for arguments of ``torch.optim`` classes, whose annotations carry none."""
+"""Ranges for arguments of ``torch.optim`` classes, whose annotations carry none: what their
+constructors refuse, so that it is told before torch is loaded (see ``cross_checks.py``, too)."""

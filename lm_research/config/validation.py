@@ -1,41 +1,39 @@
 """Check a composed configuration as a whole, before anything heavy is imported."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from lm_research.config.build import EXTRA, allowed_prefixes, is_allowed
 from lm_research.config.checks import bare, describe, fits, hints
+from lm_research.config.cross_checks import cross_checks
 from lm_research.config.problems import Problem, closest, listing
 from lm_research.config.schema import OPTIONAL, RANGES, RUNTIME, Run
-from lm_research.config.signatures import TargetError, parameters
+from lm_research.config.signatures import Parameter, TargetError, parameters
 
 MISSING = "???"
 INTERNAL = {"choices"}
 """Root fields that nobody sets."""
-SPLIT_RULE = "splits.validation + splits.test below 1"
 Plain = Mapping[str, Any]
 
 
-def validate(config: Plain, choices: Mapping[str, Any]) -> list[Problem]:
+def validate(
+    config: Plain, choices: Mapping[str, Any], file: Callable[[str], str]
+) -> list[Problem]:
     """Every problem of a resolved configuration.
 
     Args:
         config: plain containers, interpolations resolved, missing values as "???".
-        choices: option chosen per group, to name files: ``{"model": "lstm"}``.
+        choices: option chosen per group: ``{"model": "lstm"}``.
+        file: names the file that a field comes from.
     """
-    return list(_Validator(choices).root(config))
+    return list(_Validator(choices, file).root(config))
 
 
 class _Validator:
-    def __init__(self, choices: Mapping[str, Any]) -> None:
-        self.choices = choices
-
-    def file(self, path: str) -> str | None:
-        group = path.split(".")[0]
-        option = self.choices.get(group)
-        return f"conf/{group}/{option}.yaml" if isinstance(option, str) else "conf/config.yaml"
+    def __init__(self, choices: Mapping[str, Any], file: Callable[[str], str]) -> None:
+        self.choices, self.file = choices, file
 
     def root(self, config: Plain) -> Iterator[Problem]:
         fields = hints(Run)
@@ -46,7 +44,7 @@ class _Validator:
                     yield Problem(name, "is missing", allowed=describe(annotation))
             elif not (name in OPTIONAL and config[name] is None):
                 yield from self.value(name, config[name], annotation, name)
-        yield from cross_checks(config)
+        yield from cross_checks(config, self.file)
 
     def value(self, path: str, value: Any, annotation: Any, group: str) -> Iterator[Problem]:
         """Problems of one field, whatever it holds."""
@@ -118,11 +116,7 @@ class _Validator:
             path, {k: v for k, v in node.items() if k != "_target_"}, fields, owner
         )
         for name, parameter in fields.items():
-            annotation = (
-                RANGES.get(name, parameter.annotation)
-                if target.startswith("torch.")
-                else parameter.annotation
-            )
+            annotation = _annotation(target, parameter)
             if name in node:
                 yield from self.value(f"{path}.{name}", node[name], annotation, group)
             elif parameter.required:
@@ -185,6 +179,15 @@ class _Validator:
         return Problem(path, message, shown, allowed, near, self.file(path))
 
 
+def _annotation(target: str, parameter: Parameter) -> Any:
+    """A parameter's own annotation, or the range that torch's constructors check at run time."""
+    known, own = RANGES.get(parameter.name), parameter.annotation
+    if known is None or not target.startswith("torch."):
+        return own
+    # Adafactor's eps, alone, is a pair.
+    return known if (get_origin(known) is list) == (get_origin(own) is list) else own
+
+
 def _shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
@@ -211,21 +214,3 @@ def _kind(value: Any) -> str:
         list: "a list",
     }
     return names.get(type(value), "a mapping" if isinstance(value, Mapping) else "null")
-
-
-def cross_checks(config: Plain) -> Iterator[Problem]:
-    """Rules beyond a type, or that join two fields; they speak only where both are sound."""
-    for name in ("output", "cache"):
-        if config.get(name) == "":
-            yield Problem(name, "is empty", "", "a folder", file="conf/config.yaml")
-    try:
-        splits, budget, trainer = config["splits"], config["budget"], config["trainer"]
-        if splits["validation"] < 1 and splits["test"] < 1 <= splits["validation"] + splits["test"]:
-            shown = f"{splits['validation']} + {splits['test']}"
-            yield Problem("splits", f"nothing is left for training ({shown})", None, SPLIT_RULE)
-        world, batch = trainer["devices"], budget["batch_size"]
-        if isinstance(world, int) and isinstance(batch, int) and world > 0 and batch % world:
-            allowed = f"a multiple of trainer.devices = {world}"
-            yield Problem("budget.batch_size", "cannot be shared out", str(batch), allowed)
-    except (KeyError, TypeError):
-        return

@@ -1,0 +1,81 @@
+"""Rules beyond a type, or that join fields; they speak only where each field is sound itself."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from lm_research.config.problems import Problem
+
+SPLIT_RULE = "splits.validation + splits.test below 1"
+WANTS_FLOATS = ("torch.optim.Adam", "torch.optim.AdamW")
+"""Classes that refuse an integer among their betas: a 0 must be written 0.0."""
+Plain = Mapping[str, Any]
+File = Callable[[str], str]
+
+
+def cross_checks(config: Plain, file: File) -> Iterator[Problem]:
+    """Problems of a configuration whose fields have been looked at one by one.
+
+    Args:
+        config: plain containers.
+        file: names the file of a field.
+    """
+    for name in ("output", "cache"):
+        if config.get(name) == "":
+            yield Problem(name, "is empty", "", "a folder", file=file(name))
+    for check in (_splits, _batch, _optimizer):
+        try:
+            yield from check(config, file)
+        except (KeyError, TypeError, AttributeError):
+            continue  # a field is missing or of another kind: that has been told
+
+
+def _splits(config: Plain, file: File) -> Iterator[Problem]:
+    validation, test = config["splits"]["validation"], config["splits"]["test"]
+    if validation < 1 and test < 1 <= validation + test:
+        message = f"nothing is left for training ({validation} + {test})"
+        yield Problem("splits", message, None, SPLIT_RULE)
+
+
+def _batch(config: Plain, file: File) -> Iterator[Problem]:
+    devices, batch = config["trainer"]["devices"], config["budget"]["batch_size"]
+    if isinstance(devices, int) and isinstance(batch, int) and devices > 0 and batch % devices:
+        allowed = f"a multiple of trainer.devices = {devices}"
+        yield Problem("budget.batch_size", "cannot be shared out", str(batch), allowed)
+
+
+def _optimizer(config: Plain, file: File) -> Iterator[Problem]:
+    """What constructors of ``torch.optim`` refuse beyond the range of one argument."""
+    node = config["optimizer"]
+    if node["_target_"] == "torch.optim.SGD":
+        yield from _nesterov(node, file)
+    if node["_target_"].startswith("torch.optim.") and isinstance(node.get("betas"), list):
+        yield from _betas(node, file)
+
+
+def _nesterov(node: Plain, file: File) -> Iterator[Problem]:
+    if node.get("nesterov") is not True:
+        return
+    if not node.get("momentum", 0) > 0:
+        field, allowed = (
+            "optimizer.momentum",
+            "a number greater than 0, or optimizer.nesterov=false",
+        )
+    elif node.get("dampening", 0) != 0:
+        field, allowed = "optimizer.dampening", "0, or optimizer.nesterov=false"
+    else:
+        return
+    value = str(node.get(field.rpartition(".")[2], 0))
+    yield Problem(field, "does not go with nesterov", value, allowed, None, file(field))
+
+
+def _betas(node: Plain, file: File) -> Iterator[Problem]:
+    betas, field = node["betas"], "optimizer.betas"
+    if len(betas) != 2:
+        message, allowed = f"holds {len(betas)}", "a list of two numbers within [0, 1)"
+        yield Problem(field, message, str(betas), allowed, None, file(field))
+    elif node["_target_"] in WANTS_FLOATS:
+        for index, beta in enumerate(betas):
+            # A 1 is out of range, and has been told.
+            if beta == 0 and type(beta) is int:
+                item = f"{field}.{index}"
+                yield Problem(item, "torch refuses an integer", "0", "0.0", None, file(item))

@@ -1,0 +1,112 @@
+"""Optimizer arguments are refused exactly where torch's constructors refuse them."""
+
+import itertools
+
+import pytest
+
+from lm_research.config.build import build
+from lm_research.config.cross_checks import cross_checks
+from lm_research.config.schema import Run
+from lm_research.config.validation import validate
+
+NUMBERS = [-1, -1e-9, 0, 0.0, 1e-8, 0.5, 1, 1.0, 2.5]
+BETAS = [0, 0.0, 0.5, 1, 1.0, 1.5, -0.1]
+ADAM = [
+    *({"eps": number} for number in NUMBERS),
+    *({"weight_decay": number} for number in NUMBERS),
+    *({"betas": list(pair)} for pair in itertools.product(BETAS, BETAS)),
+]
+SGD = [
+    {"momentum": momentum, "dampening": dampening, "nesterov": nesterov, "weight_decay": decay}
+    for momentum in NUMBERS
+    for dampening in (0, 0.0, 0.5)
+    for nesterov in (True, False)
+    for decay in (-0.5, 0, 0.5)
+]
+
+
+def told(node: dict) -> dict[str, str | None]:
+    """Field -> value of what validation says about an optimizer."""
+    found = validate({"optimizer": node}, {}, lambda field: "conf/config.yaml")
+    return {p.field: p.value for p in found if p.field.startswith("optimizer")}
+
+
+def torch_accepts(node: dict) -> bool:
+    import torch
+
+    arguments = {k: v for k, v in node.items() if k != "_target_"}
+    cls = getattr(torch.optim, node["_target_"].rpartition(".")[2])
+    try:
+        cls([torch.nn.Parameter(torch.zeros(2))], **arguments)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW"])
+@pytest.mark.parametrize("arguments", ADAM, ids=str)
+def test_adam_agrees_with_torch(name, arguments):
+    node = {"_target_": f"torch.optim.{name}", "lr": 0.1, **arguments}
+    assert (not told(node)) == torch_accepts(node)
+
+
+def test_sgd_agrees_with_torch():
+    for arguments in SGD:
+        node = {"_target_": "torch.optim.SGD", "lr": 0.1, **arguments}
+        assert (not told(node)) == torch_accepts(node), arguments
+
+
+def test_what_is_accepted_is_built():
+    import torch
+
+    node = {"_target_": "torch.optim.AdamW", "lr": 0.1, "betas": [0.0, 0.9], "eps": 0}
+    assert told(node) == {}
+    optimizer = build(node, params=[torch.nn.Parameter(torch.zeros(2))])
+    assert list(optimizer.param_groups[0]["betas"]) == [0.0, 0.9]
+
+
+@pytest.mark.parametrize("betas", [[], [0.9], [0.9, 0.9, 0.9]])
+def test_two_betas(betas):
+    """Torch fails on these with an IndexError, or at the first step."""
+    node = {"_target_": "torch.optim.Adam", "lr": 0.1, "betas": betas}
+    assert told(node) == {"optimizer.betas": str(betas)}
+
+
+def test_an_integer_beta_is_fine_where_torch_takes_it():
+    node = {"_target_": "torch.optim.NAdam", "lr": 0.1, "betas": [0, 0.9]}
+    assert told(node) == {}
+    assert torch_accepts(node)
+
+
+def test_eps_of_adafactor_is_a_pair():
+    node = {"_target_": "torch.optim.Adafactor", "lr": 0.1, "eps": [None, 0.001]}
+    assert told(node) == {}
+    assert torch_accepts(node)
+
+
+@pytest.mark.parametrize(
+    ("lr", "sound"),
+    [(0, False), (-1, False), (1e-8, True), (20, True), (1000, True), (1001, False), (1e5, False)],
+)
+def test_learning_rate(lr, sound):
+    assert (not told({"_target_": "torch.optim.SGD", "lr": lr})) == sound
+
+
+def test_nesterov_says_which_field_to_mend():
+    node = {"_target_": "torch.optim.SGD", "lr": 1.0, "nesterov": True}
+    assert told(node) == {"optimizer.momentum": "0"}
+    assert told({**node, "momentum": 0.9, "dampening": 0.1}) == {"optimizer.dampening": "0.1"}
+    assert told({**node, "momentum": 0.9}) == {}
+
+
+@pytest.mark.parametrize("broken", [None, 3, "x", [], {}, {"_target_": 3}])
+@pytest.mark.parametrize("name", list(Run.__annotations__))
+def test_rules_are_silent_about_fields_of_another_kind(name, broken):
+    """Those have been told already, one by one."""
+    config = {
+        "splits": {"validation": 0.1, "test": 0.1},
+        "trainer": {"devices": 1},
+        "budget": {"batch_size": 1},
+        "optimizer": {"_target_": "torch.optim.SGD", "nesterov": False},
+    }
+    assert list(cross_checks({**config, name: broken}, str)) == []
