@@ -32,6 +32,7 @@ def markdown(study: Study) -> str:
     parts = [f"# {markdown_text(sweep.title)}\n"]
     if sweep.question:
         parts.append(f"{markdown_text(sweep.question)}\n")
+    parts.extend(f"**Warning:** {markdown_text(warning)}\n" for warning in study.warnings)
     parts.append("## The answer\n\n" + _list([_sentence(s.text) for s in answer(study)]))
     if study.notes:
         parts.append(

@@ -100,7 +100,11 @@ class _Writer:
         caveats = (
             f'<div class="caveats"><b>To keep in mind</b><ul>{notes}</ul></div>' if notes else ""
         )
-        body = f"<h2>The answer</h2><ul>{listed}</ul>{key}{caveats}"
+        warnings = "".join(
+            f'<p class="warning"><b>Warning:</b> {escape(warning)}</p>'
+            for warning in self.study.warnings
+        )
+        body = f"<h2>The answer</h2>{warnings}<ul>{listed}</ul>{key}{caveats}"
         return f'<div class="answer" id="answer">{body}</div>{self.numbers()}'
 
     def numbers(self) -> str:

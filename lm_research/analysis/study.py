@@ -14,6 +14,7 @@ from lm_research.analysis.comparisons import (
     transfer_score,
     winners,
 )
+from lm_research.analysis.evaluated_text import text_warnings
 from lm_research.analysis.metric import Metric
 from lm_research.analysis.runs import Run, mapping
 from lm_research.analysis.settings import Setting, find_axes, group_settings
@@ -33,6 +34,7 @@ class Study:
         matrix: training by evaluation source.
         winners: best setting per training source.
         notes: caveats, each a sentence.
+        warnings: what makes numbers incomparable that stand side by side, each a sentence.
     """
 
     sweep: Sweep
@@ -43,6 +45,7 @@ class Study:
     matrix: Matrix | None
     winners: tuple[Winner, ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def metric(self) -> Metric:
@@ -95,6 +98,7 @@ def analyse(runs: Sequence[Run], sweep: Sweep) -> Study:
         matrix=source_matrix(settings, sweep.metric),
         winners=winners(settings, sweep.metric),
         notes=tuple(_notes(runs, settings, axes, sweep)),
+        warnings=tuple(text_warnings(settings, sweep.metric)),
     )
 
 
@@ -158,7 +162,7 @@ def _notes(
     if "text" in axes:
         notes.append(
             "Perplexity and accuracy count tokens: compare them only within one text option. "
-            "Bits per byte compares across all."
+            "Bits per byte compares across all that were scored on the same text."
         )
     notes.extend(_environment_notes([run for s in settings for run in s.runs]))
     notes.extend(

@@ -49,6 +49,8 @@ def print_study(study: Study, console: Console) -> None:
     drawn = all_tables(study)
     for table in drawn:
         console.print(to_rich(table, console.width, console.encoding))
+    for warning in study.warnings:
+        console.print(Text(plain(visible(f"Warning: {warning}")), style="bold yellow"))
     notes = list(dict.fromkeys(note for table in drawn for note in table.notes))
     for note in [*notes, *study.notes]:
         console.print(Text(plain(visible(note)), style="dim"))
