@@ -6,12 +6,18 @@ from collections import Counter
 from itertools import islice
 from typing import Any
 
+from lm_research.cli.options import split_config_dir
 from lm_research.config.paths import shipped
 from lm_research.config.problems import ConfigError, Problem, closest, listing
 
 USAGE = """usage: lm-research data list
        lm-research data show data=OPTION [text=OPTION]    examples before and after cleaning
-       lm-research data audit data=OPTION [text=OPTION]   sizes, splits, duplicates, omissions"""
+       lm-research data audit data=OPTION [text=OPTION]   sizes, splits, duplicates, omissions
+
+--config-dir DIR adds options of your own, laid out like conf/: DIR/data/mine.yaml."""
+
+SHOWN = 600
+"""Characters of a document that are shown."""
 
 
 def run(arguments: list[str]) -> int:
@@ -67,28 +73,23 @@ def _ready(node: dict[str, Any], build: Any) -> str:
 def _composed(arguments: list[str]) -> dict[str, Any]:
     from lm_research.config.compose import compose
 
-    return compose(arguments).config
+    config_dir, overrides = split_config_dir(arguments)
+    return compose(overrides, config_dir).config
 
 
 def _selection(config: dict[str, Any]) -> Any:
+    """The whole source: a budget's caps would hide what it holds."""
     from lm_research.config.build import build
     from lm_research.data.preparation import Selection
-    from lm_research.data.splits import Split
+    from lm_research.data.splits import SPLITS
 
-    budget = config["budget"]
-    caps: dict[Split, int] = {
-        "train": budget["train_bytes"],
-        "validation": budget["eval_bytes"],
-        "test": budget["eval_bytes"],
-    }
+    caps = dict.fromkeys(SPLITS, sys.maxsize)
     return Selection(build(config["data"]), config["text"]["cleaning"], config["splits"], caps)
 
 
 def _show(arguments: list[str]) -> int:
-    """A few documents, before and after cleaning, and their first tokens."""
+    """A few documents, before and after cleaning."""
     from rich.console import Console
-    from rich.panel import Panel
-    from rich.text import Text
 
     from lm_research.config.build import build
     from lm_research.text.cleaning import Cleaner
@@ -98,15 +99,27 @@ def _show(arguments: list[str]) -> int:
     cleaner = Cleaner(build(config["text"]["cleaning"]))
     for document in islice(build(config["data"]), 3):
         cleaned = cleaner.clean(document.text)
-        console.print(
-            Panel(Text(document.text[:600]), title=f"{document.id} (label: {document.label})")
-        )
+        label = "" if document.label is None else f" (label: {document.label})"
+        console.print(_panel(document.text, f"{document.id}{label}"))
         if cleaned is None:
             console.print("dropped by cleaning")
         elif cleaned != document.text:
-            console.print(Panel(Text(cleaned[:600]), title="after cleaning"))
-    console.print(json.dumps(cleaner.report(), indent=1))
+            console.print(_panel(cleaned, "after cleaning"))
+    for rule in cleaner.report():
+        changed, dropped = rule["documents_changed"], rule["documents_dropped"]
+        console.print(f"{rule['name']}: {changed} changed, {dropped} dropped", markup=False)
     return 0
+
+
+def _panel(text: str, title: str) -> Any:
+    """Text of strangers, with nothing in it obeyed: neither markup nor control characters."""
+    from rich.panel import Panel
+    from rich.text import Text
+
+    from lm_research.analysis.render import visible
+
+    shown = text[:SHOWN] + ("…" if len(text) > SHOWN else "")
+    return Panel(Text(visible(shown, keep="\n\t")), title=Text(visible(title)))
 
 
 def _audit(arguments: list[str]) -> int:

@@ -1,16 +1,17 @@
 """``lm-research evaluate run=FOLDER [data=OPTION]``: score a finished run on a source."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lm_research.cli.options import help_text, option, parse
+from lm_research.cli.options import help_text, option, parse, split_config_dir
 from lm_research.config.types import PositiveInt
 
 SUMMARY = (
     "Score a finished run on held-out documents: of its own source, or of another one\n"
-    "(data=OPTION, with fields such as data.paths=[...])."
+    "(data=OPTION, with fields such as data.paths=[...]; --config-dir DIR: options of your own)."
 )
 
 
@@ -30,22 +31,24 @@ def run(arguments: list[str]) -> int:
     if {"-h", "--help"} & set(arguments):
         print(help_text("evaluate", Options, SUMMARY))
         return 0
-    options, overrides = parse(Options, arguments, others=("data",))
-    node = _data_node(overrides)
+    config_dir, rest = split_config_dir(arguments)
+    options, overrides = parse(Options, rest, others=("data",))
+    node = _data_node(overrides, config_dir)
     from lm_research.cli.job import quiet
 
     quiet()
     scores = score(options, node)
     _show(options, scores)
+    _keep(options, scores)
     return 0
 
 
-def _data_node(overrides: list[str]) -> dict[str, Any] | None:
+def _data_node(overrides: list[str], config_dir: str | None) -> dict[str, Any] | None:
     if not overrides:
         return None
     from lm_research.config.compose import compose
 
-    return compose(overrides).config["data"]
+    return compose(overrides, config_dir).config["data"]
 
 
 def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
@@ -75,22 +78,30 @@ def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
 def _show(options: Options, scores: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(
-        title=f"{options.run} on {scores['data']} ({options.split})", title_justify="left"
-    )
+    title = f"{options.run} on {scores['data']} ({options.split})"
+    table = Table(title=Text(title, style="italic"), title_justify="left")
     table.add_column("score")
     table.add_column("value", justify="right")
     for name, value in scores.items():
         if isinstance(value, int | float) or value is None:
-            shown = (
-                "undefined"
-                if value is None
-                else f"{value:,}"
-                if isinstance(value, int)
-                else f"{value:.4f}"
-            )
-            table.add_row(name, shown)
+            table.add_row(name, _shown(value))
     Console().print(table)
-    with (Path(options.run) / "evaluations.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(scores) + "\n")
+
+
+def _shown(value: float | None) -> str:
+    if value is None:
+        return "undefined"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.3e}"
+
+
+def _keep(options: Options, scores: dict[str, Any]) -> None:
+    file = Path(options.run).expanduser() / "evaluations.jsonl"
+    try:
+        with file.open("a", encoding="utf-8") as rows:
+            rows.write(json.dumps(scores) + "\n")
+    except OSError as error:
+        print(f"not recorded: {file}: {error.strerror}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def _train(
     resumed = last if last.exists() else None
     if resumed:
         _require_one_process(config, resumed)
-        take_up(resumed, recorder)
+        _take_up(resumed, recorder)
     with _profiled(config, recorder.folder.path):
         try:
             trainer.fit(module, datamodule=assembly.data, ckpt_path=resumed, weights_only=True)
@@ -59,9 +60,23 @@ class ResumeError(Exception):
     """A run that cannot be continued from where it was cut; says why, and the fix."""
 
 
+def _take_up(checkpoint: Path, recorder: Recorder) -> None:
+    try:
+        take_up(checkpoint, recorder)
+    except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
+        raise ResumeError(
+            f"{checkpoint}: damaged ({_line(error)}); copy best.ckpt over it, "
+            "or start again with another output=FOLDER"
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def _require_one_process(config: Config, checkpoint: Path) -> None:
     """A checkpoint holds process 0's carried state and generators; the others' are not in it."""
-    if config["trainer"]["devices"] * config["trainer"]["num_nodes"] > 1:
+    if config["trainer"]["devices"] > 1:
         raise ResumeError(
             f"{checkpoint.parent.parent}: a cut data-parallel run cannot be continued exactly yet; "
             "start it again with another output=FOLDER"
@@ -74,7 +89,6 @@ def make_trainer(options: Config, callbacks: list[pl.Callback]) -> pl.Trainer:
     return pl.Trainer(
         accelerator=options["accelerator"],
         devices=options["devices"],
-        num_nodes=options["num_nodes"],
         strategy=options["strategy"],
         precision=options["precision"],
         gradient_clip_val=options["gradient_clip"] or None,

@@ -1,11 +1,6 @@
 """One run, from its configuration to its last line, in a folder of its own."""
 
-import json
 import logging
-import os
-import subprocess
-import sys
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -29,53 +24,6 @@ EVALUATION_WINDOW = 1024
 """Tokens per evaluation step of a counted model (others name their own)."""
 
 
-class ProcessError(Exception):
-    """A process of a data-parallel run ended with an error."""
-
-
-def train(config: Config, output: str | Path) -> None:
-    """Train ``config`` in the folder ``output``, in as many processes as it asks for."""
-    devices = config["trainer"]["devices"]
-    if devices > 1 and "RANK" not in os.environ:
-        if not _finished(config, output):
-            _launch(config, output, devices)
-    else:
-        run(config, output, rank=int(os.environ.get("RANK", 0)))
-
-
-def _finished(config: Config, output: str | Path) -> bool:
-    """Claim the folder for a moment: what is wrong with it is told once, before processes start."""
-    with RunFolder.create(output, config, resume=config["resume"]) as folder:
-        return _told_done(folder)
-
-
-def _told_done(folder: RunFolder) -> bool:
-    if folder.state is not FolderState.DONE:
-        return False
-    print(f"{folder.path}: done already; give another output=FOLDER to run it again")
-    return True
-
-
-def _launch(config: Config, output: str | Path, devices: int) -> None:
-    """One process a device, under torchrun.
-
-    Each starts from the finished config, so that this works under a Hydra multirun too, where
-    running the command line again in every process would start the sweep again.
-    """
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        # The folder was claimed for this run just now, so that process 0 finds it in use.
-        json.dump([{**config, "resume": True}, str(Path(output).absolute())], file)
-        file.flush()
-        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={devices}"]
-        command = [sys.executable, *launcher, "-m", "lm_research.cli.worker", file.name]
-        code = subprocess.run(command, env={"OMP_NUM_THREADS": "1", **os.environ}).returncode
-    if code:
-        raise ProcessError(
-            f"a training process ended with code {code}; its own words are above, "
-            f"and in {output}/error.txt if training had begun"
-        )
-
-
 def run(config: Config, output: str | Path, rank: int = 0) -> None:
     """This process's part of a run; process 0 owns the folder."""
     quiet()
@@ -83,7 +31,8 @@ def run(config: Config, output: str | Path, rank: int = 0) -> None:
         _work(config, SilentRecorder(RunFolder(output)))
         return
     with RunFolder.create(output, config, resume=config["resume"]) as folder:
-        if _told_done(folder):
+        if folder.state is FolderState.DONE:
+            print(f"{folder.path}: done already; give another output=FOLDER to run it again")
             return
         with Recorder(folder, [build(config["tracking"])]) as recorder:
             _work(config, recorder)
@@ -91,7 +40,7 @@ def run(config: Config, output: str | Path, rank: int = 0) -> None:
 
 def quiet() -> None:
     """Keep Lightning's tips out of the way; its errors still come through."""
-    for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning_utilities"):
         logging.getLogger(name).setLevel(logging.ERROR)
     ours = r"pytorch_lightning|lightning_fabric|lightning_utilities"
     warnings.filterwarnings("ignore", module=ours)

@@ -1,10 +1,12 @@
 """``lm-research VERB ...``: find the verb, import it, run it; say errors in a few lines."""
 
 import importlib
+import os
 import sys
 
 from lm_research import __version__
-from lm_research.config.problems import ConfigError, is_ours
+from lm_research.config.build import EXTRA
+from lm_research.config.problems import ConfigError, closest, is_ours
 
 VERBS = {
     "train": "train one run, or several with -m (Hydra overrides)",
@@ -38,8 +40,12 @@ def main(arguments: list[str] | None = None) -> None:
         print(__version__)
         sys.exit(0)
     if args[0] not in VERBS:
-        print(f"lm-research: there is no verb `{args[0]}`\n\n{usage()}", file=sys.stderr)
+        near = closest(args[0], VERBS)
+        hint = f"; did you mean `{near}`?" if near else ""
+        print(f"lm-research: there is no verb `{args[0]}`{hint}\n\n{usage()}", file=sys.stderr)
         sys.exit(USAGE_ERROR)
+    if os.environ.get(EXTRA) and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # own code may lie in the working folder, as for `python -m`
     verb = importlib.import_module(f"lm_research.cli.{args[0]}")
     try:
         sys.exit(verb.run(args[1:]))

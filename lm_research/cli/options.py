@@ -54,9 +54,28 @@ def help_text(verb: str, schema: type, summary: str) -> str:
     """What ``lm-research VERB --help`` prints."""
     rows = []
     for field in dataclasses.fields(schema):
-        default = "" if field.default is dataclasses.MISSING else f" (default {field.default})"
-        rows.append(f"  {field.name}=...  {field.metadata.get('help', '')}{default}")
+        default = "" if field.default is dataclasses.MISSING else f" ({_typed(field.default)})"
+        rows.append(f"  {field.name + '=...':15} {field.metadata.get('help', '')}{default}")
     return f"usage: lm-research {verb} KEY=VALUE ...\n\n{summary}\n\n" + "\n".join(rows)
+
+
+def _typed(default: Any) -> str:
+    """A default as one would type it."""
+    return "null" if default is None else str(default) or "empty"
+
+
+def split_config_dir(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Take ``--config-dir DIR``, options of one's own, out of the arguments."""
+    rest, folder = [], None
+    left = iter(arguments)
+    for argument in left:
+        if argument == "--config-dir":
+            folder = next(left, "")
+        elif argument.startswith("--config-dir="):
+            folder = argument.partition("=")[2]
+        else:
+            rest.append(argument)
+    return folder, rest
 
 
 def option(default: Any = dataclasses.MISSING, help: str = "") -> Any:

@@ -1,6 +1,7 @@
 """``lm-research report runs=FOLDER``: tables and an HTML page from recorded runs."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from lm_research.cli.options import help_text, option, parse
 
@@ -27,11 +28,19 @@ def run(arguments: list[str]) -> int:
         print(help_text("report", Options, SUMMARY))
         return 0
     options, _ = parse(Options, arguments)
+    print(f"report: {report(options.runs, options.output)}")
+    return 0
+
+
+def report(runs: Path | str, output: Path | str | None) -> Path:
+    """Print the tables, write the page, and return its path.
+
+    Raises:
+        ReportError: no runs there, or runs that cannot be compared, or no place to write to.
+    """
     from lm_research.analysis.summary import summarise
 
     try:
-        path = summarise(options.runs, options.output)
-    except (FileNotFoundError, ValueError) as error:
+        return summarise(runs, output)
+    except (OSError, ValueError) as error:
         raise ReportError(str(error)) from error
-    print(f"report: {path}")
-    return 0

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -44,19 +45,32 @@ def load(path: str, checkpoint: str = "last") -> SavedRun:
     tokenizer.load_state_dict(state["tokenizer"])
     lexicon = restore_lexicon(config["text"], tokenizer, state["lexicon"])
     model = build_model(config, tokenizer, lexicon)
+    try:
+        _fill(model, weights)
+    except (OSError, EOFError, ValueError, KeyError, RuntimeError, UnpicklingError) as error:
+        raise SavedRunError(
+            f"{weights}: damaged ({next(iter(str(error).splitlines()), type(error).__name__)}); "
+            "try checkpoint=best, or train again with another output=FOLDER"
+        ) from error
+    return SavedRun(config, tokenizer, model)
+
+
+def _fill(model: LanguageModeling | CountedLanguageModel, weights: Path) -> None:
     if isinstance(model, CountedLanguageModel):
         with np.load(weights, allow_pickle=False) as arrays:
             model.model.load_state_dict(dict(arrays))
-    else:
-        saved = torch.load(weights, map_location="cpu", weights_only=True)
-        model.load_state_dict(saved["state_dict"])
-        model.eval()
-    return SavedRun(config, tokenizer, model)
+        return
+    saved = torch.load(weights, map_location="cpu", weights_only=True)
+    model.load_state_dict(saved["state_dict"])
+    model.eval()
 
 
 def _weights_file(folder: RunFolder, checkpoint: str) -> Path:
     if not (folder.path / "config.yaml").is_file():
-        raise SavedRunError(f"run={folder.path}: no run there (config.yaml is missing)")
+        raise SavedRunError(
+            f"run={folder.path}: no run there (config.yaml is missing); run=FOLDER is what "
+            "`lm-research train` printed, or its output=FOLDER"
+        )
     counts = folder.checkpoints / "counts.npz"
     file = counts if counts.exists() else folder.checkpoints / f"{checkpoint}.ckpt"
     if not file.exists():

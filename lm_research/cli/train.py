@@ -1,117 +1,217 @@
 """``lm-research train``: compose, validate, then hand over to Hydra and the job."""
 
-import json
+import shlex
 import sys
+import textwrap
+from argparse import Namespace
 from collections.abc import Callable, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lm_research.config.compose import compose, finalise, register_studies
+from lm_research.cli.attempt import attempt, clock, command, failures, finished
+from lm_research.cli.axes import columns, covering
+from lm_research.config.compose import Composed, compose, finalise, loader, register_studies
 from lm_research.config.paths import shipped
-from lm_research.config.problems import ConfigError, is_ours
+from lm_research.config.problems import ConfigError, Problem, is_ours
+from lm_research.tracking.errors import write_error
+from lm_research.tracking.json_files import read_json
 
-LOOK_ONLY = ("help", "hydra_help", "version", "info", "cfg", "shell_completion")
+HELP = """usage: lm-research train [GROUP=OPTION] [GROUP.FIELD=VALUE] ...
+
+  lm-research train model=gru data=bbc_news model.hidden_size=64 seed=2
+  lm-research train -m model=rnn,lstm seed=1,2      a run for every combination
+
+groups and their options (the first is the default):
+{groups}
+
+flags:
+  -m                 several runs, from values parted by commas
+  --cfg job          print the configuration and its fields, and run nothing
+  --config-dir DIR   options of your own, laid out like conf/: DIR/model/mine.yaml
+  --hydra-help       Hydra's other flags"""
+
+LOOK_ONLY = ("hydra_help", "version", "info", "shell_completion")
 
 
 def run(arguments: list[str]) -> int:
-    """Train; with ``-m``, several runs."""
-    check(arguments)
-    hand_over(job, arguments)
+    """Train; with ``-m``, several runs. 1 if one failed."""
+    if {"-h", "--help"} & set(arguments):
+        print(HELP.format(groups=_groups()))
+        return 0
+    parsed = parse(arguments)
+    composed = check(arguments)
+    if composed is None or parsed.cfg:
+        hand_over(job, arguments)
+        return 0
+    if parsed.multirun or composed.hydra.mode == RunMode.MULTIRUN:
+        return _several(composed, arguments)
+    return _one(composed, arguments)
+
+
+def _groups() -> str:
+    register_studies()
+    with loader() as found:
+        names = [group for group in found.list_groups("") if group not in ("hydra", "local")]
+        options = {group: found.get_group_options(group) for group in names}
+    choices = compose([]).hydra.runtime.choices
+    lines = []
+    for group, known in options.items():
+        ordered = sorted(known, key=lambda option: (option != choices.get(group), option))
+        text = ", ".join(ordered if choices.get(group) else ["null", *ordered])
+        lines += textwrap.wrap(f"  {group:12}{text}", 80, subsequent_indent=" " * 14)
+    return "\n".join(lines)
+
+
+def _one(composed: Composed, arguments: Sequence[str]) -> int:
+    folder = make_folder(composed.hydra.run.dir)
+    if finished(composed.config, folder):
+        print(f"{folder}: done already; give another output=FOLDER to run it again")
+        return 0
+    hand_over(job, arguments, folder)
+    for line in result(folder):
+        print(line)
     return 0
 
 
-def check(arguments: Sequence[str]) -> None:
+def _several(composed: Composed, arguments: Sequence[str]) -> int:
+    folder = make_folder(composed.hydra.sweep.dir)
+    since = clock()
+    hand_over(job, arguments, folder)
+    failed = failures(folder, since)
+    for place, reason in failed.items():
+        print(f"failed: {place}: {reason}", file=sys.stderr)
+    count = f"{len(failed)} failed; " if failed else ""
+    print(f"{count}next: lm-research report runs={shlex.quote(str(folder))}")
+    return 1 if failed else 0
+
+
+def make_folder(name: str) -> Path:
+    """Make the folder now: Hydra would answer with a traceback."""
+    folder = Path(name).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
+    return folder
+
+
+def result(folder: Path) -> list[str]:
+    """What a person wants to know after a run: the score, the folder, what to do with it."""
+    summary, status = read_json(folder / "summary.json"), read_json(folder / "status.json")
+    names = ("val/bits_per_byte", "val/perplexity_token")
+    known = [f"{name} {summary[name]:.4f}" for name in names if summary.get(name) is not None]
+    undefined = [f"{name} undefined" for name in names[:1] if summary.get(name) is None]
+    scores = ", ".join([*undefined, *known])
+    place = shlex.quote(str(folder))
+    steps = f"{status['step']:,} step" + ("s" if status["step"] != 1 else "")
+    return [
+        f"{scores} after {steps}",
+        f"run: {folder}",
+        f'next: lm-research generate run={place} prompt="..."',
+    ]
+
+
+def parse(arguments: Sequence[str]) -> Namespace:
+    """Hydra's flags, and ``overrides``.
+
+    Raises:
+        ConfigError: a flag that would bypass conf/.
+    """
+    parsed = get_args_parser().parse_intermixed_args(list(arguments))
+    for name in ("config_path", "config_name"):
+        if getattr(parsed, name, None):
+            flag = f"--{name.replace('_', '-')}"
+            allowed = "experiment=NAME, or --config-dir DIR for options of your own"
+            raise ConfigError([Problem(flag, "is not for this command", None, allowed)])
+    if parsed.cfg and parsed.multirun:
+        message = "shows one configuration; -m makes several"
+        raise ConfigError([Problem("--cfg", message, None, "--cfg without -m")])
+    return parsed
+
+
+def check(arguments: Sequence[str]) -> Composed | None:
     """Compose every value that the command names, at least once each, before anything starts.
+
+    Returns:
+        One of the sound configurations; None where the flags only ask Hydra about itself.
 
     Raises:
         ConfigError: with all problems of all of them.
     """
-    parsed = get_args_parser().parse_intermixed_args(list(arguments))
-    if any(getattr(parsed, name, None) for name in LOOK_ONLY if name != "cfg"):
-        return
-    combinations = _combinations(parsed.overrides) if parsed.multirun else [parsed.overrides]
-    problems: dict[str, Any] = {}
-    for overrides in combinations:
+    parsed = parse(arguments)
+    if any(getattr(parsed, name, None) for name in LOOK_ONLY):
+        return None
+    overrides, config_dir = parsed.overrides, parsed.config_dir
+    several = covering(columns(overrides, config_dir)) if parsed.multirun else [overrides]
+    problems: dict[str, Problem] = {}
+    first = None
+    for one in several:
         try:
-            composed = compose(overrides, parsed.config_dir)
+            composed = compose(one, config_dir)
         except ConfigError as error:
             problems |= {str(problem): problem for problem in error.problems}
             continue
+        first = first or composed
         if composed.hydra.mode == RunMode.MULTIRUN and not parsed.multirun:
             params = [f"{k}={v}" for k, v in (composed.hydra.sweeper.params or {}).items()]
             check(["-m", *params, *arguments])
     if problems:
         raise ConfigError(list(problems.values()))
-
-
-def _combinations(overrides: Sequence[str]) -> list[list[str]]:
-    """Few combinations in which each value of each sweep occurs; the product may be huge."""
-    columns = []
-    for text in overrides:
-        try:
-            override = OverridesParser.create().parse_overrides([text])[0]
-        except HydraException:
-            columns.append([text])
-            continue
-        if override.is_sweep_override():
-            key = override.get_key_element()
-            columns.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-        else:
-            columns.append([text])
-    rows = zip_longest(*columns)
-    return [
-        [v if v is not None else c[0] for v, c in zip(row, columns, strict=True)] for row in rows
-    ] or [[]]
+    return first
 
 
 def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Part Hydra's flags from overrides, which may stand before and after them."""
-    overrides = get_args_parser().parse_intermixed_args(list(arguments)).overrides
+    overrides = parse(arguments).overrides
     return [argument for argument in arguments if argument not in overrides], overrides
 
 
-def hand_over(task: Callable[[DictConfig], Any], arguments: Sequence[str]) -> None:
-    """Run ``task`` under ``hydra.main`` as if the process had been started with ``arguments``."""
+def hand_over(
+    task: Callable[[DictConfig], Any], arguments: Sequence[str], folder: Path | None = None
+) -> None:
+    """Run ``task`` under ``hydra.main`` as if the process had been started with ``arguments``.
+
+    Args:
+        folder: of the run or the sweep; a name with the time in it must not be made up twice.
+    """
     register_studies()
     flags, overrides = split_flags(arguments)
-    sys.argv = ["lm-research", *flags, *overrides]
+    if folder is not None:
+        quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+        overrides += [f"hydra.run.dir='{quoted}'", f"hydra.sweep.dir='{quoted}'"]
     decorate = hydra.main(
         version_base="1.3", config_path=str(shipped("conf")), config_name="config"
     )
-    decorate(task)()
+    before, sys.argv = sys.argv, ["lm-research", *overrides, *flags]
+    try:
+        decorate(task)()
+    finally:
+        sys.argv = before
 
 
-def job(cfg: DictConfig) -> None:
+def job(cfg: DictConfig) -> str:
     """One run, inside Hydra. Everything heavy is imported here."""
-    hydra_config: Any = HydraConfig.get()
-    config = finalise(cfg, hydra_config)
-    # What environment.json records: the command of this one run, whatever process it is in.
-    sys.argv = ["lm-research", "train", *hydra_config.overrides.task]
-    from lm_research.cli.job import train
+    own: Any = HydraConfig.get()
+    output = Path(own.runtime.output_dir)
+    if own.mode == RunMode.MULTIRUN:
+        state = attempt(cfg)
+        print(f"{output}: {result(output)[0] if state == 'done' else state}", flush=True)
+        return state
+    sys.argv = command(own)
+    config = finalise(cfg, own)
+    from lm_research.cli.launch import train
 
     try:
-        train(config, hydra_config.runtime.output_dir)
-        if hydra_config.mode == RunMode.RUN:
-            _say_where(Path(hydra_config.runtime.output_dir))
+        train(config, output)
     except Exception as error:
-        if hydra_config.mode == RunMode.MULTIRUN or not is_ours(error):
-            raise  # Hydra lets the other runs go on, and tells of this one at the end
+        if not is_ours(error):
+            raise
         print(f"lm-research train: {error}", file=sys.stderr)
         sys.exit(1)
-
-
-def _say_where(folder: Path) -> None:
-    """The last line of a single run: its folder, and its main score."""
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    score = summary.get("val/bits_per_byte")
-    shown = "undefined" if score is None else f"{score:.4f}"
-    print(f"run: {folder}  val/bits_per_byte: {shown}")
+    return "done"

@@ -48,7 +48,7 @@ MISTAKES = {
     "+model.foo=3": ["model=lstm has no field `foo`", "hidden_size"],
     "data=files": ["data.paths", "must be given"],
     "model._target_=os.system": ["not on the allow-list"],
-    "optimizer.lr=-1": ["optimizer.lr=-1", "greater than 0"],
+    "optimizer.lr=-1": ["optimizer.lr=-1", "within (0, 1000]"],
     "evaluate_on=[cod]": ["`cod`", "did you mean `code`"],
     "model.hidden_size=${nothing}": ["model.hidden_size", "nothing"],
     "sweep=demoo": ["did you mean `demo`"],
@@ -92,7 +92,11 @@ def test_a_run_is_recorded_and_its_config_rebuilds_it(tmp_path, read_json, capsy
     assert any("val/bits_per_byte" in row for row in rows)
     status = read_json(folder / "status.json")
     assert status["state"] == "done"
-    assert f"run: {folder}  val/bits_per_byte: " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"run: {folder}" in said
+    assert (
+        f"val/bits_per_byte {read_json(folder / 'summary.json')['val/bits_per_byte']:.4f}" in said
+    )
     config = yaml.safe_load((folder / "config.yaml").read_text())
     assert config_hash(config) == status["config_hash"]
 
@@ -199,8 +203,8 @@ def test_one_failed_run_does_not_stop_the_sweep(tmp_path, capfd):
 
 def test_unknown_verbs_and_help(capsys):
     assert lm_research("trian") == 2
-    assert "there is no verb `trian`" in capsys.readouterr().err
-    for verb in ("evaluate", "generate", "sweep", "report", "data", "doctor"):
+    assert "there is no verb `trian`; did you mean `train`?" in capsys.readouterr().err
+    for verb in ("train", "evaluate", "generate", "sweep", "report", "data", "doctor"):
         assert lm_research(verb, "--help") == 0
     assert lm_research("doctor") == 0
 

@@ -1,0 +1,102 @@
+"""Where a run trains: in this process, or in one process a device, which end together.
+
+Each process starts from the finished config, so that this works under a Hydra multirun too, where
+running the command line again in every process would start the sweep again.
+"""
+
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from lm_research.tracking.errors import RunFolderError
+from lm_research.tracking.json_files import read_json
+from lm_research.tracking.run_folder import RunFolder
+
+PATIENCE_S = 10.0
+"""How long the other processes may take to end by themselves once one has failed."""
+
+
+class ProcessError(Exception):
+    """A process of a data-parallel run ended with an error; says which, and why."""
+
+
+def train(config: dict[str, Any], output: str | Path) -> None:
+    """Train ``config`` in the folder ``output``, in as many processes as it asks for.
+
+    Raises:
+        ProcessError: one of several processes failed.
+    """
+    devices = config["trainer"]["devices"]
+    if devices > 1:
+        launch(config, output, devices)
+        return
+    from lm_research.cli.job import run
+
+    run(config, output)
+
+
+def launch(config: dict[str, Any], output: str | Path, processes: int) -> None:
+    """Train ``config`` in ``processes`` processes; the first owns the folder ``output``.
+
+    Raises:
+        ProcessError: with what stopped the process that failed first.
+    """
+    from torch.multiprocessing.spawn import ProcessException, start_processes
+
+    from lm_research.cli.worker import work
+
+    with TemporaryDirectory(prefix="lm-research-") as place:
+        job = (config, str(Path(output).absolute()), processes, free_port(), place)
+        context: Any = start_processes(work, job, processes, join=False)
+        try:
+            while not context.join(grace_period=PATIENCE_S):
+                pass
+        except ProcessException as error:
+            reason = reason_told(Path(place))
+            _note(config, output, reason or str(error))
+            if reason or "signal" in str(error):
+                raise ProcessError(reason or f"{error}: out of memory?") from error
+            raise  # with the traceback of the process
+        except KeyboardInterrupt:
+            _end(context.processes)
+            raise
+
+
+def free_port() -> int:
+    """A port of this machine where the processes may meet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def reason_file(place: Path, rank: int) -> Path:
+    """Where a process leaves word of an error of ours, which says all there is to say."""
+    return place / f"error-{rank}.json"
+
+
+def reason_told(place: Path) -> str | None:
+    """What the first process that left word of it was stopped by."""
+    files = sorted(place.glob("error-*.json"), key=lambda file: file.stat().st_mtime_ns)
+    return str(read_json(files[0])["error"]) if files else None
+
+
+def _end(processes: Sequence[Any]) -> None:
+    """A terminal tells all processes of Ctrl-C; who does not end by itself has not heard."""
+    for demand in (None, signal.SIGINT, signal.SIGKILL):
+        for process in processes:
+            if demand and process.is_alive():
+                os.kill(process.pid, demand)
+        for process in processes:
+            process.join(PATIENCE_S / 2)
+
+
+def _note(config: dict[str, Any], output: str | Path, reason: str) -> None:
+    """Write the failure down for a process that could not do it itself."""
+    with suppress(RunFolderError), RunFolder.create(output, config) as folder:
+        if folder.status.state == "running":
+            folder.finish("failed", reason)
