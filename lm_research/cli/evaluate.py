@@ -52,7 +52,7 @@ def _data_node(overrides: list[str], config_dir: str | None) -> dict[str, Any] |
 
 
 def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
-    """Evaluate; returns the source's name, the split, its digest and the scores."""
+    """Evaluate; returns the source's name, the split, its text's digest and the scores."""
     from lm_research.cli.assembly import prepare_text
     from lm_research.cli.saved import load
     from lm_research.data.module import UNSPACED
@@ -70,7 +70,7 @@ def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
         "data": store.meta["source"],
         "split": options.split,
         "checkpoint": options.checkpoint,
-        "sha256": store.meta["splits"][options.split]["sha256"],
+        "text_sha256": store.meta["splits"][options.split]["text_sha256"],
         **result.scores,
     }
 
