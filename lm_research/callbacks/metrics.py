@@ -11,11 +11,8 @@ from torch import Tensor
 
 from lm_research.callbacks.pause import paused_seconds
 from lm_research.config.types import PositiveInt
+from lm_research.tasks.evaluation import DivergenceError
 from lm_research.tracking.recorder import Recorder
-
-
-class DivergenceError(Exception):
-    """The loss stopped being a number."""
 
 
 class MetricsLogger(pl.Callback):

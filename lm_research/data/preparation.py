@@ -81,6 +81,13 @@ class Selection:
             "selection": dict(self.counts),
         }
 
+    def omissions(self) -> str:
+        """The same in a few words, without what is zero."""
+        dropped = {f"dropped by {c.name}": c.documents_dropped for c in self.cleaner.counts}
+        selected = {f"documents {name}": n for name, n in self.counts.items() if name != "dropped"}
+        counts = {**self.source.skipped, **dropped, **selected}
+        return ", ".join(f"{name}: {n}" for name, n in counts.items() if n) or "nothing"
+
 
 @dataclass(frozen=True)
 class PreparedText:
@@ -177,21 +184,25 @@ def _train(tokenizer: Tokenizer, selection: Selection) -> None:
     try:
         tokenizer.train(selection.texts("train"))
     except ValueError as error:
-        left_out = json.dumps(selection.report())
-        raise DataError(f"data={selection.source.name}: {error} (left out: {left_out})") from error
+        raise DataError(
+            f"data={selection.source.name}: {error}\n  left out: {selection.omissions()}"
+        ) from error
 
 
 def _require_documents(writer: StoreWriter, selection: Selection, evaluation_only: bool) -> None:
     needed = SPLITS[1:2] if evaluation_only else SPLITS[:2]
     for split in needed:
         if not writer.counts[split]["documents"]:
-            counts = {s: writer.counts[s]["documents"] for s in SPLITS}
+            counts = ", ".join(f"{s} {writer.counts[s]['documents']}" for s in SPLITS)
             raise DataError(
-                f"data={selection.source.name}: no document for the {split} split "
-                f"(documents per split: {counts}; left out: {json.dumps(selection.report())}). "
-                "Splits are by document: give more documents (for text files: "
-                "data.document=paragraph), a larger splits.validation, or milder cleaning rules; "
-                "where a file's official splits lack one, data.split_field=null splits by hash"
+                f"data={selection.source.name}: no document for the {split} split\n"
+                f"  documents: {counts}\n"
+                f"  left out: {selection.omissions()}\n"
+                "  fix: splits are by document, so give more documents (for text files: "
+                "data.document=paragraph),\n"
+                "    a larger splits.validation, or milder cleaning rules; where a file's official "
+                "splits lack one,\n"
+                "    data.split_field=null splits by hash"
             )
 
 

@@ -15,6 +15,10 @@ from lm_research.metrics.next_token import NextTokenScores
 from lm_research.tasks.streaming import StreamingModel
 
 
+class DivergenceError(Exception):
+    """Training left the numbers: a loss, or what a model predicts, is not a number."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Scores of one split (None where undefined), and each document's share of them."""
@@ -43,6 +47,7 @@ def evaluate(
 
     Raises:
         DataError: the split is empty.
+        DivergenceError: the model predicts NaN.
     """
     if not len(split.documents):
         raise DataError(
@@ -61,6 +66,11 @@ def evaluate(
         nats_N[piece.start : piece.start + len(targets_N)] = -picked.double().numpy()
         if progress:
             progress(number + 1, len(windows))
+    if np.isnan(nats_N).any():
+        raise DivergenceError(
+            f"the model's probabilities on the {split.name} split are not numbers (NaN): training "
+            "diverged; lower optimizer.lr, or set trainer.gradient_clip"
+        )
     return _summarise(scores, nats_N, split, words)
 
 

@@ -252,6 +252,11 @@ def test_a_source_without_any_document_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"")
     with pytest.raises(DataError, match=r"mine: no document in .*left out: \{'empty': 1\}"):
         texts(tmp_path)
+    with pytest.raises(DataError, match=r"fix: give files with text in them$"):
+        texts(tmp_path)
+    (tmp_path / "b.txt").write_bytes("grün".encode("latin-1"))
+    with pytest.raises(DataError, match=r"fix: .*text in them; name the encoding \(data.encoding="):
+        texts(tmp_path)
     (tmp_path / "a.csv").write_bytes(b"text\n")
     with pytest.raises(DataError, match=r"left out: nothing"):
         texts(tmp_path / "a.csv")

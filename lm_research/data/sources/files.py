@@ -137,10 +137,7 @@ class LocalFiles(RecordSource):
                     f"its suffix and data.format"
                 ) from error
         if not found:
-            raise DataError(
-                f"{self.name}: no document in {', '.join(self.paths)}; left out: "
-                f"{dict(self.skipped) or 'nothing'}"
-            )
+            raise self._no_document(", ".join(self.paths))
 
     def signature(self) -> str:
         """The options, and each file's id, size and time of change."""

@@ -94,10 +94,7 @@ class HuggingFace(RecordSource):
                     found = True
                     yield self._in_split(document, official)
         if not found:
-            raise DataError(
-                f"{self.name}: no document in {self.path}; left out: "
-                f"{dict(self.skipped) or 'nothing'}"
-            )
+            raise self._no_document(self.path)
 
     def signature(self) -> str:
         """The options, and, of what lies on disk, each file's name, size and time of change."""

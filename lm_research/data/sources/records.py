@@ -28,6 +28,14 @@ SPLITS = {
     "test": "test",
 }
 SMALLEST_LIMIT = 64  # bytes: a cut piece has to hold a few characters
+FIXES = {
+    "binary": "give text (a file in UTF-16 is text once data.encoding=utf-16 says so)",
+    "empty": "give files with text in them",
+    "malformed": "repair the records, or check data.format",
+    "missing_field": "check the names of the columns",
+    "too_long": "a larger data.max_document_bytes",
+    "undecodable": "name the encoding (data.encoding=gb18030, latin-1), or data.errors=replace",
+}
 _REMEMBERED_IDS = 1_000_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -107,6 +115,14 @@ class RecordSource(Source):
                 "by data.encoding, or leave it out by data.errors=skip"
             )
         self.skipped[reason] += 1
+
+    def _no_document(self, where: str) -> DataError:
+        """What to say when everything was left out."""
+        fixes = [fix for reason, fix in FIXES.items() if self.skipped[reason]]
+        return DataError(
+            f"{self.name}: no document in {where}; left out: {dict(self.skipped) or 'nothing'}; "
+            f"fix: {'; '.join(fixes or [FIXES['empty']])}"
+        )
 
     def _decode(self, content: bytes, where: str) -> str | None:
         try:
