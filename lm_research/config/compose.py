@@ -7,7 +7,7 @@ on its own first, the sound ones are composed, and the result is validated as a 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lm_research.config.data_options import DataOptions
+from lm_research.config.hydra_code import called_code
 from lm_research.config.hydra_errors import REFUSALS, as_problem
 from lm_research.config.hydra_fields import added_fields
 from lm_research.config.origins import Origins
@@ -123,7 +124,8 @@ def finalise(cfg: DictConfig, hydra_node: DictConfig) -> dict[str, Any]:
     plain = _expand_home(plain)
     problems = _expand_names(plain, DataOptions(bare, origins.folders))
     problems += validate(plain, choices, origins.file)
-    problems += added_fields(hydra_node)
+    told = [*added_fields(hydra_node), *called_code(hydra_node)]
+    problems += [replace(problem, file=origins.study(problem.field)) for problem in told]
     if problems:
         raise ConfigError(problems)
     plain["choices"] = {

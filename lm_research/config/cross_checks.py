@@ -48,7 +48,9 @@ def _optimizer(config: Plain, file: File) -> Iterator[Problem]:
     node = config["optimizer"]
     if node["_target_"] == "torch.optim.SGD":
         yield from _nesterov(node, file)
-    if node["_target_"].startswith("torch.optim.") and isinstance(node.get("betas"), list):
+    if node["_target_"].startswith(("torch.optim.", "lm_research.")) and isinstance(
+        node.get("betas"), list
+    ):
         yield from _betas(node, file)
 
 

@@ -26,18 +26,17 @@ class Origins:
         self.folders = [Path(s.path) for s in runtime.config_sources if s.schema == "file"]
         pairs = [text.lstrip("+~").partition("=")[::2] for text in given]
         # Hydra records no choice where several options are merged: callbacks=[default,mine].
-        merged = {key: value.strip("[]") for key, value in pairs if value.startswith("[")}
+        merged = {key: value.strip("[]") for key, value in pairs if self._is_group(key)}
         self.choices: Mapping[str, Any] = {**merged, **runtime.choices}
-        self.fields = [key for key, _ in pairs if "." in key]
+        self.fields = [key for key, _ in pairs if key not in self.choices]
         # Of the two, the later in the defaults of conf/config.yaml wins: it is asked first.
         self.studies = [s for s in (self._study("sweep"), self._study("experiment")) if s]
 
     def file(self, field: str) -> str:
         """The study that sets ``field``, else the chosen option's file, else the root's."""
-        if not any(f"{field}.".startswith(f"{key}.") for key in self.fields):
-            for node, name in self.studies:
-                if _holds(node, field.split(".")):
-                    return name
+        study = self.study(field)
+        if study is not None:
+            return study
         group, *rest = field.split(".")
         if group == "evaluate_on" and rest:
             return _told(self.option("data", rest[0]))
@@ -48,10 +47,19 @@ class Origins:
         # An option may leave a field to those that its defaults name; what nobody sets is its own.
         return _told(next((f for f in files if _holds(_read(f), rest)), files[0]))
 
+    def study(self, field: str) -> str | None:
+        """The file of the sweep or experiment that sets ``field``, if the command line does not."""
+        if any(f"{field}.".startswith(f"{key}.") for key in self.fields):
+            return None
+        return next((name for node, name in self.studies if _holds(node, field.split("."))), None)
+
     def option(self, group: str, name: str) -> Path:
         """The file of an option; of two with one name, Hydra takes the first."""
         files = [folder / group / f"{name}.yaml" for folder in self.folders]
         return next((file for file in files if file.is_file()), files[0])
+
+    def _is_group(self, key: str) -> bool:
+        return any((folder / key).is_dir() for folder in self.folders)
 
     def _with_parents(self, group: str, name: str) -> list[Path]:
         file = self.option(group, name)
@@ -64,7 +72,9 @@ class Origins:
         """What a study's file sets, and its name; the file is in no folder of options."""
         stored = ConfigStore.instance().repo.get(group, {})
         entry = stored.get(f"{self.choices.get(group)}.yaml")
-        return (entry.node, _told(Path(entry.provider))) if entry is not None else None
+        if entry is None or entry.provider is None:
+            return None
+        return OmegaConf.to_container(entry.node), _told(Path(entry.provider))
 
 
 def _read(file: Path) -> Any:
@@ -76,9 +86,10 @@ def _read(file: Path) -> Any:
 
 def _holds(node: Any, parts: Sequence[str]) -> bool:
     for part in parts:
-        if not isinstance(node, Mapping | DictConfig) or part not in node:
+        try:
+            node = node[int(part) if isinstance(node, list) else part]
+        except (KeyError, IndexError, TypeError, ValueError):
             return False
-        node = node[part]
     return True
 
 

@@ -144,5 +144,5 @@ RANGES: dict[str, Any] = {
     "weight_decay": NonNegativeFloat,
     "momentum": NonNegativeFloat,
 }
-"""Ranges for arguments of ``torch.optim`` classes, whose annotations carry none: what their
-constructors refuse, so that it is told before torch is loaded (see ``cross_checks.py``, too)."""
+"""Ranges for arguments of optimizers. The annotations of ``torch.optim`` carry none: this is what
+its constructors refuse, told before torch is loaded (see ``cross_checks.py``, too)."""

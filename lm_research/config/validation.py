@@ -116,7 +116,7 @@ class _Validator:
             path, {k: v for k, v in node.items() if k != "_target_"}, fields, owner
         )
         for name, parameter in fields.items():
-            annotation = _annotation(target, parameter)
+            annotation = _annotation(target, parameter, group)
             if name in node:
                 yield from self.value(f"{path}.{name}", node[name], annotation, group)
             elif parameter.required:
@@ -179,12 +179,13 @@ class _Validator:
         return Problem(path, message, shown, allowed, near, self.file(path))
 
 
-def _annotation(target: str, parameter: Parameter) -> Any:
-    """A parameter's own annotation, or the range that torch's constructors check at run time."""
+def _annotation(target: str, parameter: Parameter, group: str) -> Any:
+    """A parameter's own annotation; of an optimizer, the range that its name calls for."""
     known, own = RANGES.get(parameter.name), parameter.annotation
-    if known is None or not target.startswith("torch."):
+    ours = group == "optimizer" and target.startswith("lm_research.")
+    if known is None or not (ours or target.startswith("torch.")):
         return own
-    # Adafactor's eps, alone, is a pair.
+    # Adafactor's eps is a pair.
     return known if (get_origin(known) is list) == (get_origin(own) is list) else own
 
 

@@ -248,8 +248,19 @@ def test_a_study_that_sets_the_field_is_named(write, problems):
         "model.num_layers": ("0", str(experiment)),
         "output": ("", str(sweep)),
     }
-    given = problems("sweep=mine", "model.hidden_size=-3")["model.hidden_size"]
-    assert given.file == "conf/model/lstm.yaml"  # the command line set it: here it is at home
+    write("sweeps/mine.yaml", "optimizer: {betas: [0.9, 1.5]}\nmodel: {hidden_size: -1}\n")
+    assert problems("sweep=mine")["optimizer.betas.1"].file == str(sweep)
+
+
+def test_what_the_command_line_sets_is_not_the_studys(write, problems):
+    write("sweeps/mine.yaml", "model: {hidden_size: -1}\nseed: 5\noutput: runs/mine\n")
+    found = problems("sweep=mine", "model.hidden_size=-3", "seed=-1", "output=''", "model=gru")
+    assert found["model.hidden_size"].file == "conf/model/gru.yaml"  # here it is at home
+    assert found["seed"].file == found["output"].file == "conf/config.yaml"
+
+
+def test_a_list_that_is_no_choice_of_options(problems):
+    assert problems("seed=[1]")["seed"].file == "conf/config.yaml"
 
 
 # What is filled in

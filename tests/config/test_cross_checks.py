@@ -65,10 +65,14 @@ def test_what_is_accepted_is_built():
     assert list(optimizer.param_groups[0]["betas"]) == [0.0, 0.9]
 
 
+KERAS = "lm_research.tasks.keras_adam.KerasAdam"
+
+
+@pytest.mark.parametrize("target", ["torch.optim.Adam", KERAS])
 @pytest.mark.parametrize("betas", [[], [0.9], [0.9, 0.9, 0.9]])
-def test_two_betas(betas):
+def test_two_betas(target, betas):
     """Torch fails on these with an IndexError, or at the first step."""
-    node = {"_target_": "torch.optim.Adam", "lr": 0.1, "betas": betas}
+    node = {"_target_": target, "lr": 0.1, "betas": betas}
     assert told(node) == {"optimizer.betas": str(betas)}
 
 
@@ -84,12 +88,13 @@ def test_eps_of_adafactor_is_a_pair():
     assert torch_accepts(node)
 
 
+@pytest.mark.parametrize("target", ["torch.optim.SGD", KERAS])
 @pytest.mark.parametrize(
     ("lr", "sound"),
     [(0, False), (-1, False), (1e-8, True), (20, True), (1000, True), (1001, False), (1e5, False)],
 )
-def test_learning_rate(lr, sound):
-    assert (not told({"_target_": "torch.optim.SGD", "lr": lr})) == sound
+def test_learning_rate(target, lr, sound):
+    assert (not told({"_target_": target, "lr": lr})) == sound
 
 
 def test_nesterov_says_which_field_to_mend():
