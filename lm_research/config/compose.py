@@ -76,9 +76,21 @@ def _add_folder(found: Any, folder: Path) -> None:
     """Behind conf/, as Hydra does it for ``--config-dir``."""
     if not folder.is_dir():
         raise ConfigError([Problem("--config-dir", "there is no such folder", str(folder))])
+    if hidden := _hidden(folder):
+        raise ConfigError(hidden)
     path = found.get_search_path()
     path.prepend("command-line", f"file://{folder}", SearchPathQuery("schema", None))
     found.repository.initialize_sources(path)
+
+
+def _hidden(folder: Path) -> list[Problem]:
+    """Files of the user's that Hydra would pass over without a word, conf/ having the name too."""
+    names = (file.relative_to(folder) for file in sorted(folder.glob("*/*.yaml")))
+    return [
+        Problem(str(folder / name), f"conf/{name} has this name, and wins", None, "another name")
+        for name in names
+        if (shipped("conf") / name).is_file()
+    ]
 
 
 def compose(overrides: Sequence[str], config_dir: str | None = None) -> Composed:

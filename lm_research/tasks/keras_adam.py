@@ -5,7 +5,7 @@ from typing import Any
 
 from torch.optim import Adam
 
-from lm_research.config.types import NonNegativeFloat, PositiveFloat, Probability
+from lm_research.config.types import DropProbability, NonNegativeFloat, PositiveFloat
 
 
 class KerasAdam(Adam):
@@ -20,7 +20,7 @@ class KerasAdam(Adam):
         self,
         params: Iterable[Any],
         lr: PositiveFloat = 0.001,
-        betas: list[Probability] | None = None,
+        betas: list[DropProbability] | None = None,
         eps: NonNegativeFloat = 1e-7,
     ) -> None:
         first, second = betas or (0.9, 0.999)

@@ -182,12 +182,11 @@ def test_the_file_that_holds_the_field_is_named(write, problems):
     }
 
 
-def test_of_two_options_with_one_name_the_shipped_one_is_read_and_named(write, problems):
-    write("my_conf/model/lstm.yaml", "_target_: nothing.at.All\n")
-    write("my_conf/data/code.yaml", "_target_: nothing.at.All\n")
-    found = problems("model.hidden_size=0", "evaluate_on=[code]")
-    assert set(found) == {"model.hidden_size"}
-    assert found["model.hidden_size"].file == "conf/model/lstm.yaml"
+def test_an_option_that_a_shipped_one_would_hide_is_refused(write, problems):
+    file = write("my_conf/model/lstm.yaml", MINE)
+    (problem,) = problems("model=gru").values()
+    assert problem.field == str(file)
+    assert "conf/model/lstm.yaml has this name" in problem.message
 
 
 def test_a_target_that_is_not_allowed(write, problems):
