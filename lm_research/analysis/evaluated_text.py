@@ -11,6 +11,7 @@ from lm_research.analysis.metric import Metric
 from lm_research.analysis.runs import Run, mapping
 from lm_research.analysis.settings import Setting
 
+LONGEST_VALUE = 40  # characters
 Versions = dict[str, list[Setting]]
 """Digest of a text -> the settings that were scored on it."""
 
@@ -51,5 +52,10 @@ def _told_by(texts: Versions) -> str:
     for axis in groups[0][0].axes:
         values = [dict.fromkeys(setting[axis] for setting in group) for group in groups]
         if len({value for group in values for value in group}) == sum(map(len, values)):
-            return f" (by {axis}: {' | '.join(', '.join(group) for group in values)})"
+            return f" (by {axis}: {' | '.join(', '.join(map(_short, group)) for group in values)})"
     return ""
+
+
+def _short(value: str) -> str:
+    """A list of rules as an axis's value would fill the line."""
+    return value if len(value) <= LONGEST_VALUE else f"{value[: LONGEST_VALUE - 1]}…"

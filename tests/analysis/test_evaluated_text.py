@@ -52,6 +52,11 @@ def test_different_texts_are_told_by_the_axis_that_parts_them(make_texts) -> Non
     assert "Bits per byte compares only within one version" in warning
 
 
+def test_a_long_value_is_cut(make_texts) -> None:
+    (warning,) = warnings(make_texts({"byte": "a", "x" * 100: "b"}))
+    assert f"(by text: byte | {'x' * 39}…)" in warning
+
+
 def test_other_sources_are_looked_at_too(make_texts) -> None:
     folder = make_texts(
         {"byte": "a", "web": "a"}, news={"byte": "n", "web": "m"}, talk={"byte": "t", "web": "t"}
