@@ -52,7 +52,7 @@ def _work(config: Config, recorder: Recorder) -> None:
         torch.set_num_threads(threads)
     assembly = assemble(config)
     _describe(assembly, recorder)
-    results = {"val": fit(config, assembly, recorder), **_elsewhere(config, assembly)}
+    results = {"val": fit(config, assembly, recorder), **_elsewhere(config, assembly, recorder)}
     scores = {f"{group}/{k}": v for group, r in results.items() for k, v in r.scores.items()}
     recorder.summary(scores)
     if recorder.folder.state is not None:  # the process that owns the folder
@@ -75,11 +75,11 @@ def vocabulary_state(prepared: PreparedText) -> Config:
     return {"tokenizer": prepared.tokenizer.state_dict(), "lexicon": lexicon}
 
 
-def _elsewhere(config: Config, assembly: Assembly) -> dict[str, Evaluation]:
-    """Scores on the held-out documents of the sources of ``evaluate_on``."""
+def _elsewhere(config: Config, assembly: Assembly, recorder: Recorder) -> dict[str, Evaluation]:
+    """Scores on the held-out documents of the sources of ``evaluate_on``, and which text it was."""
     prepared, model = assembly.data.prepared, assembly.model
     trained = {"tokenizer": prepared.tokenizer.state_dict()}
-    results = {}
+    results, texts = {}, {}
     for name, node in config["evaluate_on"].items():
         own = node == config["data"]
         store = prepared.store if own else prepare_text(config, node, trained).store
@@ -87,6 +87,9 @@ def _elsewhere(config: Config, assembly: Assembly) -> dict[str, Evaluation]:
         window = getattr(model, "eval_window", EVALUATION_WINDOW)
         with evaluating(model):
             results[f"eval/{name}"] = evaluate(model, store.split("validation"), window, words)
+        texts[name] = {"text_sha256": store.meta["splits"]["validation"]["text_sha256"]}
+    if texts:
+        recorder.data({**prepared.store.meta, "evaluated": texts})
     return results
 
 

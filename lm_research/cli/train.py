@@ -113,8 +113,15 @@ def result(folder: Path) -> list[str]:
     return [
         f"{scores} after {steps}",
         f"run: {folder}",
+        *_skipped(read_json(folder / "data.json")),
         f'next: lm-research generate run={place} prompt="..."',
     ]
+
+
+def _skipped(data: dict[str, Any]) -> list[str]:
+    """A source that was read in part should not look as if it had been read whole."""
+    counts = [f"{count:,} {reason}" for reason, count in data["left_out"]["skipped"].items()]
+    return [f"skipped documents of the source: {', '.join(counts)}"] if counts else []
 
 
 def parse(arguments: Sequence[str]) -> Namespace:
