@@ -115,7 +115,12 @@ def test_a_damaged_checkpoint_is_named(verb, tmp_path, capsys):
 def test_what_was_skipped_and_where_else_it_was_scored_is_on_record(tmp_path, capsys, read_json):
     (tmp_path / "text.txt").write_text("\n\n".join(f"Line number {n} of many." for n in range(99)))
     (tmp_path / "program.txt").write_bytes(b"\x7fELF\0\0" * 99)
-    data = ["data=files", "data.paths=['*.txt']", "evaluate_on=[code,tweets]"]
+    data = [
+        "data=files",
+        "data.paths=['*.txt']",
+        "data.document=paragraph",
+        "evaluate_on=[code,tweets]",
+    ]
     assert lm_research("train", *SMALL, *data, "output=out") == 0
     assert "skipped documents of the source: 1 binary" in capsys.readouterr().out
     texts = read_json(tmp_path / "out/data.json")["evaluated"]
