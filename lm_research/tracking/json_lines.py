@@ -122,7 +122,10 @@ class JsonLines:
 
     def _lines(self) -> Iterator[bytes]:
         with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
-            yield from file
+            for line in file:
+                yield line
+                if not line.endswith(b"\n"):
+                    return  # its rest, if a writer is just adding it, is no line of its own
 
     def _scan(self) -> tuple[int, int]:
         """Count the whole rows and their bytes; an open file knows them already."""

@@ -122,6 +122,18 @@ def test_a_full_disk_takes_the_row_back(rows, full_disk, room):
     assert steps(rows) == [1, 2]
 
 
+def test_a_row_that_is_being_written_is_torn_not_damaged(rows):
+    rows.path.write_bytes(b'{"step":1}\n{"st')
+    reader = iter(rows)
+    assert next(reader) == {"step": 1}
+    with rows.path.open("ab") as writer:
+        lines = rows._lines()
+        assert [next(lines), next(lines)] == [b'{"step":1}\n', b'{"st']
+        writer.write(b'ep":2}\n')
+    assert list(lines) == []
+    assert steps(rows) == [1, 2]
+
+
 WRITER = """
 import sys
 from pathlib import Path
