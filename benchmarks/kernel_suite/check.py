@@ -1,0 +1,133 @@
+"""Are the fused scans right? In Triton's interpreter and ahead of time; natively: check_gpu.py."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from kernel_suite.cases import LIMITS, Case, errors_of, holds, small_cases
+
+COLUMNS = ("y", "h", "c", "dgates", "dweight", "dh0", "dc0", "dbias_n")
+WIDTH = 170
+
+
+def console() -> Console:
+    """Wide enough for a row of errors where the output is a file."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
+
+
+@contextmanager
+def poisoned_memory() -> Iterator[None]:
+    """Memory that nothing was written to holds NaN: an output forgotten is an output seen."""
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def error_table(title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in ("cell", "type", "case"):
+        table.add_column(name, no_wrap=True)
+    for name in (*COLUMNS, "limit"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    return table
+
+
+def error_row(table: Table, case: Case, errors: dict[str, float], more: str = "") -> bool:
+    """Add a row; returns whether every error is within the limit."""
+    limit = LIMITS[case.dtype]
+    cells = [_cell(errors.get(name), limit) for name in COLUMNS]
+    good = holds(case, errors)
+    verdict = "[green]holds" if good else "[red]FAILS"
+    what = (case.cell, case.dtype, case.label)
+    table.add_row(*what, *cells, f"{limit:.0e}", f"{verdict}[/] {more}".strip())
+    return good
+
+
+def _cell(error: float | None, limit: float) -> str:
+    if error is None:
+        return ""
+    text = f"{error:.1e}"
+    return text if error <= limit else f"[red]{text}[/]"
+
+
+def check_interpreted(
+    out: Console, cases: Iterable[Case], errors: Callable[[Case, str], dict[str, float]] = errors_of
+) -> bool:
+    """Every case in the interpreter, as a table; TRITON_INTERPRET=1 is set by now."""
+    if os.environ.get("TRITON_INTERPRET") != "1":
+        raise RuntimeError("set TRITON_INTERPRET=1 before Triton is imported")
+    table = error_table(
+        "Fused scans in Triton's interpreter against float64: relative error of every tensor"
+    )
+    with poisoned_memory():
+        good = [error_row(table, case, errors(case, "cpu")) for case in cases]
+    out.print(table)
+    out.print(f"{sum(good)} of {len(good)} cases hold")
+    return all(good)
+
+
+def ahead_of_time_rows(module: str = "lm_research.kernels.fused.ahead_of_time") -> list[dict]:
+    """What the compiler says of every kernel that dispatch may choose, in a process of its own.
+
+    Raises:
+        RuntimeError: the compiler crashed.
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", module, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    rows = [json.loads(line) for line in lines]
+    # 1 is also how it says that a row does not fit
+    if done.returncode and all(row["fits"] for row in rows):
+        raise RuntimeError(f"compiling ahead of time failed:\n{done.stderr.strip()[-2000:]}")
+    return rows
+
+
+def check_ahead_of_time(out: Console, rows: Callable[[], list[dict]] = ahead_of_time_rows) -> bool:
+    """The compiler's table; an empty one does not hold, since it shows nothing."""
+    try:
+        found = rows()
+    except RuntimeError as error:
+        out.print(str(error), style="red", markup=False)
+        return False
+    table = Table(title="Compiled ahead of time, no GPU needed", title_justify="left")
+    names = [name for name in (found[0] if found else {}) if name != "fits"]
+    for name in (*names, ""):
+        table.add_column(name.replace("_", " "))
+    for row in found:
+        verdict = "[green]fits" if row["fits"] else "[red]DOES NOT FIT"
+        table.add_row(*(_shown(row[name]) for name in names), verdict)
+    out.print(table)
+    bad = sum(not row["fits"] for row in found)
+    out.print(f"{len(found) - bad} of {len(found)} kernels fit without spilling")
+    if not found:
+        out.print("dispatch may choose no kernel on any chip: limits.LARGEST is empty", style="red")
+    return bool(found) and not bad
+
+
+def _shown(value: object) -> str:
+    return f"{value:,}" if type(value) is int else str(value)
+
+
+def main(only: str | None = None) -> int:
+    """Both parts, or one; returns the exit status."""
+    torch.set_num_threads(1)
+    out = console()
+    good = True
+    if only != "ahead-of-time":
+        good = check_interpreted(out, small_cases())
+    if only != "interpreter":
+        good = check_ahead_of_time(out) and good
+    return 0 if good else 1

@@ -1,0 +1,187 @@
+"""From the CSV to a Markdown table, a plot and what is printed."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from rich.table import Table as RichTable
+
+from kernel_suite import plot
+from kernel_suite.check import console
+from kernel_suite.points import MODES, Point, head_grid
+from kernel_suite.ratios import BASELINE, by_cell, geometric_mean, goals, of_layers, speed_ups
+from kernel_suite.store import Row, Table, read
+
+LEGEND = """Times are medians of interleaved blocks, on a GPU with a cold L2. `ours` is
+backend=auto, `fused` the fused kernel whether or not dispatch takes it, `nn` torch.nn. `forward` is
+under no_grad; a first call, the longest of all points, has compiling and loading in it."""
+DRY = "DRY RUN on a CPU: these figures say nothing of the kernels."
+
+
+def write(path: Path) -> None:
+    """Markdown and plot beside the CSV, and the summary on the screen."""
+    table, about = read(path), description(path)
+    path.with_suffix(".md").write_text(markdown(table, about), encoding="utf-8")
+    made = [path.with_suffix(".md"), *plot.write(table, about, path)]
+    show(table, about)
+    print("wrote", ", ".join(str(p) for p in (path, *made)))
+
+
+def description(path: Path) -> dict:
+    """Device, versions, date: the JSON beside the CSV."""
+    beside = path.with_suffix(".json")
+    found = json.loads(beside.read_text(encoding="utf-8")) if beside.exists() else {}
+    return {"device": path.stem, "date": "unknown", "versions": {}, "dry_run": False, **found}
+
+
+def show(table: Table, about: dict) -> None:
+    out = console()
+    if about["dry_run"]:
+        out.print(DRY, style="bold")
+    means = RichTable(title="Times faster than torch.nn", title_justify="left")
+    for name in MEANS:
+        means.add_column(name)
+    for row in mean_rows(table):
+        means.add_row(*row)
+    held = RichTable(title="Goals (on an H100)", title_justify="left")
+    for name in GOALS:
+        held.add_column(name)
+    for row in goal_rows(table, about):
+        held.add_row(*row)
+    out.print(means, held)
+
+
+# --- rows, as text
+
+MEANS = ("contender", "cell", "mode", "geometric mean", "least", "points")
+COSTS = ("contender", "points", "share of the floor", "peak memory / nn", "first call, s")
+GOALS = ("goal (contender: ours)", "at least", "found", "points", "")
+
+
+def mean_rows(table: Table) -> list[list[str]]:
+    rows = by_cell(table)
+    return [[a, b, c, f"{mean:.2f}", f"{low:.2f}", str(n)] for a, b, c, mean, low, n in rows]
+
+
+def goal_rows(table: Table, about: dict) -> list[list[str]]:
+    """A dry run meets and misses nothing."""
+    rows = []
+    for goal in goals(table):
+        found = "" if goal.found is None else f"{goal.found:.2f}"
+        verdict = "dry run" if about["dry_run"] else goal.verdict
+        counted = f"{goal.points} of {goal.of}"
+        rows.append([goal.name, f"{goal.wanted:.2f}", found, counted, verdict])
+    return rows
+
+
+def path_rows(table: Table) -> list[list[str]]:
+    """Which path cuDNN took, by cell, type, mode and hidden size."""
+    seen: dict[tuple, Counter] = {}
+    for point, rows in table.items():
+        base = rows.get(BASELINE)
+        if base and base.path and of_layers(point):
+            key = (point.cell, point.dtype, point.mode, point.hidden)
+            seen.setdefault(key, Counter())[base.path] += 1
+    return [
+        [*map(str, key), ", ".join(f"{path} ({n})" for path, n in paths.most_common())]
+        for key, paths in sorted(seen.items())
+    ]
+
+
+def batch_rows(table: Table, name: str, mode: str) -> tuple[list[str], list[list[str]]]:
+    """Speed-up by cell and H (rows) and B (columns): geometric means over T, types, layers."""
+    found = speed_ups(table, name, lambda p: of_layers(p) and p.mode == mode)
+    batches = sorted({p.batch for p in found})
+    rows = []
+    for cell, hidden in sorted({(p.cell, p.hidden) for p in found}):
+        here = {p: r for p, r in found.items() if (p.cell, p.hidden) == (cell, hidden)}
+        means = [geometric_mean(r for p, r in here.items() if p.batch == b) for b in batches]
+        rows.append([cell, str(hidden), *("" if m is None else f"{m:.2f}" for m in means)])
+    return ["cell", "H", *(f"B={b}" for b in batches)], rows
+
+
+def head_rows(table: Table) -> list[list[str]]:
+    """Milliseconds on FlashRNN's grid, every contender that was timed."""
+    rows, grid = [], set(head_grid())
+    for point, found in table.items():
+        if of_layers(point) and point not in grid:
+            continue
+        times = [f"{n} {r.ms:.3f}" for n, r in sorted(found.items()) if r.measured]
+        size = f"{point.head_size} x {point.heads}"
+        rows.append([size, point.accounting, point.mode, "; ".join(times)])
+    return rows
+
+
+def trouble_rows(table: Table) -> list[list[str]]:
+    """What was not timed, or is further from float64 than it should be; not what is unsupported."""
+    return [
+        [point.label, row.contender, row.status, _error(row), row.note.replace("|", "/")]
+        for point, rows in table.items()
+        for row in rows.values()
+        if row.status not in ("ok", "unsupported")
+    ]
+
+
+def _error(row: Row) -> str:
+    return "" if row.error != row.error else f"{row.error:.1e} (limit {row.limit:.0e})"
+
+
+def cost_rows(table: Table) -> list[list[str]]:
+    """Per contender: share of the floor, peak memory against torch.nn, longest first call."""
+    rows = []
+    for name in sorted({name for found in table.values() for name in found}):
+        timed = {p: f[name] for p, f in table.items() if name in f and f[name].measured}
+        if not timed:
+            continue
+        share = geometric_mean(row.share for row in timed.values())
+        memory = geometric_mean(_memory(table, timed))
+        first = max(row.first_call_s for row in timed.values())
+        relative = "" if memory is None else f"{memory:.2f}"
+        rows.append([name, str(len(timed)), f"{share:.1%}", relative, f"{first:.2f}"])
+    return rows
+
+
+def _memory(table: Table, timed: dict[Point, Row]) -> list[float]:
+    """Peak memory over torch.nn's, where both are known."""
+    bases = {p: table[p].get(BASELINE, Row("", "")).peak_mib for p in timed}
+    return [row.peak_mib / bases[p] for p, row in timed.items() if row.peak_mib > 0 < bases[p]]
+
+
+# --- Markdown
+
+
+def markdown(table: Table, about: dict) -> str:
+    versions = ", ".join(f"{name} {value}" for name, value in about["versions"].items())
+    parts = [
+        f"# Fused recurrent kernels on {about['device']}, {about['date']}",
+        *([f"**{DRY}**"] if about["dry_run"] else []),
+        f"{versions}. {len(table)} points. {_peaks(about)}",
+        LEGEND,
+        _section("Goals", GOALS, goal_rows(table, about)),
+        _section("Times faster than torch.nn", MEANS, mean_rows(table)),
+    ]
+    for name in ("ours", "fused"):
+        for mode in MODES:
+            title = f"`{name}`, {mode}: times faster than torch.nn by batch size"
+            parts.append(_section(title, *batch_rows(table, name, mode)))
+    parts += [
+        _section("Costs", COSTS, cost_rows(table)),
+        _section("FlashRNN's grid, ms", ("D x N", "counted", "mode", "ms"), head_rows(table)),
+        _section("torch.nn's path", ("cell", "type", "mode", "H", "points"), path_rows(table)),
+        _section("Trouble", ("point", "contender", "status", "error", ""), trouble_rows(table)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _peaks(about: dict) -> str:
+    if "peak_tflops" not in about:
+        return ""
+    flops = ", ".join(f"{name} {value:g}" for name, value in about["peak_tflops"].items())
+    return f"Measured peaks: {flops} TFLOP/s, {about['bandwidth_gbs']:g} GB/s."
+
+
+def _section(title: str, header: list[str] | tuple[str, ...], rows: list[list[str]]) -> str:
+    if not rows:
+        return ""
+    lines = [header, ["---"] * len(header), *rows]
+    return f"## {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines)

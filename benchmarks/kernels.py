@@ -1,0 +1,108 @@
+"""Are the fused recurrent kernels right, and how fast are they?
+
+    python benchmarks/kernels.py check --device cpu            # interpreter, ahead-of-time compiler
+    python benchmarks/kernels.py check --device cuda           # natively: races, long, huge
+    python benchmarks/kernels.py speed --device cuda --quick   # a subset of the grid
+    python benchmarks/kernels.py speed --device cuda --resume --seconds 540
+    python benchmarks/kernels.py speed --device cpu            # dry run: the code, not the kernels
+    python benchmarks/kernels.py report                        # tables and plot from the CSV alone
+
+`check` exits with 1 if anything does not hold. `speed` writes CSV, a plot and a table into
+benchmarks/results/. What needs a GPU (check --device cuda, speed --device cuda, and the adapters of
+FlashRNN, TorchRL and haste) has not yet run on one.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+
+
+PARTS = {
+    "cpu": ("interpreter", "ahead-of-time"),
+    "cuda": ("native", "long", "huge", "sanitizer", "small"),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = top.add_subparsers(dest="command", required=True)
+    check = commands.add_parser("check", help="right or wrong")
+    check.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    check.add_argument("--only", help=" or ".join(map(", ".join, PARTS.values())))
+    speed = commands.add_parser("speed", help="how fast")
+    speed.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
+    speed.add_argument("--quick", action="store_true", help="a subset of the grid")
+    speed.add_argument("--resume", action="store_true", help="skip what the CSV has")
+    speed.add_argument("--seconds", type=float, help="stop before so many have passed")
+    speed.add_argument("--contenders", nargs="+", help="of those installed; all if not given")
+    speed.add_argument("--out", type=Path, help="folder of the results")
+    report = commands.add_parser("report", help="from the CSV, without measuring")
+    report.add_argument("csv", type=Path, nargs="*", help="all in benchmarks/results if not given")
+    return top
+
+
+def run_check(arguments: argparse.Namespace) -> int:
+    parts = PARTS[arguments.device]
+    if arguments.only not in (None, *parts):
+        print(f"--only {arguments.only}: on {arguments.device} there are {parts}", file=sys.stderr)
+        return 2
+    if arguments.device == "cpu":
+        os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton
+        from kernel_suite import check
+
+        return check.main(arguments.only)
+    os.environ.pop("TRITON_INTERPRET", None)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # bitwise equal weight gradients
+    from kernel_suite import check_gpu
+
+    return check_gpu.main(arguments.only)
+
+
+def run_speed(arguments: argparse.Namespace) -> int:
+    os.environ.pop("TRITON_INTERPRET", None)
+    from kernel_suite import speed
+
+    # An empty cache, or the first call's time would not be the compiler's.
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["TRITON_CACHE_DIR"] = cache
+        return speed.main(
+            device=arguments.device,
+            quick=arguments.quick,
+            resume=arguments.resume,
+            seconds=arguments.seconds,
+            only=arguments.contenders,
+            folder=arguments.out or _folder(arguments.device),
+        )
+
+
+def _folder(device: str) -> Path:
+    """A dry run's figures are no results."""
+    return RESULTS if device == "cuda" else Path(tempfile.mkdtemp(prefix="kernels-dry-run-"))
+
+
+def run_report(arguments: argparse.Namespace) -> int:
+    from kernel_suite import report
+
+    found = arguments.csv or sorted(RESULTS.glob("kernels-*.csv"))
+    if not found:
+        print(f"no kernels-*.csv in {RESULTS}: run `speed --device cuda` first", file=sys.stderr)
+        return 1
+    for path in found:
+        report.write(path)
+    return 0
+
+
+def main() -> int:
+    arguments = parser().parse_args()
+    commands = {"check": run_check, "speed": run_speed, "report": run_report}
+    return commands[arguments.command](arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
