@@ -32,8 +32,10 @@ class MetricsLogger(pl.Callback):
         self.speeds: list[float] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
-        self.module = pl_module
+        """Start the clock, and note what serves the model's layers."""
+        module: Any = pl_module
+        self.module = module
+        self.recorder.summary(module.model.backend(pl_module.device, _dtype(trainer)))
         self.started = time.perf_counter() - paused_seconds(pl_module)
         self.row_seconds = self.seconds
 
@@ -104,3 +106,12 @@ class MetricsLogger(pl.Callback):
         self.speeds = list(state_dict["speeds"])
         loss = state_dict["loss_sum"]
         self.loss_sum = loss if loss is None else torch.as_tensor(loss)
+
+
+def _dtype(trainer: pl.Trainer) -> torch.dtype:
+    """The type that activations have: the trainer's precision, autocast or not."""
+    precision = str(trainer.precision)
+    for name, dtype in (("bf16", torch.bfloat16), ("16", torch.float16), ("64", torch.float64)):
+        if precision.startswith(name):
+            return dtype
+    return torch.float32

@@ -8,9 +8,8 @@ h_t = (1 - z_t) * n_t + z_t * h_{t-1}
 from functools import partial
 from typing import Literal
 
-from torch import nn
-
 from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
+from lm_research.kernels import FusedGRU
 from lm_research.models.recurrent import Recurrent
 
 
@@ -31,9 +30,10 @@ class GRU(Recurrent):
         init: Literal["torch", "keras", "uniform"] = "torch",
         init_range: PositiveFloat = 0.1,
         residual: bool = False,
+        backend: Literal["auto", "reference", "torch", "triton"] = "auto",
     ) -> None:
         super().__init__(
-            partial(nn.GRU, batch_first=True),
+            partial(FusedGRU, batch_first=True, recurrent_bias=recurrent_bias, backend=backend),
             input_size,
             hidden_size,
             num_layers,
@@ -41,7 +41,6 @@ class GRU(Recurrent):
             dropout_kind=dropout_kind,
             input_dropout=input_dropout,
             output_dropout=output_dropout,
-            recurrent_bias=recurrent_bias,
             start=start,
             init=init,
             init_range=init_range,

@@ -9,9 +9,8 @@ h_t = o_t * tanh(c_t)
 from functools import partial
 from typing import Literal
 
-from torch import nn
-
 from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
+from lm_research.kernels import FusedLSTM
 from lm_research.models.recurrent import Recurrent
 
 
@@ -34,9 +33,10 @@ class LSTM(Recurrent):
         init: Literal["torch", "keras", "uniform"] = "torch",
         init_range: PositiveFloat = 0.1,
         residual: bool = False,
+        backend: Literal["auto", "reference", "torch", "triton"] = "auto",
     ) -> None:
         super().__init__(
-            partial(nn.LSTM, batch_first=True),
+            partial(FusedLSTM, batch_first=True, recurrent_bias=recurrent_bias, backend=backend),
             input_size,
             hidden_size,
             num_layers,
@@ -44,7 +44,6 @@ class LSTM(Recurrent):
             dropout_kind=dropout_kind,
             input_dropout=input_dropout,
             output_dropout=output_dropout,
-            recurrent_bias=recurrent_bias,
             start=start,
             init=init,
             init_range=init_range,

@@ -1,8 +1,8 @@
-"""What RNN, LSTM and GRU share: a stack of one-layer ``torch.nn`` modules.
+"""What RNN, LSTM and GRU share: a stack of one-layer modules of ``lm_research.kernels``.
 
 One module a layer, where ``torch.nn.LSTM(num_layers=...)`` would be one for all, leaves the space
 between layers open to either kind of dropout and to residual connections. With the same weights
-the outputs are the same.
+the outputs are those of ``torch.nn``.
 
 Shapes: B batch, T time, D input size, H hidden size, G gates (RNN 1, GRU 3, LSTM 4).
 """
@@ -12,8 +12,8 @@ from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from lm_research.kernels import FusedGRU, FusedLSTM, FusedRNN
 from lm_research.models.dropout import DropoutKind, check_dropout, sequence_dropout
 from lm_research.models.lengths import check_lengths
 from lm_research.models.sequence_model import SequenceModel, State
@@ -21,6 +21,7 @@ from lm_research.models.sequence_model import SequenceModel, State
 Start = Literal["zeros", "learned"]
 Init = Literal["torch", "keras", "uniform"]
 LayerState = Tensor | tuple[Tensor, ...]
+Layer = FusedRNN | FusedLSTM | FusedGRU
 
 
 class Recurrent(SequenceModel):
@@ -29,7 +30,7 @@ class Recurrent(SequenceModel):
     The state is a list with one entry a layer: h_BH, or (h_BH, c_BH) for the LSTM.
 
     Args:
-        make_layer: builds one ``batch_first`` layer of ``torch.nn``.
+        make_layer: builds one ``batch_first`` layer.
         input_size: D, the size of the vectors.
         hidden_size: H, of every layer and of the output.
         num_layers: layers of the stack.
@@ -38,8 +39,6 @@ class Recurrent(SequenceModel):
             the whole window), for all three places. Recurrent connections are never dropped.
         input_dropout: the same on x, before the first layer.
         output_dropout: the same on y, after the last layer.
-        recurrent_bias: whether the second bias, b_hh, is there to be trained; without it b_hh is
-            zero and a layer has the one bias of the textbook (and of Keras' LSTM).
         start: the state before the first step: ``zeros``, or ``learned`` (zero at first; trained
             by windows that begin a stream).
         init: how weights begin: ``torch`` (U(-1/sqrt(H), 1/sqrt(H)) everywhere), ``keras``
@@ -53,7 +52,7 @@ class Recurrent(SequenceModel):
 
     def __init__(
         self,
-        make_layer: Callable[[int, int], nn.RNNBase],
+        make_layer: Callable[[int, int], Layer],
         input_size: int,
         hidden_size: int,
         num_layers: int,
@@ -62,7 +61,6 @@ class Recurrent(SequenceModel):
         dropout_kind: DropoutKind,
         input_dropout: float,
         output_dropout: float,
-        recurrent_bias: bool,
         start: Start,
         init: Init,
         init_range: float,
@@ -88,8 +86,6 @@ class Recurrent(SequenceModel):
         self.layers = nn.ModuleList(make_layer(size, hidden_size) for size in sizes)
         for layer in self._layers():
             initialize(layer, init, init_range)
-            if not recurrent_bias:
-                remove_recurrent_bias(layer)
         self.start_SH = self._learned_start(num_layers) if start == "learned" else None
 
     def initial_state(self, batch: int) -> State:
@@ -102,7 +98,6 @@ class Recurrent(SequenceModel):
         """Run T steps; see :meth:`SequenceModel.forward`."""
         if lengths is not None:
             check_lengths(lengths, x_BTD)
-            lengths = lengths.cpu()
         if state is None:
             state = self.initial_state(x_BTD.shape[0])
         y_BTH, new_state = self._drop(x_BTD, self.input_dropout), []
@@ -118,8 +113,13 @@ class Recurrent(SequenceModel):
     def _drop(self, x_BTD: Tensor, p: float) -> Tensor:
         return sequence_dropout(x_BTD, p, self.dropout_kind) if self.training else x_BTD
 
-    def _layers(self) -> list[nn.RNNBase]:
-        return cast(list[nn.RNNBase], list(self.layers))
+    def backend(self, device: torch.device, dtype: torch.dtype) -> dict[str, str]:
+        """Which backend of ``lm_research.kernels`` serves a layer, and why."""
+        choice = self._layers()[0].choice(torch.empty(0, device=device, dtype=dtype))
+        return {"kernels/backend": choice.backend, "kernels/reason": choice.reason}
+
+    def _layers(self) -> list[Layer]:
+        return cast(list[Layer], list(self.layers))
 
     def _learned_start(self, num_layers: int) -> nn.ParameterList:
         shape = (self.states_per_layer, self.output_size)
@@ -135,7 +135,7 @@ class Recurrent(SequenceModel):
 
 
 def run_layer(
-    layer: nn.RNNBase, x_BTD: Tensor, state: LayerState, lengths_B: Tensor | None
+    layer: Layer, x_BTD: Tensor, state: LayerState, lengths_B: Tensor | None
 ) -> tuple[Tensor, LayerState]:
     """One layer over one window, its state batch-first before and after."""
     device = x_BTD.device.type
@@ -146,10 +146,7 @@ def run_layer(
         hidden: LayerState = _as_hidden(state, x_BTD)
     else:
         hidden = tuple(_as_hidden(part, x_BTD) for part in state)
-    if lengths_B is None:
-        y_BTH, hidden = layer(x_BTD, hidden)
-    else:
-        y_BTH, hidden = _run_packed(layer, x_BTD, hidden, lengths_B)
+    y_BTH, hidden = layer(x_BTD, hidden, lengths=lengths_B)
     if isinstance(hidden, Tensor):
         return y_BTH, hidden.squeeze(0)
     return y_BTH, tuple(part.squeeze(0) for part in hidden)
@@ -162,16 +159,7 @@ def _as_hidden(part_BH: Tensor, x_BTD: Tensor) -> Tensor:
     return part_BH.unsqueeze(0).contiguous()
 
 
-def _run_packed(
-    layer: nn.RNNBase, x_BTD: Tensor, hidden: LayerState, lengths_B: Tensor
-) -> tuple[Tensor, LayerState]:
-    packed = pack_padded_sequence(x_BTD, lengths_B, batch_first=True, enforce_sorted=False)
-    packed, hidden = layer(packed, hidden)
-    y_BTH, _ = pad_packed_sequence(packed, batch_first=True, total_length=x_BTD.shape[1])
-    return y_BTH, hidden
-
-
-def initialize(layer: nn.RNNBase, init: Init, init_range: float) -> None:
+def initialize(layer: Layer, init: Init, init_range: float) -> None:
     """Draw the weights of one layer anew, in place; ``torch`` leaves them as they were built."""
     if init == "keras":
         _initialize_as_keras(layer)
@@ -182,21 +170,13 @@ def initialize(layer: nn.RNNBase, init: Init, init_range: float) -> None:
         raise ValueError(f"init is {init!r}; choose 'torch', 'keras' or 'uniform'")
 
 
-def _initialize_as_keras(layer: nn.RNNBase) -> None:
+def _initialize_as_keras(layer: Layer) -> None:
     # Keras draws one kernel for all gates, so fan-out is GH, as in torch's stacked weight.
     nn.init.xavier_uniform_(cast(Tensor, layer.weight_ih_l0))
     nn.init.orthogonal_(cast(Tensor, layer.weight_hh_l0))
     bias = cast(Tensor, layer.bias_ih_l0)
     nn.init.zeros_(bias)
     nn.init.zeros_(cast(Tensor, layer.bias_hh_l0))
-    if isinstance(layer, nn.LSTM):
+    if layer.cell == "lstm":
         with torch.no_grad():
             bias[layer.hidden_size : 2 * layer.hidden_size] = 1.0
-
-
-def remove_recurrent_bias(layer: nn.RNNBase) -> None:
-    """Make b_hh a constant zero: neither a parameter nor part of the saved state."""
-    zeros = torch.zeros_like(cast(Tensor, layer.bias_hh_l0), requires_grad=False)
-    del layer.bias_hh_l0
-    layer.register_buffer("bias_hh_l0", zeros, persistent=False)
-    layer.bias_hh_l0 = zeros  # an assignment is what tells torch.nn's list of weights

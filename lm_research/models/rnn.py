@@ -3,9 +3,8 @@
 from functools import partial
 from typing import Literal
 
-from torch import nn
-
 from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
+from lm_research.kernels import FusedRNN
 from lm_research.models.recurrent import Recurrent
 
 
@@ -30,11 +29,18 @@ class RNN(Recurrent):
         init: Literal["torch", "keras", "uniform"] = "torch",
         init_range: PositiveFloat = 0.1,
         residual: bool = False,
+        backend: Literal["auto", "reference", "torch", "triton"] = "auto",
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"nonlinearity is {nonlinearity!r}; choose 'tanh' or 'relu'")
         super().__init__(
-            partial(nn.RNN, nonlinearity=nonlinearity, batch_first=True),
+            partial(
+                FusedRNN,
+                nonlinearity=nonlinearity,
+                batch_first=True,
+                recurrent_bias=recurrent_bias,
+                backend=backend,
+            ),
             input_size,
             hidden_size,
             num_layers,
@@ -42,7 +48,6 @@ class RNN(Recurrent):
             dropout_kind=dropout_kind,
             input_dropout=input_dropout,
             output_dropout=output_dropout,
-            recurrent_bias=recurrent_bias,
             start=start,
             init=init,
             init_range=init_range,

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 State = Any
@@ -37,6 +38,10 @@ class SequenceModel(nn.Module, ABC):
     @abstractmethod
     def initial_state(self, batch: int) -> State:
         """The state before the first step (zeros, or learned where the model says so)."""
+
+    def backend(self, device: torch.device, dtype: torch.dtype) -> dict[str, str]:
+        """What serves the layers on ``device``, as recorded once a run; nothing if PyTorch does."""
+        return {}
 
     def step(self, x_BD: Tensor, state: State | None) -> tuple[Tensor, State]:
         """One step: y_BH and the new state."""

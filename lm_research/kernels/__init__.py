@@ -1,0 +1,20 @@
+"""Fused recurrent layers: drop-in ``nn.RNN``, ``nn.LSTM`` and ``nn.GRU``, and the scans beneath.
+
+Needs torch alone. Triton is imported at the first call that a fused kernel serves; a call that none
+serves runs on PyTorch's own path, and :func:`explain` says which it would be, and why.
+"""
+
+from lm_research.kernels.dispatch import Choice, explain
+from lm_research.kernels.functional import gru_scan, lstm_scan, rnn_scan
+from lm_research.kernels.modules import FusedGRU, FusedLSTM, FusedRNN
+
+__all__ = [
+    "Choice",
+    "FusedGRU",
+    "FusedLSTM",
+    "FusedRNN",
+    "explain",
+    "gru_scan",
+    "lstm_scan",
+    "rnn_scan",
+]

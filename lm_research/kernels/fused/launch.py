@@ -1,0 +1,85 @@
+"""How a scan is launched: its grid, its tiles, its warps."""
+
+import os
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+BLOCK_B = 16
+"""Rows of a batch tile: the least that a tensor core takes, since latency is what counts."""
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def block_of(head_size: int) -> int:
+    """Columns of a tile: a power of two, and at least the 16 that a product needs."""
+    return max(16, triton.next_power_of_2(head_size))
+
+
+def options_of(block: int, amd: bool) -> dict[str, int]:
+    """Warps, each with 8 columns of a product (the least of a tensor core), up to 16; registers.
+
+    Unless told that a thread may have all there are, NVIDIA's assembler spills some to make room
+    for further programs, which a scan never has.
+    """
+    warps = min(max(4, block // 8), 16)
+    options = {"num_warps": warps, "num_stages": 1}
+    return options if amd else {**options, "maxnreg": min(65_536 // (32 * warps), 255)}
+
+
+def turned(weight_GD: Tensor) -> Tensor:
+    """Each head's and gate's square matrix transposed: rows of it are then read, not columns."""
+    size = weight_GD.shape[1]
+    return weight_GD.view(-1, size, size).mT.contiguous()
+
+
+def empty_as(tensor: Tensor) -> Tensor:
+    """Memory for a result of ``tensor``'s size and type, laid out as kernels write it."""
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
+
+
+class Launch:
+    """One scan over ``gates_BTG`` (B, T, gates x H) with the recurrent weight (gates x H, D)."""
+
+    def __init__(self, gates_BTG: Tensor, weight_GD: Tensor, gates: int, precision: str) -> None:
+        self.batch, self.steps, width = gates_BTG.shape
+        self.hidden, self.head_size = width // gates, weight_GD.shape[1]
+        if BLOCK_B * self.steps * max(gates, 4) * self.hidden >= 2**31:
+            raise RuntimeError(
+                f"T={self.steps} steps of H={self.hidden} units are too many for one fused scan: "
+                "cut the sequence and hand the state on"
+            )
+        double = gates_BTG.dtype == torch.float64
+        self.accumulator = torch.float64 if double else torch.float32
+        block, amd = block_of(self.head_size), torch.version.hip is not None
+        self.options = options_of(block, amd or INTERPRETED)
+        self.constants: dict[str, Any] = {
+            "BLOCK_B": BLOCK_B,
+            "BLOCK_D": block,
+            "ACC": tl.float64 if double else tl.float32,
+            "PRECISION": precision,
+            "UPCAST": INTERPRETED and gates_BTG.dtype == torch.bfloat16,
+        }
+
+    def __call__(self, kernel: Any, inputs: tuple, outputs: tuple, **constants: bool) -> None:
+        """Run ``kernel``; the last two of ``inputs`` are lengths and resets, or None."""
+        given = [x if x is None else x.contiguous() for x in inputs]
+        if not self.batch:
+            return
+        lengths_B, reset_BT = given[-2:]
+        grid = (triton.cdiv(self.batch, BLOCK_B), self.hidden // self.head_size)
+        kernel[grid](
+            *given,
+            *outputs,
+            self.batch,
+            self.steps,
+            self.hidden,
+            self.head_size,
+            HAS_LENGTHS=lengths_B is not None,
+            HAS_RESET=reset_BT is not None,
+            **constants,
+            **self.constants,
+            **self.options,
+        )
