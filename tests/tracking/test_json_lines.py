@@ -154,11 +154,13 @@ def test_killed_writers_lose_no_row_that_was_written(tmp_path):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
         )
-        assert writer.stdout.readline() == "writing\n"
-        while len(JsonLines(path)) < before + 200 and writer.poll() is None:
-            pass
-        os.kill(writer.pid, signal.SIGKILL)
-        writer.communicate()
+        try:
+            assert writer.stdout.readline() == "writing\n"
+            while len(JsonLines(path)) < before + 200 and writer.poll() is None:
+                pass
+        finally:
+            os.kill(writer.pid, signal.SIGKILL)
+            writer.communicate()
         found = steps(JsonLines(path))
         assert found == list(range(len(found)))
         assert len(found) > before
