@@ -34,7 +34,9 @@ from kernel_suite.problem import Problem, worst
 from kernel_suite.store import Row
 from rich.console import Console
 
-from lm_research.kernels.reference import lstm_scan
+from lm_research.kernels.checks import real_resets
+from lm_research.kernels.ops import previous
+from lm_research.kernels.reference import lstm_scan, recurrent, rnn_scan
 
 POINT = Point("lstm", 64, 16, 512, "bf16")
 SMALL = Point("lstm", 8, 3, 4, "fp32")
@@ -412,6 +414,20 @@ def test_a_case_holds_and_a_wrong_kernel_does_not(cell, monkeypatch):
 
     monkeypatch.setattr(cases, "scan", wrong)
     assert not cases.holds(case, cases.errors_of(case, "cpu"))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_relus_kink_is_avoided(reverse):
+    case = Case("rnn_relu", "fp16", 5, 9, 6, 2, reverse, lengths=True, resets="some")
+    (gates, weight, h0), options = cases.inputs_of(case, "cpu")
+    given = (gates.double(), weight.double(), h0.double())
+    lengths, reset = options["lengths"], options["reset_mask"]
+    y, _ = rnn_scan(*given, lengths, reset, reverse, "relu")
+    reset = real_resets(reset, lengths)
+    before = previous(y, given[2], lengths, reset, reverse)
+    products = recurrent(before.flatten(0, 1), given[1])[:, 0].view_as(y)
+    real = torch.arange(9) < lengths[:, None]
+    assert (given[0] + products)[real].abs().min() > 0.9 * cases.MARGINS["fp16"]
 
 
 def test_the_interpreters_table(out):
