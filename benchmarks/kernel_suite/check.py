@@ -97,6 +97,7 @@ def ahead_of_time_rows(module: str = "lm_research.kernels.fused.ahead_of_time") 
 
 def check_ahead_of_time(out: Console, rows: Callable[[], list[dict]] = ahead_of_time_rows) -> bool:
     """The compiler's table; an empty one does not hold, since it shows nothing."""
+    out.print("Compiling ahead of time: minutes the first time, a minute with Triton's cache")
     try:
         found = rows()
     except RuntimeError as error:
@@ -113,7 +114,10 @@ def check_ahead_of_time(out: Console, rows: Callable[[], list[dict]] = ahead_of_
     bad = sum(not row["fits"] for row in found)
     out.print(f"{len(found) - bad} of {len(found)} kernels fit without spilling")
     if not found:
-        out.print("dispatch may choose no kernel on any chip: limits.LARGEST is empty", style="red")
+        out.print(
+            "dispatch may choose no kernel on any chip: see lm_research/kernels/limits.py",
+            style="red",
+        )
     return bool(found) and not bad
 
 
