@@ -77,7 +77,8 @@ class _Fused(nn.Module):
             changed = [name for name, own in ours.items() if theirs[name] is not own]
             for name in changed:
                 setattr(layer, name, ours[name])
-        layer.train(self.training)
+        if layer.training != self.training:
+            layer.train(self.training)
         return layer
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:

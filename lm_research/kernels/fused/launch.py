@@ -70,16 +70,17 @@ class Launch:
             return
         lengths_B, reset_BT = given[-2:]
         grid = (triton.cdiv(self.batch, BLOCK_B), self.hidden // self.head_size)
-        kernel[grid](
-            *given,
-            *outputs,
-            self.batch,
-            self.steps,
-            self.hidden,
-            self.head_size,
-            HAS_LENGTHS=lengths_B is not None,
-            HAS_RESET=reset_BT is not None,
-            **constants,
-            **self.constants,
-            **self.options,
-        )
+        with torch.cuda.device_of(given[0]):  # Triton launches on the current device
+            kernel[grid](
+                *given,
+                *outputs,
+                self.batch,
+                self.steps,
+                self.hidden,
+                self.head_size,
+                HAS_LENGTHS=lengths_B is not None,
+                HAS_RESET=reset_BT is not None,
+                **constants,
+                **self.constants,
+                **self.options,
+            )
