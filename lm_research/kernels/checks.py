@@ -19,7 +19,7 @@ def check_scan(
     """
     if gates.dim() != 3:
         raise RuntimeError(f"gates must have 3 dimensions (B, T, {count} H), got {gates.dim()}")
-    batch, steps, width = gates.shape
+    batch, _, width = gates.shape
     _expect("gates' last size", width % count, 0, f"a multiple of {count}, got {width}")
     hidden = width // count
     fits = weight.dim() == 2 and weight.shape[0] == width and hidden % weight.shape[1] == 0
@@ -29,17 +29,24 @@ def check_scan(
             f"got {list(weight.shape)}"
         )
     for name, state in zip(("h0", "c0"), states, strict=False):
-        _size(name, state, (batch, hidden))
-        _device(name, state, gates)
+        check_size(name, state, (batch, hidden), gates)
     _device("weight", weight, gates)
+    check_masks(gates, lengths, reset_mask)
+
+
+def check_masks(like: Tensor, lengths: Tensor | None, reset_mask: Tensor | None) -> None:
+    """``lengths`` is (B), int64, and ``reset_mask`` (B, T), bool, for an input (B, T, ...).
+
+    Raises:
+        RuntimeError: one is not, or on another device.
+    """
+    batch, steps = like.shape[:2]
     if lengths is not None:
-        _size("lengths", lengths, (batch,))
+        check_size("lengths", lengths, (batch,), like)
         _expect("lengths' type", lengths.dtype, torch.int64, "torch.int64")
-        _device("lengths", lengths, gates)
     if reset_mask is not None:
-        _size("reset_mask", reset_mask, (batch, steps))
+        check_size("reset_mask", reset_mask, (batch, steps), like)
         _expect("reset_mask's type", reset_mask.dtype, torch.bool, "torch.bool")
-        _device("reset_mask", reset_mask, gates)
 
 
 def check_bias(bias_n: Tensor | None, gates: Tensor) -> None:
@@ -49,8 +56,7 @@ def check_bias(bias_n: Tensor | None, gates: Tensor) -> None:
         RuntimeError: it is not, or on another device.
     """
     if bias_n is not None:
-        _size("bias_n", bias_n, (gates.shape[-1] // 3,))
-        _device("bias_n", bias_n, gates)
+        check_size("bias_n", bias_n, (gates.shape[-1] // 3,), gates)
 
 
 def real_resets(reset_mask: Tensor | None, lengths: Tensor | None) -> Tensor | None:
@@ -61,9 +67,22 @@ def real_resets(reset_mask: Tensor | None, lengths: Tensor | None) -> Tensor | N
     return reset_mask & (steps < lengths[:, None])
 
 
-def _size(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
+def resets_against_time(reset_BT: Tensor | None) -> Tensor | None:
+    """Against time the border before step t is met between t and t - 1: one step later."""
+    if reset_BT is None:
+        return None
+    return torch.cat([reset_BT[:, 1:], torch.zeros_like(reset_BT[:, :1])], 1)
+
+
+def check_size(name: str, tensor: Tensor, expected: tuple[int, ...], like: Tensor) -> None:
+    """``tensor`` has the size ``expected`` and lies where ``like`` does.
+
+    Raises:
+        RuntimeError: it has not, or does not.
+    """
     if tuple(tensor.shape) != expected:
         raise RuntimeError(f"Expected {name} size {expected}, got {list(tensor.shape)}")
+    _device(name, tensor, like)
 
 
 def _device(name: str, tensor: Tensor, gates: Tensor) -> None:

@@ -11,15 +11,12 @@ these are off by 1e-7, and it knows no negative b.
 Shapes: B batch, T time, H hidden size, G gates x hidden size.
 """
 
-from importlib.util import find_spec
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lm_research.kernels.dispatch import Backend, Choice, interpreted
-
-FUSED = (torch.float16, torch.bfloat16, torch.float32)
+from lm_research.kernels.checks import check_masks, check_size
+from lm_research.kernels.dispatch import Backend, Choice, unavailable
 
 
 def explain_diagonal(
@@ -33,7 +30,7 @@ def explain_diagonal(
     Raises:
         RuntimeError: ``triton`` was asked for by name and cannot serve the call.
     """
-    obstacle = _obstacle(torch.device(device), dtype)
+    obstacle = unavailable(torch.device(device), dtype)
     if backend == "triton" and obstacle:
         raise RuntimeError(f"backend='triton' cannot serve this call: {obstacle}; use 'auto'")
     if backend != "auto":
@@ -41,16 +38,6 @@ def explain_diagonal(
     if obstacle or torch.device(device).type != "cuda":
         return Choice("torch", f"no fused kernel: {obstacle or 'the interpreter is for tests'}")
     return Choice("triton", "torch.nn has no such scan; one fused kernel reads every input once")
-
-
-def _obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
-    if find_spec("triton") is None:
-        return "triton is not installed"
-    if interpreted():
-        return None if dtype.is_floating_point else f"{dtype} is not a floating type"
-    if device.type != "cuda":
-        return f"fused kernels run on GPUs, not on {device.type}"
-    return None if dtype in FUSED else f"{dtype} is not among float16, bfloat16, float32"
 
 
 def linear_scan(
@@ -85,8 +72,9 @@ def linear_scan(
     if b.dim() != 3:
         raise RuntimeError(f"b must have 3 dimensions (B, T, H), got {b.dim()}")
     h0 = b.new_zeros(b.shape[0], b.shape[2]) if h0 is None else h0
-    _check(b, {"log_a": (log_a, tuple(b.shape)), "h0": (h0, (b.shape[0], b.shape[2]))})
-    _check_masks(b, lengths, reset_mask)
+    check_size("log_a", log_a, tuple(b.shape), b)
+    check_size("h0", h0, (b.shape[0], b.shape[2]), b)
+    check_masks(b, lengths, reset_mask)
     chosen = explain_diagonal(device=b.device, dtype=b.dtype, backend=backend).backend
     if chosen == "triton":
         from lm_research.kernels import minimal_ops
@@ -118,8 +106,8 @@ def minimal_scan(
         raise RuntimeError(
             f"Expected gates' last size to be 2 or 3 times h0's {hidden}, got {gates.shape[2]}"
         )
-    _check(gates, {"h0": (h0, (gates.shape[0], hidden))})
-    _check_masks(gates, lengths, reset_mask)
+    check_size("h0", h0, (gates.shape[0], hidden), gates)
+    check_masks(gates, lengths, reset_mask)
     chosen = explain_diagonal(device=gates.device, dtype=gates.dtype, backend=backend).backend
     if chosen == "triton":
         from lm_research.kernels import minimal_ops
@@ -205,28 +193,3 @@ def _by_pairs(log_a_BTH: Tensor, b_BTH: Tensor, h0_BH: Tensor, resets: bool) -> 
     even = torch.cat([first_B1H, later], 1)
     y_BTH = torch.stack([even[:, :half], odd], 2).flatten(1, 2)
     return torch.cat([y_BTH, even[:, half:]], 1) if steps % 2 else y_BTH
-
-
-def _check(like: Tensor, given: dict[str, tuple[Tensor, tuple[int, ...]]]) -> None:
-    for name, (tensor, expected) in given.items():
-        if tuple(tensor.shape) != expected:
-            raise RuntimeError(f"Expected {name} size {expected}, got {list(tensor.shape)}")
-        if tensor.device != like.device:
-            raise RuntimeError(
-                f"Input and {name} tensors are not at the same device, found input tensor at "
-                f"{like.device} and {name} tensor at {tensor.device}"
-            )
-
-
-def _check_masks(like: Tensor, lengths: Tensor | None, reset_mask: Tensor | None) -> None:
-    batch, steps = like.shape[:2]
-    if lengths is not None:
-        _check(like, {"lengths": (lengths, (batch,))})
-        if lengths.dtype != torch.int64:
-            raise RuntimeError(f"Expected lengths' type to be torch.int64, got {lengths.dtype}")
-    if reset_mask is not None:
-        _check(like, {"reset_mask": (reset_mask, (batch, steps))})
-        if reset_mask.dtype != torch.bool:
-            raise RuntimeError(
-                f"Expected reset_mask's type to be torch.bool, got {reset_mask.dtype}"
-            )

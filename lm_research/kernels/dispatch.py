@@ -98,14 +98,8 @@ def scan_backend(
     )
 
 
-def _obstacle(
-    cell: Cell,
-    device: torch.device,
-    dtype: torch.dtype,
-    sizes: tuple[int, int],
-    precision: Precision,
-) -> str | None:
-    """Why no fused kernel serves it, or None."""
+def unavailable(device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why no fused kernel of any size runs there, or None."""
     if not INSTALLED:
         return "triton is not installed"
     if interpreted():
@@ -114,6 +108,19 @@ def _obstacle(
         return f"fused kernels run on GPUs, not on {device.type}"
     if dtype not in KINDS and dtype != torch.float32:
         return f"{dtype} is not among float16, bfloat16, float32"
+    return None
+
+
+def _obstacle(
+    cell: Cell,
+    device: torch.device,
+    dtype: torch.dtype,
+    sizes: tuple[int, int],
+    precision: Precision,
+) -> str | None:
+    """Why no fused kernel serves it, or None."""
+    if (reason := unavailable(device, dtype)) or interpreted():
+        return reason
     kind, target = KINDS.get(dtype, precision), _target(device)
     aligned = all(size % 16 == 0 for size in sizes)
     largest = largest_head(cell, kind, target, aligned)

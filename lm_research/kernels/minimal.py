@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lm_research.kernels.checks import resets_against_time
 from lm_research.kernels.diagonal import explain_diagonal, minimal_scan
 from lm_research.kernels.dispatch import Backend, Choice
 
@@ -164,7 +165,7 @@ class _Minimal(nn.Module):
                     self._gates(x_BTI, suffix),
                     states_LBH[len(after)],
                     lengths=lengths,
-                    reset_mask=_turned(reset_BT) if reverse else reset_BT,
+                    reset_mask=resets_against_time(reset_BT) if reverse else reset_BT,
                     reverse=reverse,
                     backend=self.backend,
                 )
@@ -191,13 +192,6 @@ class _Minimal(nn.Module):
             if getattr(self, name) != default:
                 words.append(f"{name}={getattr(self, name)}")
         return ", ".join([*words, f"backend={self.backend}"])
-
-
-def _turned(reset_BT: Tensor | None) -> Tensor | None:
-    """Against time the border before step t is met between t and t - 1: one step later."""
-    if reset_BT is None:
-        return None
-    return torch.cat([reset_BT[:, 1:], torch.zeros_like(reset_BT[:, :1])], 1)
 
 
 class MinGRU(_Minimal):

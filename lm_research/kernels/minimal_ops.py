@@ -12,28 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-NO_DOUBLE = (
-    "the fused diagonal scan cannot be differentiated twice: use backend='torch' or "
-    "backend='reference' for second derivatives"
-)
-
-
-def _empty_as(tensor: Tensor) -> Tensor:
-    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
+from lm_research.kernels.operators import empty_as, not_twice
 
 
 def _parts(gates_BTG: Tensor, hidden: int) -> tuple[Tensor, Tensor, Tensor | None]:
     """The gates one by one, without a copy."""
     parts = gates_BTG.split(hidden, -1)
     return parts[0], parts[1], parts[2] if len(parts) == 3 else None
-
-
-def _refuse(ctx: Any, *gradients: Any) -> Any:
-    raise RuntimeError(NO_DOUBLE)
-
-
-def _remember_nothing(ctx: Any, inputs: Any, output: Any) -> None:
-    """There is no second derivative to remember anything for."""
 
 
 # --- log a and b
@@ -57,7 +42,7 @@ def linear_scan(
 
 @linear_scan.register_fake
 def _(log_a, b, h0, lengths, reset, reverse):  # type: ignore[no-untyped-def]
-    return _empty_as(b), _empty_as(h0)
+    return empty_as(b), empty_as(h0)
 
 
 @torch.library.custom_op("lm_research::linear_scan_backward", mutates_args=())
@@ -76,14 +61,14 @@ def linear_scan_backward(
     from lm_research.kernels.fused import diagonal
 
     parts = (log_a.contiguous(), b.contiguous(), None)
-    dlog_a, db = _empty_as(log_a), _empty_as(b)
+    dlog_a, db = empty_as(log_a), empty_as(b)
     given = (parts, y, h0, dy, dh, lengths, reset, reverse, diagonal.LINEAR)
     return dlog_a, db, diagonal.backward(*given, (dlog_a, db, None))
 
 
 @linear_scan_backward.register_fake
 def _(dy, dh, log_a, b, y, h0, lengths, reset, reverse):  # type: ignore[no-untyped-def]
-    return _empty_as(log_a), _empty_as(b), _empty_as(h0)
+    return empty_as(log_a), empty_as(b), empty_as(h0)
 
 
 def _linear_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -97,7 +82,7 @@ def _linear_gradient(ctx: Any, dy: Tensor, dh: Tensor) -> Any:
 
 
 linear_scan.register_autograd(_linear_gradient, setup_context=_linear_context)
-linear_scan_backward.register_autograd(_refuse, setup_context=_remember_nothing)
+not_twice(linear_scan_backward)
 
 
 # --- gates
@@ -121,7 +106,7 @@ def minimal_scan(
 
 @minimal_scan.register_fake
 def _(gates, h0, lengths, reset, reverse):  # type: ignore[no-untyped-def]
-    return gates.new_empty(*gates.shape[:2], h0.shape[1]), _empty_as(h0)
+    return gates.new_empty(*gates.shape[:2], h0.shape[1]), empty_as(h0)
 
 
 @torch.library.custom_op("lm_research::minimal_scan_backward", mutates_args=())
@@ -139,7 +124,7 @@ def minimal_scan_backward(
     from lm_research.kernels.fused import diagonal
 
     hidden = h0.shape[1]
-    parts, dgates = _parts(gates.contiguous(), hidden), _empty_as(gates)
+    parts, dgates = _parts(gates.contiguous(), hidden), empty_as(gates)
     kind = diagonal.GRU if parts[2] is None else diagonal.LSTM
     given = (parts, y, h0, dy, dh, lengths, reset, reverse, kind)
     return dgates, diagonal.backward(*given, _parts(dgates, hidden))
@@ -147,7 +132,7 @@ def minimal_scan_backward(
 
 @minimal_scan_backward.register_fake
 def _(dy, dh, gates, y, h0, lengths, reset, reverse):  # type: ignore[no-untyped-def]
-    return _empty_as(gates), _empty_as(h0)
+    return empty_as(gates), empty_as(h0)
 
 
 def _minimal_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -161,4 +146,4 @@ def _minimal_gradient(ctx: Any, dy: Tensor, dh: Tensor) -> Any:
 
 
 minimal_scan.register_autograd(_minimal_gradient, setup_context=_minimal_context)
-minimal_scan_backward.register_autograd(_refuse, setup_context=_remember_nothing)
+not_twice(minimal_scan_backward)

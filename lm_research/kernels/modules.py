@@ -7,6 +7,8 @@ heads, a choice of backend.
 Shapes: B batch, T time, I input size, H hidden size, N heads, L layers x directions.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -14,11 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from lm_research.kernels.checks import resets_against_time
 from lm_research.kernels.dispatch import Backend, Cell, Choice, Precision, explain
 from lm_research.kernels.functional import gru_scan, lstm_scan, rnn_scan
 
 
-class _Fused(nn.Module):
+class _Fused(nn.Module, ABC):
     """What the three share: the walk over layers and directions.
 
     Not a subclass of its namesake, which torch.compile refuses to trace: it holds one, on the same
@@ -26,17 +29,19 @@ class _Fused(nn.Module):
     """
 
     cell: Cell
-    gates: int
+    namesake: Callable[..., nn.RNNBase]
 
     def __init__(
         self,
-        plain: nn.RNNBase,
-        num_heads: int,
-        recurrent_bias: bool,
-        backend: Backend,
-        precision: Precision,
+        *args: Any,
+        num_heads: int = 1,
+        recurrent_bias: bool = True,
+        backend: Backend = "auto",
+        precision: Precision = "tf32x3",
+        **kwargs: Any,
     ) -> None:
         super().__init__()
+        plain = type(self).namesake(*args, **kwargs)
         if not recurrent_bias:
             _remove_recurrent_bias(plain)
         self.input_size, self.hidden_size = plain.input_size, plain.hidden_size
@@ -192,7 +197,7 @@ class _Fused(nn.Module):
                 suffix = f"_l{layer}" + ("_reverse" if direction else "")
                 options = {
                     "lengths": lengths,
-                    "reset_mask": _turned(reset_BT) if direction else reset_BT,
+                    "reset_mask": resets_against_time(reset_BT) if direction else reset_BT,
                     "reverse": bool(direction),
                     "backend": backend,
                     "precision": self.precision,
@@ -204,10 +209,11 @@ class _Fused(nn.Module):
         stacked = tuple(torch.stack(parts) for parts in zip(*after, strict=True))
         return x_BTI, stacked if self.cell == "lstm" else stacked[0]
 
+    @abstractmethod
     def _scan(
         self, x_BTI: Tensor, before: tuple[Tensor, ...], suffix: str, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        raise NotImplementedError
+        """One layer in one direction: y and the state after it."""
 
     def _parts(self, suffix: str) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """W, U and the two biases of a layer and direction."""
@@ -233,13 +239,6 @@ def _autocast(x: Tensor) -> bool:
     return torch.is_autocast_enabled(x.device.type)
 
 
-def _turned(reset_BT: Tensor | None) -> Tensor | None:
-    """Against time the border before step t is met between t and t - 1: one step later."""
-    if reset_BT is None:
-        return None
-    return torch.cat([reset_BT[:, 1:], torch.zeros_like(reset_BT[:, :1])], 1)
-
-
 def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     return one if other is None or one is None else one + other
 
@@ -257,20 +256,12 @@ class FusedRNN(_Fused):
     """
 
     cell: Cell = "rnn"
-    gates = 1
+    namesake = nn.RNN
 
-    def __init__(
-        self,
-        *args: Any,
-        num_heads: int = 1,
-        recurrent_bias: bool = True,
-        backend: Backend = "auto",
-        precision: Precision = "tf32x3",
-        **kwargs: Any,
-    ) -> None:
-        plain = nn.RNN(*args, **kwargs)
-        super().__init__(plain, num_heads, recurrent_bias, backend, precision)
-        self.nonlinearity = plain.nonlinearity
+    @property
+    def nonlinearity(self) -> str:
+        """``tanh`` or ``relu``."""
+        return "relu" if self.mode == "RNN_RELU" else "tanh"
 
     def _scan(
         self, x_BTI: Tensor, before: tuple[Tensor, ...], suffix: str, options: dict[str, Any]
@@ -285,18 +276,7 @@ class FusedLSTM(_Fused):
     """``nn.LSTM`` (Hochreiter and Schmidhuber 1997). Arguments as in :class:`FusedRNN`."""
 
     cell: Cell = "lstm"
-    gates = 4
-
-    def __init__(
-        self,
-        *args: Any,
-        num_heads: int = 1,
-        recurrent_bias: bool = True,
-        backend: Backend = "auto",
-        precision: Precision = "tf32x3",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(nn.LSTM(*args, **kwargs), num_heads, recurrent_bias, backend, precision)
+    namesake = nn.LSTM
 
     def _scan(
         self, x_BTI: Tensor, before: tuple[Tensor, ...], suffix: str, options: dict[str, Any]
@@ -310,18 +290,7 @@ class FusedGRU(_Fused):
     """``nn.GRU`` (Cho et al. 2014). Arguments as in :class:`FusedRNN`."""
 
     cell: Cell = "gru"
-    gates = 3
-
-    def __init__(
-        self,
-        *args: Any,
-        num_heads: int = 1,
-        recurrent_bias: bool = True,
-        backend: Backend = "auto",
-        precision: Precision = "tf32x3",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(nn.GRU(*args, **kwargs), num_heads, recurrent_bias, backend, precision)
+    namesake = nn.GRU
 
     def _scan(
         self, x_BTI: Tensor, before: tuple[Tensor, ...], suffix: str, options: dict[str, Any]

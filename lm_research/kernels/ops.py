@@ -11,13 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-NO_DOUBLE = (
-    "the fused scan cannot be differentiated twice: use backend='reference' for second derivatives"
-)
-
-
-def _empty_as(tensor: Tensor) -> Tensor:
-    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
+from lm_research.kernels.operators import empty_as, not_twice
 
 
 def previous(
@@ -51,14 +45,6 @@ def weight_gradient(dgates_BTG: Tensor, before_BTH: Tensor, size: int) -> Tensor
     return dweight_NGD.transpose(0, 1).reshape(-1, size)
 
 
-def _refuse(ctx: Any, *gradients: Any) -> Any:
-    raise RuntimeError(NO_DOUBLE)
-
-
-def _remember_nothing(ctx: Any, inputs: Any, output: Any) -> None:
-    """There is no second derivative to remember anything for."""
-
-
 # --- Elman
 
 
@@ -81,7 +67,7 @@ def rnn_scan(
 
 @rnn_scan.register_fake
 def _(gates, weight, h0, lengths, reset, reverse, relu, precision):  # type: ignore[no-untyped-def]
-    return _empty_as(gates), _empty_as(h0)
+    return empty_as(gates), empty_as(h0)
 
 
 @torch.library.custom_op("lm_research::rnn_scan_backward", mutates_args=())
@@ -107,7 +93,7 @@ def rnn_scan_backward(
 
 @rnn_scan_backward.register_fake
 def _(dy, dh, y, weight, h0, *rest):  # type: ignore[no-untyped-def]
-    return _empty_as(y), _empty_as(weight), _empty_as(dh)
+    return empty_as(y), empty_as(weight), empty_as(dh)
 
 
 def _rnn_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -123,7 +109,7 @@ def _rnn_gradient(ctx: Any, dy: Tensor, dh: Tensor) -> Any:
 
 
 rnn_scan.register_autograd(_rnn_gradient, setup_context=_rnn_context)
-rnn_scan_backward.register_autograd(_refuse, setup_context=_remember_nothing)
+not_twice(rnn_scan_backward)
 
 
 # --- LSTM
@@ -155,9 +141,9 @@ def _(gates, weight, h0, c0, lengths, reset, reverse, save, precision):  # type:
     accumulator = torch.float64 if gates.dtype == torch.float64 else torch.float32
     return (
         gates.new_empty(shape),
-        _empty_as(h0),
-        _empty_as(c0),
-        _empty_as(gates) if save else gates.new_empty(0),
+        empty_as(h0),
+        empty_as(c0),
+        empty_as(gates) if save else gates.new_empty(0),
         gates.new_empty(shape if save else (0,), dtype=accumulator),
     )
 
@@ -189,7 +175,7 @@ def lstm_scan_backward(
 
 @lstm_scan_backward.register_fake
 def _(dy, dh, dc, y, saved, before, weight, *rest):  # type: ignore[no-untyped-def]
-    return tuple(map(_empty_as, (saved, weight, dh, dc)))
+    return tuple(map(empty_as, (saved, weight, dh, dc)))
 
 
 def _lstm_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -206,7 +192,7 @@ def _lstm_gradient(ctx: Any, dy: Tensor, dh: Tensor, dc: Tensor, *rest: Any) -> 
 
 
 lstm_scan.register_autograd(_lstm_gradient, setup_context=_lstm_context)
-lstm_scan_backward.register_autograd(_refuse, setup_context=_remember_nothing)
+not_twice(lstm_scan_backward)
 
 
 # --- GRU
@@ -235,7 +221,7 @@ def _(gates, weight, bias_n, h0, lengths, reset, reverse, save, precision):  # t
     batch, steps, width = gates.shape
     hidden = width // 3
     saved = gates.new_empty((batch, steps, 4 * hidden) if save else (0,))
-    return gates.new_empty(batch, steps, hidden), _empty_as(h0), saved
+    return gates.new_empty(batch, steps, hidden), empty_as(h0), saved
 
 
 @torch.library.custom_op("lm_research::gru_scan_backward", mutates_args=())
@@ -268,7 +254,7 @@ def gru_scan_backward(
 @gru_scan_backward.register_fake
 def _(dy, dh, y, saved, weight, bias_n, *rest):  # type: ignore[no-untyped-def]
     dgates = y.new_empty(*y.shape[:2], 3 * y.shape[2])
-    return dgates, _empty_as(weight), _empty_as(bias_n), _empty_as(dh)
+    return dgates, empty_as(weight), empty_as(bias_n), empty_as(dh)
 
 
 def _gru_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -285,4 +271,4 @@ def _gru_gradient(ctx: Any, dy: Tensor, dh: Tensor, *rest: Any) -> Any:
 
 
 gru_scan.register_autograd(_gru_gradient, setup_context=_gru_context)
-gru_scan_backward.register_autograd(_refuse, setup_context=_remember_nothing)
+not_twice(gru_scan_backward)

@@ -21,7 +21,8 @@ import triton.language as tl
 from torch import Tensor
 
 from lm_research.kernels.fused.arithmetic import sigmoid
-from lm_research.kernels.fused.launch import INTERPRETED, empty_as
+from lm_research.kernels.fused.launch import INTERPRETED
+from lm_research.kernels.operators import empty_as
 
 LINEAR, GRU, LSTM = 0, 1, 2
 BLOCK_H, WARPS = 32, 4

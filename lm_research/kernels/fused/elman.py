@@ -11,7 +11,8 @@ import triton.language as tl
 from torch import Tensor
 
 from lm_research.kernels.fused.arithmetic import product, tanh
-from lm_research.kernels.fused.launch import Launch, empty_as, turned
+from lm_research.kernels.fused.launch import Launch, turned
+from lm_research.kernels.operators import empty_as
 
 
 @triton.jit(do_not_specialize=["B", "T"])

@@ -35,11 +35,6 @@ def turned(weight_GD: Tensor) -> Tensor:
     return weight_GD.view(-1, size, size).mT.contiguous()
 
 
-def empty_as(tensor: Tensor) -> Tensor:
-    """Memory for a result of ``tensor``'s size and type, laid out as kernels write it."""
-    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
-
-
 class Launch:
     """One scan over ``gates_BTG`` (B, T, gates x H) with the recurrent weight (gates x H, D)."""
 

@@ -1,0 +1,27 @@
+"""What the operators of this package share."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def empty_as(tensor: Tensor) -> Tensor:
+    """Memory for a result of ``tensor``'s size and type, laid out as kernels write it."""
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
+
+
+def not_twice(backward: Any) -> None:
+    """Make a second derivative through the operator ``backward`` an error that names the fix."""
+    backward.register_autograd(_refuse, setup_context=_remember_nothing)
+
+
+def _refuse(ctx: Any, *gradients: Any) -> Any:
+    raise RuntimeError(
+        "a fused scan cannot be differentiated twice: use backend='reference' for second "
+        "derivatives"
+    )
+
+
+def _remember_nothing(ctx: Any, inputs: Any, output: Any) -> None:
+    """There is no second derivative to remember anything for."""
