@@ -1,0 +1,40 @@
+"""How a scan walks over time, and what happens to its state on the way.
+
+Shapes: B batch, T time, H hidden size, R directions (1, or 2: in time's order and against it).
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What all scans share beside gates, weights and initial states.
+
+    Two directions lie beside each other as further heads do: gates (B, T, R x gates x H), weight
+    (R x gates x H, D), states (B, R x H), y (B, T, R x H); the second walks against time.
+
+    Attributes:
+        lengths_B: int64; real steps of every row. Beyond them y is 0 and the state stays.
+        reset_BT: bool; the state is cleared before step t is walked. (2, B, T) for two directions.
+        reverse: whether the one direction is against time; False for two.
+        directions: R.
+        dropout_BH: (B, R x H), in the gates' type; what h is multiplied with before U, the same at
+            every step (Gal and Ghahramani 2016); 0 or 1 / (1 - p).
+        zoneout_h: (B, T, R x H), bool: units whose h stays what it was (Krueger et al. 2017); or a
+            share, which every h keeps of what it was (its expectation, for evaluation).
+        zoneout_c: the same of the LSTM's cell.
+        precision: of float32 products: ``tf32x3``, ``tf32``, ``ieee``.
+        recompute: keep the least for the gradient and compute gates anew in the backward scan.
+    """
+
+    lengths_B: Tensor | None = None
+    reset_BT: Tensor | None = None
+    reverse: bool = False
+    directions: int = 1
+    dropout_BH: Tensor | None = None
+    zoneout_h: Tensor | float | None = None
+    zoneout_c: Tensor | float | None = None
+    precision: str = "tf32x3"
+    recompute: bool = False
