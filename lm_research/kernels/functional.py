@@ -12,6 +12,7 @@ from torch import Tensor
 from lm_research.kernels import reference
 from lm_research.kernels.checks import check_bias, check_scan, real_resets
 from lm_research.kernels.dispatch import Precision, ScanBackend, scan_backend
+from lm_research.kernels.walk import Walk
 
 States = Tensor | tuple[Tensor, Tensor]
 
@@ -53,12 +54,13 @@ def rnn_scan(
     h0 = _zeros(gates, 1) if h0 is None else h0
     check_scan(gates, weight, 1, (h0,), lengths, reset_mask)
     weight, reset = weight.to(gates.dtype), real_resets(reset_mask, lengths)
+    walk = Walk(lengths, reset, reverse, precision=precision)
     if scan_backend("rnn", gates, weight, backend, precision).backend == "reference":
-        return reference.rnn_scan(gates, weight, h0, lengths, reset, reverse, nonlinearity)
+        return reference.rnn_scan(gates, weight, h0, walk, nonlinearity)
     from lm_research.kernels import ops
 
     relu = nonlinearity == "relu"
-    return ops.rnn_scan(gates, weight, h0, lengths, reset, reverse, relu, precision)
+    return ops.rnn_scan(gates, weight, h0, relu, *walk.flat())
 
 
 def lstm_scan(
@@ -80,13 +82,14 @@ def lstm_scan(
     h0, c0 = state if state is not None else (_zeros(gates, 4), _zeros(gates, 4))
     check_scan(gates, weight, 4, (h0, c0), lengths, reset_mask)
     weight, reset = weight.to(gates.dtype), real_resets(reset_mask, lengths)
+    walk = Walk(lengths, reset, reverse, precision=precision)
     if scan_backend("lstm", gates, weight, backend, precision).backend == "reference":
-        y, h, c = reference.lstm_scan(gates, weight, h0, c0, lengths, reset, reverse)
+        y, h, c = reference.lstm_scan(gates, weight, h0, c0, walk)
         return y, (h, c)
     from lm_research.kernels import ops
 
     save = _needs_gradient(gates, weight, h0, c0)
-    y, h, c, *_ = ops.lstm_scan(gates, weight, h0, c0, lengths, reset, reverse, save, precision)
+    y, h, c, *_ = ops.lstm_scan(gates, weight, h0, c0, save, *walk.flat())
     return y, (h, c)
 
 
@@ -111,13 +114,14 @@ def gru_scan(
     check_scan(gates, weight, 3, (h0,), lengths, reset_mask)
     check_bias(bias_n, gates)
     weight, reset = weight.to(gates.dtype), real_resets(reset_mask, lengths)
+    walk = Walk(lengths, reset, reverse, precision=precision)
     if scan_backend("gru", gates, weight, backend, precision).backend == "reference":
-        return reference.gru_scan(gates, weight, bias_n, h0, lengths, reset, reverse)
+        return reference.gru_scan(gates, weight, h0, bias_n, walk)
     from lm_research.kernels import ops
 
     bias_n = gates.new_zeros(h0.shape[1]) if bias_n is None else bias_n.to(gates.dtype)
     save = _needs_gradient(gates, weight, bias_n, h0)
-    y, h, _ = ops.gru_scan(gates, weight, bias_n, h0, lengths, reset, reverse, save, precision)
+    y, h, _ = ops.gru_scan(gates, weight, h0, bias_n, save, *walk.flat())
     return y, h
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lm_research.kernels.walk import Walk
+
 State = tuple[Tensor, ...]
 Step = Callable[[Tensor, State], State]
 
@@ -29,9 +31,7 @@ def rnn_scan(
     gates_BTH: Tensor,
     weight_HD: Tensor,
     h0_BH: Tensor,
-    lengths_B: Tensor | None,
-    reset_BT: Tensor | None,
-    reverse: bool,
+    walk: Walk,
     nonlinearity: str,
 ) -> tuple[Tensor, Tensor]:
     """h_t = f(a_t + U h_{t-1}), f being tanh or relu; returns (y_BTH, h_BH)."""
@@ -40,7 +40,7 @@ def rnn_scan(
     def step(a_BH: Tensor, state: State) -> State:
         return (function(a_BH + recurrent(state[0], weight_HD)[:, 0]),)
 
-    y_BTH, (h_BH,) = _scan(step, gates_BTH, (h0_BH,), lengths_B, reset_BT, reverse)
+    y_BTH, (h_BH,) = _scan(step, gates_BTH, (h0_BH,), walk)
     return y_BTH, h_BH
 
 
@@ -49,9 +49,7 @@ def lstm_scan(
     weight_GD: Tensor,
     h0_BH: Tensor,
     c0_BH: Tensor,
-    lengths_B: Tensor | None,
-    reset_BT: Tensor | None,
-    reverse: bool,
+    walk: Walk,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gates in the order i, f, g, o; returns (y_BTH, h_BH, c_BH).
 
@@ -64,18 +62,16 @@ def lstm_scan(
         c_BH = f.sigmoid() * c_BH + i.sigmoid() * g.tanh()
         return o.sigmoid() * c_BH.tanh(), c_BH
 
-    y_BTH, (h_BH, c_BH) = _scan(step, gates_BTG, (h0_BH, c0_BH), lengths_B, reset_BT, reverse)
+    y_BTH, (h_BH, c_BH) = _scan(step, gates_BTG, (h0_BH, c0_BH), walk)
     return y_BTH, h_BH, c_BH
 
 
 def gru_scan(
     gates_BTG: Tensor,
     weight_GD: Tensor,
-    bias_n_H: Tensor | None,
     h0_BH: Tensor,
-    lengths_B: Tensor | None,
-    reset_BT: Tensor | None,
-    reverse: bool,
+    bias_n_H: Tensor | None,
+    walk: Walk,
 ) -> tuple[Tensor, Tensor]:
     """Gates in the order r, z, n; returns (y_BTH, h_BH).
 
@@ -93,7 +89,7 @@ def gru_scan(
         n = (n + (r + u_r).sigmoid() * u_n).tanh()
         return ((1 - z) * n + z * h_BH,)
 
-    y_BTH, (h_BH,) = _scan(step, gates_BTG, (h0_BH,), lengths_B, reset_BT, reverse)
+    y_BTH, (h_BH,) = _scan(step, gates_BTG, (h0_BH,), walk)
     return y_BTH, h_BH
 
 
@@ -105,22 +101,20 @@ def _scan(
     step: Step,
     gates_BTG: Tensor,
     state: State,
-    lengths_B: Tensor | None,
-    reset_BT: Tensor | None,
-    reverse: bool,
+    walk: Walk,
 ) -> tuple[Tensor, State]:
     """Steps in time's order or against it; rows past their length keep their state and give 0."""
     steps = gates_BTG.shape[1]
     outputs = [torch.empty(0)] * steps
-    for t in reversed(range(steps)) if reverse else range(steps):
-        if reset_BT is not None:
-            fresh_B1 = reset_BT[:, t, None]
+    for t in reversed(range(steps)) if walk.reverse else range(steps):
+        if walk.reset_BT is not None:
+            fresh_B1 = walk.reset_BT[:, t, None]
             state = tuple(part.masked_fill(fresh_B1, 0) for part in state)
         new = step(gates_BTG[:, t], state)
-        if lengths_B is None:
+        if walk.lengths_B is None:
             state, outputs[t] = new, new[0]
         else:
-            real_B1 = (t < lengths_B)[:, None]
+            real_B1 = (t < walk.lengths_B)[:, None]
             pairs = zip(new, state, strict=True)
             state = tuple(torch.where(real_B1, after, before) for after, before in pairs)
             outputs[t] = new[0].masked_fill(~real_B1, 0)

@@ -4,8 +4,16 @@ Shapes: B batch, T time, H hidden size, R directions (1, or 2: in time's order a
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
+
+SCHEMA = (
+    "Tensor? lengths, Tensor? reset, Tensor? dropout, Tensor? zoneout_h, Tensor? zoneout_c, "
+    "float? share_h, float? share_c, bool reverse, int directions, str precision, bool recompute"
+)
+"""A walk's part of an operator's arguments: tensors, then values (:meth:`Walk.flat`)."""
+TENSORS, VALUES = 5, 6
 
 
 @dataclass(frozen=True)
@@ -38,3 +46,30 @@ class Walk:
     zoneout_c: Tensor | float | None = None
     precision: str = "tf32x3"
     recompute: bool = False
+
+    def flat(self) -> tuple[Any, ...]:
+        """As an operator takes it (:data:`SCHEMA`)."""
+        zoneouts = self.zoneout_h, self.zoneout_c
+        masks = [part if isinstance(part, Tensor) else None for part in zoneouts]
+        shares = [None if isinstance(part, Tensor) else part for part in zoneouts]
+        tensors = self.lengths_B, self.reset_BT, self.dropout_BH, *masks
+        return *tensors, *shares, self.reverse, self.directions, self.precision, self.recompute
+
+    @classmethod
+    def of(cls, *flat: Any) -> "Walk":
+        """The walk that :meth:`flat` took apart."""
+        lengths, reset, dropout, mask_h, mask_c, share_h, share_c, *rest = flat
+        zoneout_h = share_h if mask_h is None else mask_h
+        zoneout_c = share_c if mask_c is None else mask_c
+        reverse, directions, precision, recompute = rest
+        return cls(
+            lengths_B=lengths,
+            reset_BT=reset,
+            reverse=reverse,
+            directions=directions,
+            dropout_BH=dropout,
+            zoneout_h=zoneout_h,
+            zoneout_c=zoneout_c,
+            precision=precision,
+            recompute=recompute,
+        )

@@ -13,6 +13,7 @@ from torch import Tensor
 from lm_research.kernels.fused.arithmetic import product, tanh
 from lm_research.kernels.fused.launch import Launch, turned
 from lm_research.kernels.operators import empty_as
+from lm_research.kernels.walk import Walk
 
 
 @triton.jit(do_not_specialize=["B", "T"])
@@ -99,7 +100,7 @@ def backward_kernel(
     PRECISION: tl.constexpr,
     UPCAST: tl.constexpr,
 ):
-    """All steps against the forward scan\'s order; writes gradients before the gates\' f."""
+    """All steps against the forward scan's order; writes gradients before the gates' f."""
     # A program's own offsets fit 32 bits; where its rows begin may need 64.
     local = tl.arange(0, BLOCK_B)
     rows = tl.program_id(0) * BLOCK_B + local
@@ -141,19 +142,15 @@ def forward(
     gates_BTH: Tensor,
     weight_HD: Tensor,
     h0_BH: Tensor,
-    lengths_B: Tensor | None,
-    reset_BT: Tensor | None,
-    reverse: bool,
+    walk: Walk,
     relu: bool,
-    precision: str,
 ) -> tuple[Tensor, Tensor]:
     """Returns y_BTH and h_BH."""
     y_BTH, h_BH = empty_as(gates_BTH), empty_as(h0_BH)
-    Launch(gates_BTH, weight_HD, 1, precision)(
+    Launch(gates_BTH, weight_HD, 1, walk)(
         forward_kernel,
-        (gates_BTH, turned(weight_HD), h0_BH, lengths_B, reset_BT),
+        (gates_BTH, turned(weight_HD), h0_BH),
         (y_BTH, h_BH),
-        REVERSE=reverse,
         RELU=relu,
     )
     return y_BTH, h_BH
@@ -164,19 +161,15 @@ def backward(
     dh_BH: Tensor,
     y_BTH: Tensor,
     weight_HD: Tensor,
-    lengths_B: Tensor | None,
-    reset_BT: Tensor | None,
-    reverse: bool,
+    walk: Walk,
     relu: bool,
-    precision: str,
 ) -> tuple[Tensor, Tensor]:
     """Returns the gradients of the gates and of h0."""
     dgates_BTH, dh0_BH = empty_as(y_BTH), empty_as(dh_BH)
-    Launch(y_BTH, weight_HD, 1, precision)(
+    Launch(y_BTH, weight_HD, 1, walk)(
         backward_kernel,
-        (dy_BTH, dh_BH, y_BTH, weight_HD, lengths_B, reset_BT),
+        (dy_BTH, dh_BH, y_BTH, weight_HD),
         (dgates_BTH, dh0_BH),
-        REVERSE=reverse,
         RELU=relu,
     )
     return dgates_BTH, dh0_BH

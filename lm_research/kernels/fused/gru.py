@@ -13,14 +13,15 @@ from torch import Tensor
 from lm_research.kernels.fused.arithmetic import product, sigmoid, tanh
 from lm_research.kernels.fused.launch import Launch, turned
 from lm_research.kernels.operators import empty_as
+from lm_research.kernels.walk import Walk
 
 
 @triton.jit(do_not_specialize=["B", "T"])
 def forward_kernel(
     gates_ptr,
     turned_ptr,
-    bias_ptr,
     h0_ptr,
+    bias_ptr,
     lengths_ptr,
     reset_ptr,
     y_ptr,
@@ -121,7 +122,7 @@ def backward_kernel(
     PRECISION: tl.constexpr,
     UPCAST: tl.constexpr,
 ):
-    """All steps against the forward scan\'s order; writes gradients before the gates\' f."""
+    """All steps against the forward scan's order; writes gradients before the gates' f."""
     # A program's own offsets fit 32 bits; where its rows begin may need 64.
     local = tl.arange(0, BLOCK_B)
     rows = tl.program_id(0) * BLOCK_B + local
@@ -185,24 +186,20 @@ def backward_kernel(
 def forward(
     gates_BTG: Tensor,
     weight_GD: Tensor,
-    bias_n_H: Tensor,
     h0_BH: Tensor,
-    lengths_B: Tensor | None,
-    reset_BT: Tensor | None,
-    reverse: bool,
+    bias_n_H: Tensor,
+    walk: Walk,
     save: bool,
-    precision: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns y_BTH, h_BH and, for the backward pass, r, z, n and U h + b' of every step."""
-    launch = Launch(gates_BTG, weight_GD, 3, precision)
+    launch = Launch(gates_BTG, weight_GD, 3, walk)
     batch, steps, hidden = launch.batch, launch.steps, launch.hidden
     y_BTH, h_BH = gates_BTG.new_empty(batch, steps, hidden), empty_as(h0_BH)
     saved = gates_BTG.new_empty((batch, steps, 4 * hidden) if save else (0,))
     launch(
         forward_kernel,
-        (gates_BTG, turned(weight_GD), bias_n_H, h0_BH, lengths_B, reset_BT),
+        (gates_BTG, turned(weight_GD), h0_BH, bias_n_H),
         (y_BTH, h_BH, saved),
-        REVERSE=reverse,
         SAVE=save,
     )
     return y_BTH, h_BH, saved
@@ -214,19 +211,15 @@ def backward(
     saved_BT4: Tensor,
     before_BTH: Tensor,
     weight_GD: Tensor,
-    lengths_B: Tensor | None,
-    reset_BT: Tensor | None,
-    reverse: bool,
-    precision: str,
+    walk: Walk,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients of the gates, of n's inner product U h + b', and of h0."""
     batch, steps, hidden = before_BTH.shape
     dgates_BTG = saved_BT4.new_empty(batch, steps, 3 * hidden)
     dinner_BTH, dh0_BH = empty_as(before_BTH), empty_as(dh_BH)
-    Launch(dgates_BTG, weight_GD, 3, precision)(
+    Launch(dgates_BTG, weight_GD, 3, walk)(
         backward_kernel,
-        (dy_BTH, dh_BH, saved_BT4, before_BTH, weight_GD, lengths_B, reset_BT),
+        (dy_BTH, dh_BH, saved_BT4, before_BTH, weight_GD),
         (dgates_BTG, dinner_BTH, dh0_BH),
-        REVERSE=reverse,
     )
     return dgates_BTG, dinner_BTH, dh0_BH

@@ -8,6 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from lm_research.kernels.walk import Walk
+
 BLOCK_B = 16
 """Rows of a batch tile: the least that a tensor core takes, since latency is what counts."""
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -38,7 +40,8 @@ def turned(weight_GD: Tensor) -> Tensor:
 class Launch:
     """One scan over ``gates_BTG`` (B, T, gates x H) with the recurrent weight (gates x H, D)."""
 
-    def __init__(self, gates_BTG: Tensor, weight_GD: Tensor, gates: int, precision: str) -> None:
+    def __init__(self, gates_BTG: Tensor, weight_GD: Tensor, gates: int, walk: Walk) -> None:
+        self.walk = walk
         self.batch, self.steps, width = gates_BTG.shape
         self.hidden, self.head_size = width // gates, weight_GD.shape[1]
         if BLOCK_B * self.steps * max(gates, 4) * self.hidden >= 2**31:
@@ -54,16 +57,16 @@ class Launch:
             "BLOCK_B": BLOCK_B,
             "BLOCK_D": block,
             "ACC": tl.float64 if double else tl.float32,
-            "PRECISION": precision,
+            "PRECISION": walk.precision,
             "UPCAST": INTERPRETED and gates_BTG.dtype == torch.bfloat16,
         }
 
     def __call__(self, kernel: Any, inputs: tuple, outputs: tuple, **constants: bool) -> None:
-        """Run ``kernel``; the last two of ``inputs`` are lengths and resets, or None."""
-        given = [x if x is None else x.contiguous() for x in inputs]
+        """Run ``kernel`` on ``inputs``, then lengths and resets, then ``outputs``."""
+        masks = (self.walk.lengths_B, self.walk.reset_BT)
+        given = [x if x is None else x.contiguous() for x in (*inputs, *masks)]
         if not self.batch:
             return
-        lengths_B, reset_BT = given[-2:]
         grid = (triton.cdiv(self.batch, BLOCK_B), self.hidden // self.head_size)
         with torch.cuda.device_of(given[0]):  # Triton launches on the current device
             kernel[grid](
@@ -73,8 +76,9 @@ class Launch:
                 self.steps,
                 self.hidden,
                 self.head_size,
-                HAS_LENGTHS=lengths_B is not None,
-                HAS_RESET=reset_BT is not None,
+                HAS_LENGTHS=self.walk.lengths_B is not None,
+                HAS_RESET=self.walk.reset_BT is not None,
+                REVERSE=self.walk.reverse,
                 **constants,
                 **self.constants,
                 **self.options,

@@ -13,6 +13,7 @@ from torch import Tensor
 from lm_research.kernels.fused.arithmetic import product, sigmoid, tanh
 from lm_research.kernels.fused.launch import Launch, turned
 from lm_research.kernels.operators import empty_as
+from lm_research.kernels.walk import Walk
 
 
 @triton.jit(do_not_specialize=["B", "T"])
@@ -131,7 +132,7 @@ def backward_kernel(
     PRECISION: tl.constexpr,
     UPCAST: tl.constexpr,
 ):
-    """All steps against the forward scan\'s order; writes gradients before the gates\' f."""
+    """All steps against the forward scan's order; writes gradients before the gates' f."""
     # A program's own offsets fit 32 bits; where its rows begin may need 64.
     local = tl.arange(0, BLOCK_B)
     rows = tl.program_id(0) * BLOCK_B + local
@@ -209,14 +210,11 @@ def forward(
     weight_GD: Tensor,
     h0_BH: Tensor,
     c0_BH: Tensor,
-    lengths_B: Tensor | None,
-    reset_BT: Tensor | None,
-    reverse: bool,
+    walk: Walk,
     save: bool,
-    precision: str,
 ) -> tuple[Tensor, ...]:
     """Returns y_BTH, h_BH, c_BH and, for the backward pass, the gates' values and c_{t-1}."""
-    launch = Launch(gates_BTG, weight_GD, 4, precision)
+    launch = Launch(gates_BTG, weight_GD, 4, walk)
     batch, steps, hidden = launch.batch, launch.steps, launch.hidden
     y_BTH = gates_BTG.new_empty(batch, steps, hidden)
     h_BH, c_BH = empty_as(h0_BH), empty_as(c0_BH)
@@ -225,9 +223,8 @@ def forward(
     before = gates_BTG.new_empty(kept, dtype=launch.accumulator)
     launch(
         forward_kernel,
-        (gates_BTG, turned(weight_GD), h0_BH, c0_BH, lengths_B, reset_BT),
+        (gates_BTG, turned(weight_GD), h0_BH, c0_BH),
         (y_BTH, h_BH, c_BH, saved, before),
-        REVERSE=reverse,
         SAVE=save,
     )
     return y_BTH, h_BH, c_BH, saved, before
@@ -240,19 +237,15 @@ def backward(
     saved_BTG: Tensor,
     before_BTH: Tensor,
     weight_GD: Tensor,
-    lengths_B: Tensor | None,
-    reset_BT: Tensor | None,
-    reverse: bool,
-    precision: str,
+    walk: Walk,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients of the gates, h0 and c0."""
-    launch = Launch(saved_BTG, weight_GD, 4, precision)
+    launch = Launch(saved_BTG, weight_GD, 4, walk)
     dgates_BTG = empty_as(saved_BTG)
     dh0_BH, dc0_BH = empty_as(dh_BH), empty_as(dc_BH)
     launch(
         backward_kernel,
-        (dy_BTH, dh_BH, dc_BH, saved_BTG, before_BTH, weight_GD, lengths_B, reset_BT),
+        (dy_BTH, dh_BH, dc_BH, saved_BTG, before_BTH, weight_GD),
         (dgates_BTG, dh0_BH, dc0_BH),
-        REVERSE=reverse,
     )
     return dgates_BTG, dh0_BH, dc0_BH
