@@ -103,3 +103,111 @@ SHAPES = [(1, 1, 4), (16, 2, 16), (17, 7, 20), (2, 63, 8), (5, 3, 64), (33, 2, 3
 def test_odd_shapes(cell, shape, device, agree):
     tensors, options = case(cell, torch.float32, device, *shape)
     agree(*both(cell, tensors, options), names_of(cell), torch.float32)
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    cell=st.sampled_from(sorted(GATES)),
+    batch=st.integers(1, 18),
+    steps=st.integers(1, 5),
+    size=st.integers(4, 18),  # LN of two numbers is their sign: its gradient is all cancellation
+    heads=st.integers(1, 3),
+    reverse=st.booleans(),
+    resets=st.sampled_from([None, 0.4]),
+    data=st.data(),
+)
+def test_any_shape(cell, batch, steps, size, heads, reverse, resets, data, device, agree):
+    one = st.integers(1, steps)
+    lengths = data.draw(st.none() | st.lists(one, min_size=batch, max_size=batch))
+    tensors, options = case(
+        cell, torch.float32, device, batch, steps, size * heads, heads, lengths, resets
+    )
+    found, expected = both(cell, tensors, {**options, "reverse": reverse})
+    agree(found, expected, names_of(cell), torch.float32)
+
+
+@pytest.mark.parametrize("cell", GATES)
+def test_a_reset_at_every_position(cell, device, agree):
+    tensors, options = case(cell, torch.float32, device, 6, 6, 8)
+    options["reset_mask"] = torch.eye(6, dtype=torch.bool, device=device)
+    agree(*both(cell, tensors, options), names_of(cell), torch.float32)
+
+
+@pytest.mark.parametrize("cell", GATES)
+def test_strided_inputs(cell, device, agree):
+    tensors, options = case(cell, torch.float32, device, 4, 5, 12)
+    strided = [t.mT.contiguous().mT if t.dim() > 1 else t for t in tensors]
+    agree(*both(cell, strided, options), names_of(cell), torch.float32)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("mean", [0.0, 30.0])
+def test_a_mean_far_from_zero_costs_no_accuracy(cell, mean, device, agree):
+    """Each row of U h has a mean 30 times its deviation, which a sum of squares would lose."""
+    tensors, options = case(cell, torch.float32, device, 3, 4, 16)
+    tensors[1] = tensors[1] + mean
+    agree(*both(cell, tensors, options), names_of(cell), torch.float32)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradcheck(cell, device):
+    tensors, options = case(cell, torch.float64, device, 2, 3, 6, 2, lengths=[3, 2], resets=0.3)
+    inputs = [t.requires_grad_() for t in tensors]
+    assert torch.autograd.gradcheck(lambda *t: run(cell, t, options, "triton"), inputs)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_reference_differentiates_twice(cell):
+    tensors, options = case(cell, torch.float64, "cpu", 2, 2, 3)
+    inputs = [t.requires_grad_() for t in tensors]
+    assert torch.autograd.gradgradcheck(lambda *t: run(cell, t, options, "reference"), inputs)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_second_derivative_is_refused(cell, device):
+    tensors, options = case(cell, torch.float32, device, 2, 3, 4)
+    inputs = [t.requires_grad_() for t in tensors]
+    y = run(cell, inputs, options, "triton")[0]
+    (first,) = torch.autograd.grad(y.square().sum(), inputs[0], create_graph=True)
+    with pytest.raises(RuntimeError, match="backend='reference'"):
+        first.sum().backward()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_is_beyond_a_length_is_not_read(cell, device):
+    """NaN in padding reaches neither outputs nor gradients."""
+    tensors, options = case(cell, torch.float32, device, 3, 5, 8, lengths=[5, 2, 3])
+    expected, _ = both(cell, tensors, options)
+    tensors[0][1, 2:] = float("nan")
+    inputs = [t.detach().requires_grad_() for t in tensors]
+    outputs = run(cell, inputs, options, "triton")
+    generator = torch.Generator().manual_seed(1)
+    weights = [
+        torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o) for o in outputs
+    ]
+    found = [*outputs, *torch.autograd.grad(outputs, inputs, weights)]
+    for a, b in zip(found, expected, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_nan_stays_one(cell, device):
+    tensors, options = case(cell, torch.float32, device, 2, 3, 4)
+    tensors[0][0, 1] = float("nan")
+    y = run(cell, tensors, options, "triton")[0]
+    assert y[0, 1:].isnan().all()
+    assert y[1].isfinite().all()
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_operators_keep_pytorchs_rules(cell, device):
+    from lm_research.kernels.normalized import ops
+    from lm_research.kernels.walk import Walk
+
+    tensors, _ = case(cell, torch.float32, device, 2, 3, 4)
+    inputs = [t.requires_grad_() for t in tensors]
+    options = {"rnn": (False, True, 1e-5), "lstm": (True, 1e-5), "gru": (True, 1e-5)}[cell]
+    operator = getattr(ops, f"{cell}_scan")
+    torch.library.opcheck(operator, (*inputs, *options, *Walk(precision="ieee").flat()))

@@ -5,7 +5,8 @@ the biases inside a scan are in float32 (float64 for float64 gates). Beside its 
 forward scan keeps 1 / sigma alone (the LSTM c and its statistics, too): U h of all steps is one
 product before the backward scan, the gradient of U one after it.
 
-Shapes: B batch, T time, G gates x hidden size, H hidden size, D head size, N heads.
+Shapes: B batch, T time, G gates x H, H hidden size, D head size, R directions, P heads of all
+directions.
 """
 
 from typing import Any
@@ -23,18 +24,26 @@ _WALK_HAS_NONE = (None,) * (TENSORS + VALUES)
 """Gradients of a walk's arguments."""
 
 
-def products(before_BTH: Tensor, weight_GD: Tensor) -> Tensor:
-    """U h_{t-1} (B, T, G) of all steps, each head for itself."""
-    hidden, size = before_BTH.shape[-1], weight_GD.shape[1]
-    if size == hidden:
+def products(before_BTH: Tensor, weight_GD: Tensor, walk: Walk) -> Tensor:
+    """U h_{t-1} (B, T, G) of all steps, each head and direction for itself."""
+    if walk.dropout_BH is not None:
+        before_BTH = before_BTH * walk.dropout_BH[:, None]
+    width, size = before_BTH.shape[-1], weight_GD.shape[1]
+    if width == size:
         return F.linear(before_BTH, weight_GD)
-    weight_GNDD = weight_GD.view(-1, hidden // size, size, size)
-    before_BTND = before_BTH.unflatten(-1, (-1, size))
-    return torch.einsum("btnj,gnij->btgni", before_BTND, weight_GNDD).flatten(2)
+    heads = width // size // walk.directions
+    blocks = weight_GD.view(walk.directions, -1, heads, size, size)
+    parts = before_BTH.unflatten(-1, (walk.directions, heads, size))
+    return torch.einsum("btrnj,rgnij->btrgni", parts, blocks).flatten(2)
 
 
-def _statistics(h0: Tensor, gates: Tensor, weight: Tensor, gain: Tensor, save: bool) -> Tensor:
-    """1 / sigma (B, T, N) in fake mode; nothing without ``save``."""
+def _filled(part: Tensor | None, like: Tensor) -> Tensor:
+    """An empty tensor where a scan has nothing to give: operators return no None."""
+    return like.new_empty(0) if part is None else part
+
+
+def _per_head(gates: Tensor, weight: Tensor, h0: Tensor, gain: Tensor, save: bool) -> Tensor:
+    """A statistic (B, T, P) in fake mode; nothing without ``save``."""
     heads = h0.shape[1] // weight.shape[1]
     return gain.new_empty((*gates.shape[:2], heads) if save else (0,))
 
@@ -47,15 +56,17 @@ def _rnn(
     weight: Tensor,
     h0: Tensor,
     gain: Tensor,
-    relu: bool,
     save: bool,
+    relu: bool,
     eps: float,
     *walk: Any,
 ) -> Any:
-    """y_BTH, h_BH and, with ``save``, 1 / sigma of U h."""
+    """y_BTH, h_BH and, with ``save``, what the backward scan needs beside y."""
     from lm_research.kernels.fused.normalized import elman
 
-    return elman.forward(gates, weight, h0, gain, Walk.of(*walk), relu, save, eps)
+    given = (gates, weight, h0, gain, Walk.of(*walk), save, relu, eps)
+    y, h, values, scale = elman.forward(*given)
+    return y, h, _filled(values, gates), _filled(scale, gain)
 
 
 rnn_scan = custom_op(
@@ -63,21 +74,24 @@ rnn_scan = custom_op(
     _rnn,
     mutates_args=(),
     schema=(
-        "(Tensor gates, Tensor weight, Tensor h0, Tensor gain, bool relu, bool save, float eps, "
-        f"{SCHEMA}) -> (Tensor, Tensor, Tensor)"
+        "(Tensor gates, Tensor weight, Tensor h0, Tensor gain, bool save, bool relu, float eps, "
+        f"{SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor)"
     ),
 )
 
 
 @rnn_scan.register_fake
-def _(gates, weight, h0, gain, relu, save, eps, *walk):  # type: ignore[no-untyped-def]
-    return empty_as(gates), empty_as(h0), _statistics(h0, gates, weight, gain, save)
+def _(gates, weight, h0, gain, save, relu, eps, *walk):  # type: ignore[no-untyped-def]
+    kept = save and Walk.of(*walk).share_h is not None
+    values = empty_as(gates) if kept else gates.new_empty(0)
+    return empty_as(gates), empty_as(h0), values, _per_head(gates, weight, h0, gain, save)
 
 
 def _rnn_backward(
     dy: Tensor,
     dh: Tensor,
     y: Tensor,
+    values: Tensor,
     scale: Tensor,
     weight: Tensor,
     h0: Tensor,
@@ -90,9 +104,9 @@ def _rnn_backward(
 
     walk = Walk.of(*flat)
     seen = previous(y, h0, walk)
-    given = (dy, dh, y, products(seen, weight), scale, weight, gain)
-    dgates, dproducts, dh0, dgain = elman.backward(*given, walk, relu)
-    return dgates, weight_gradient(dproducts, seen, weight.shape[1]), dh0, dgain
+    kept = (y if walk.share_h is None else values, products(seen, weight, walk), scale)
+    dgates, dproducts, *others = elman.backward((dy, dh), kept, (weight, gain), walk, relu)
+    return dgates, weight_gradient(dproducts, seen, weight.shape[1], walk), *others
 
 
 rnn_scan_backward = custom_op(
@@ -100,29 +114,29 @@ rnn_scan_backward = custom_op(
     _rnn_backward,
     mutates_args=(),
     schema=(
-        "(Tensor dy, Tensor dh, Tensor y, Tensor scale, Tensor weight, Tensor h0, Tensor gain, "
-        f"bool relu, {SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor)"
+        "(Tensor dy, Tensor dh, Tensor y, Tensor values, Tensor scale, Tensor weight, Tensor h0, "
+        f"Tensor gain, bool relu, {SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor)"
     ),
 )
 
 
 @rnn_scan_backward.register_fake
-def _(dy, dh, y, scale, weight, h0, gain, *rest):  # type: ignore[no-untyped-def]
+def _(dy, dh, y, values, scale, weight, h0, gain, *rest):  # type: ignore[no-untyped-def]
     return tuple(map(empty_as, (y, weight, dh, gain)))
 
 
 def _rnn_context(ctx: Any, inputs: Any, output: Any) -> None:
-    _, weight, h0, gain, ctx.relu, _, _, *walk = inputs
-    y, _, scale = output
+    _, weight, h0, gain, _, ctx.relu, _, *walk = inputs
+    y, _, *kept = output
     ctx.values = walk[TENSORS:]
-    ctx.mark_non_differentiable(scale)
-    ctx.save_for_backward(y, scale, weight, h0, gain, *walk[:TENSORS])
+    ctx.mark_non_differentiable(*kept)
+    ctx.save_for_backward(*walk[:TENSORS], y, *kept, weight, h0, gain)
 
 
 def _rnn_gradient(ctx: Any, dy: Tensor, dh: Tensor, *rest: Any) -> Any:
-    y, scale, weight, h0, gain, *masks = ctx.saved_tensors
-    given = (dy, dh, y, scale, weight, h0, gain, ctx.relu, *masks, *ctx.values)
-    return *rnn_scan_backward(*given), None, None, None, *_WALK_HAS_NONE
+    masks, kept = ctx.saved_tensors[:TENSORS], ctx.saved_tensors[TENSORS:]
+    gradients = rnn_scan_backward(dy, dh, *kept, ctx.relu, *masks, *ctx.values)
+    return *gradients, None, None, None, *_WALK_HAS_NONE
 
 
 rnn_scan.register_autograd(_rnn_gradient, setup_context=_rnn_context)
@@ -147,7 +161,8 @@ def _lstm(
     """y_BTH, h_BH, c_BH and, with ``save``, c_{t-1} and the statistics of U h and of c."""
     from lm_research.kernels.fused.normalized import lstm
 
-    return lstm.forward(gates, weight, h0, c0, gain, gain_c, bias_c, Walk.of(*walk), save, eps)
+    given = (gates, weight, (h0, c0), (gain, gain_c, bias_c), Walk.of(*walk), save, eps)
+    return tuple(_filled(part, gain) for part in lstm.forward(*given))
 
 
 lstm_scan = custom_op(
@@ -166,7 +181,7 @@ lstm_scan = custom_op(
 def _(gates, weight, h0, c0, gain, gain_c, bias_c, save, *rest):  # type: ignore[no-untyped-def]
     shape = (*gates.shape[:2], h0.shape[1])
     before = gain.new_empty(shape if save else (0,))
-    statistics = [_statistics(h0, gates, weight, gain, save) for _ in range(3)]
+    statistics = [_per_head(gates, weight, h0, gain, save) for _ in range(3)]
     return gates.new_empty(shape), empty_as(h0), empty_as(c0), before, *statistics
 
 
@@ -192,11 +207,10 @@ def _lstm_backward(
 
     walk = Walk.of(*flat)
     seen = previous(y, h0, walk)
-    kept = (gates, products(seen, weight), before, scale, mean_c, scale_c)
-    dgates, dproducts, *others = lstm.backward(
-        (dy, dh, dc), kept, (weight, gain, gain_c, bias_c), walk
-    )
-    return dgates, weight_gradient(dproducts, seen, weight.shape[1]), *others
+    kept = (gates, products(seen, weight, walk), before, scale, mean_c, scale_c)
+    weights = (weight, gain, gain_c, bias_c)
+    dgates, dproducts, *others = lstm.backward((dy, dh, dc), kept, weights, walk)
+    return dgates, weight_gradient(dproducts, seen, weight.shape[1], walk), *others
 
 
 lstm_scan_backward = custom_op(
@@ -218,12 +232,12 @@ def _(dy, dh, dc, gates, y, before, *rest):  # type: ignore[no-untyped-def]
 
 
 def _lstm_context(ctx: Any, inputs: Any, output: Any) -> None:
-    gates, weight, h0, _, gain, gain_c, bias_c, _, _, *walk = inputs
+    gates, weight, h0, _, *norms, _, _ = inputs[:9]
     y, _, _, *kept = output
+    walk = inputs[9:]
     ctx.values = walk[TENSORS:]
     ctx.mark_non_differentiable(*kept)
-    given = (gates, y, *kept, weight, h0, gain, gain_c, bias_c)
-    ctx.save_for_backward(*given, *walk[:TENSORS])
+    ctx.save_for_backward(gates, y, *kept, weight, h0, *norms, *walk[:TENSORS])
 
 
 def _lstm_gradient(ctx: Any, dy: Tensor, dh: Tensor, dc: Tensor, *rest: Any) -> Any:
@@ -251,7 +265,8 @@ def _gru(
     """y_BTH, h_BH and, with ``save``, 1 / sigma of U h."""
     from lm_research.kernels.fused.normalized import gru
 
-    return gru.forward(gates, weight, h0, gain, bias_n, Walk.of(*walk), save, eps)
+    given = (gates, weight, h0, gain, bias_n, Walk.of(*walk), save, eps)
+    return tuple(_filled(part, gain) for part in gru.forward(*given))
 
 
 gru_scan = custom_op(
@@ -268,7 +283,7 @@ gru_scan = custom_op(
 @gru_scan.register_fake
 def _(gates, weight, h0, gain, bias_n, save, *rest):  # type: ignore[no-untyped-def]
     y = gates.new_empty(*gates.shape[:2], h0.shape[1])
-    return y, empty_as(h0), _statistics(h0, gates, weight, gain, save)
+    return y, empty_as(h0), _per_head(gates, weight, h0, gain, save)
 
 
 def _gru_backward(
@@ -288,9 +303,9 @@ def _gru_backward(
 
     walk = Walk.of(*flat)
     seen = previous(y, h0, walk)
-    given = (dy, dh, gates, products(seen, weight), seen, scale, weight, gain, bias_n)
-    dgates, dproducts, *others = gru.backward(*given, walk)
-    return dgates, weight_gradient(dproducts, seen, weight.shape[1]), *others
+    kept = (gates, products(seen, weight, walk), seen, scale)
+    dgates, dproducts, *others = gru.backward((dy, dh), kept, (weight, gain, bias_n), walk)
+    return dgates, weight_gradient(dproducts, seen, weight.shape[1], walk), *others
 
 
 gru_scan_backward = custom_op(

@@ -6,10 +6,10 @@ from torch import Tensor
 from lm_research.kernels.fused.launch import BLOCK_B, Launch
 
 
-def per_head(launch: Launch, like: Tensor, save: bool) -> Tensor:
-    """(B, T, N) in ``like``'s type, nothing without ``save``."""
-    shape = launch.batch, launch.steps, launch.hidden // launch.head_size
-    return like.new_empty(shape if save else (0,))
+def per_head(launch: Launch, like: Tensor) -> Tensor:
+    """(B, T, P): a number for every step and head of every direction, in ``like``'s type."""
+    heads = launch.walk.directions * launch.hidden // launch.head_size
+    return like.new_empty(launch.batch, launch.steps, heads)
 
 
 def per_tile(launch: Launch, like: Tensor) -> Tensor:
