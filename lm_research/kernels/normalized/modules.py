@@ -8,7 +8,7 @@ LN(U h), and in the LSTM ``gain_c_l0`` and ``bias_c_l0`` (H), of LN(c). The form
 Shapes: B batch, T time, I input size, G gates x H, H hidden size.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -41,12 +41,13 @@ class _LayerNorm(_Fused):
         """As every module does: cuDNN, which wants one piece of memory, never serves this one."""
         return nn.Module._apply(self, fn, recurse)
 
-    def _gates(self, x_BTI: Tensor, suffix: str, bias_G: Tensor | None) -> Tensor:
+    def _gates(self, x_BTI: Tensor, layer: int, bias_G: Tensor | None) -> Tensor:
         """LN(W x) and the gates' bias, all steps at once, in the type of the product."""
-        products = F.linear(x_BTI, getattr(self, "weight_ih" + suffix))
-        gain = getattr(self, "gain_ih" + suffix)
-        sizes = self.num_heads, self.hidden_size
-        return normalize(products, *sizes, gain, bias_G, self.eps).to(products.dtype)
+        products = F.linear(x_BTI, cast(Tensor, self._part(f"weight_ih_l{layer}")))
+        gain = cast(Tensor, self._part(f"gain_ih_l{layer}"))
+        size = self.hidden_size // self.num_heads
+        blocks = (2 if self.bidirectional else 1, self.num_heads, size)
+        return normalize(products, blocks, gain, bias_G, self.eps).to(products.dtype)
 
     def extra_repr(self) -> str:
         """As the layer without normalization is printed, with eps."""
@@ -73,13 +74,13 @@ class LayerNormRNN(_LayerNorm):
         return "relu" if self.mode == "RNN_RELU" else "tanh"
 
     def _scan(
-        self, x_BTI: Tensor, before: tuple[Tensor, ...], suffix: str, options: dict[str, Any]
+        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        _, u, b, b_hh = self._parts(suffix)
+        _, u, b, b_hh = self._parts(layer)
         y, h = layer_norm_rnn_scan(
-            self._gates(x_BTI, suffix, _sum(b, b_hh)),
+            self._gates(x_BTI, layer, _sum(b, b_hh)),
             u,
-            getattr(self, "gain_hh" + suffix),
+            self._part(f"gain_hh_l{layer}"),
             before[0],
             nonlinearity=self.nonlinearity,
             eps=self.eps,
@@ -105,12 +106,12 @@ class LayerNormLSTM(_LayerNorm):
                 self.register_parameter("bias_c" + suffix, bias)
 
     def _scan(
-        self, x_BTI: Tensor, before: tuple[Tensor, ...], suffix: str, options: dict[str, Any]
+        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        _, u, b, b_hh = self._parts(suffix)
-        gates = self._gates(x_BTI, suffix, _sum(b, b_hh))
+        _, u, b, b_hh = self._parts(layer)
+        gates = self._gates(x_BTI, layer, _sum(b, b_hh))
         names = ("gain_hh", "gain_c", "bias_c")
-        norms = (getattr(self, name + suffix) for name in names)
+        norms = (self._part(f"{name}_l{layer}") for name in names)
         return layer_norm_lstm_scan(
             gates, u, *norms, (before[0], before[1]), eps=self.eps, **options
         )
@@ -123,14 +124,15 @@ class LayerNormGRU(_LayerNorm):
     namesake = nn.GRU
 
     def _scan(
-        self, x_BTI: Tensor, before: tuple[Tensor, ...], suffix: str, options: dict[str, Any]
+        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        _, u, b, b_hh = self._parts(suffix)
+        _, u, b, b_hh = self._parts(layer)
         bias, bias_n = b, None
         if b is not None and b_hh is not None:
-            outer = 2 * self.hidden_size
-            bias, bias_n = b + F.pad(b_hh[:outer], (0, self.hidden_size)), b_hh[outer:]
-        gates, gain = self._gates(x_BTI, suffix, bias), getattr(self, "gain_hh" + suffix)
+            inner_R3H = b_hh.view(-1, 3, self.hidden_size)
+            bias = b + F.pad(inner_R3H[:, :2], (0, 0, 0, 1)).flatten()
+            bias_n = inner_R3H[:, 2].flatten()
+        gates, gain = self._gates(x_BTI, layer, bias), self._part(f"gain_hh_l{layer}")
         y, h = layer_norm_gru_scan(
             gates, u, gain, before[0], bias_n=bias_n, eps=self.eps, **options
         )

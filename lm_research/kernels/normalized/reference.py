@@ -15,14 +15,19 @@ from lm_research.kernels.walk import Walk
 
 
 def normalize(
-    x_BG: Tensor, hidden: int, size: int, gain_G: Tensor, bias_G: Tensor | None, eps: float
+    x_BG: Tensor,
+    blocks: tuple[int, int, int],
+    gain_G: Tensor,
+    bias_G: Tensor | None,
+    eps: float,
 ) -> Tensor:
-    """LN(x) of one direction, (..., gates x H), statistics over the gates and units of a head."""
-    if hidden == size:
+    """LN(x), (..., R x G), statistics over the gates and units of a head; ``blocks`` is (R, N, D)."""
+    directions, heads, size = blocks
+    if directions == heads == 1:
         return F.layer_norm(x_BG, x_BG.shape[-1:], gain_G, bias_G, eps)
-    parts = x_BG.unflatten(-1, (-1, hidden // size, size)).transpose(-3, -2)
+    parts = x_BG.unflatten(-1, (directions, -1, heads, size)).transpose(-3, -2)
     normal = F.layer_norm(parts, parts.shape[-2:], eps=eps).transpose(-3, -2)
-    scaled = normal.flatten(-3) * gain_G
+    scaled = normal.flatten(-4) * gain_G
     return scaled if bias_G is None else scaled + bias_G
 
 
@@ -65,8 +70,7 @@ def lstm_scan(
             products = _recurrent(h, weight, gain, eps)
             i, f, g, o = (a.unflatten(1, (4, -1)) + products).unbind(1)
             c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
-            normal = normalize(c, c.shape[1], weight.shape[1], gain_c, bias_c, eps)
-            return o.sigmoid() * normal.tanh(), c
+            return o.sigmoid() * normalize(c, _blocks(h, weight), gain_c, bias_c, eps).tanh(), c
 
         return step
 
@@ -108,8 +112,13 @@ def _by_direction(walk: Walk, *parts: Tensor) -> list[tuple[Tensor, ...]]:
     return list(zip(*(part.chunk(walk.directions) for part in parts), strict=True))
 
 
+def _blocks(h_BH: Tensor, weight_GD: Tensor) -> tuple[int, int, int]:
+    hidden, size = h_BH.shape[1], weight_GD.shape[1]
+    return 1, hidden // size, size
+
+
 def _recurrent(h_BH: Tensor, weight_GD: Tensor, gain_G: Tensor, eps: float) -> Tensor:
     """LN(U h), (B, gates, H)."""
-    hidden, size = h_BH.shape[1], weight_GD.shape[1]
     products_BG = recurrent(h_BH, weight_GD).flatten(1)
-    return normalize(products_BG, hidden, size, gain_G, None, eps).unflatten(1, (-1, hidden))
+    normal_BG = normalize(products_BG, _blocks(h_BH, weight_GD), gain_G, None, eps)
+    return normal_BG.unflatten(1, (-1, h_BH.shape[1]))

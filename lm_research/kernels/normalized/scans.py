@@ -14,7 +14,7 @@ from torch import Tensor
 from lm_research.kernels.checks import check_bias, check_scan, check_size
 from lm_research.kernels.dispatch import Precision, ScanBackend, scan_backend
 from lm_research.kernels.functional import _needs_gradient, _prepared, _zeros
-from lm_research.kernels.normalized import reference
+from lm_research.kernels.normalized import ops, reference
 from lm_research.kernels.walk import Walk
 
 EPS = 1e-5
@@ -90,8 +90,6 @@ def layer_norm_rnn_scan(
     if scan_backend("layer_norm_rnn", gates, weight, backend, precision).backend == "reference":
         weight, gain = weight.to(gates.dtype), gain.to(gates.dtype)
         return reference.rnn_scan(gates, weight, h0, gain, walk, nonlinearity, eps)
-    from lm_research.kernels.normalized import ops
-
     save, relu = _needs_gradient(gates, weight, gain, h0), nonlinearity == "relu"
     given = (gates, _centred(weight, h0, gates, walk), h0, _wide(gain, gates))
     y, h, *_ = ops.rnn_scan(*given, save, relu, eps, *walk.flat())
@@ -140,8 +138,6 @@ def layer_norm_lstm_scan(
         weight, *norms = (part.to(gates.dtype) for part in (weight, *norms))
         y, h, c = reference.lstm_scan(gates, weight, (h0, c0), norms, walk, eps)
         return y, (h, c)
-    from lm_research.kernels.normalized import ops
-
     save = _needs_gradient(gates, weight, *norms, h0, c0)
     wide = (_wide(part, gates) for part in norms)
     given = (gates, _centred(weight, h0, gates, walk), h0, c0, *wide)
@@ -186,8 +182,6 @@ def layer_norm_gru_scan(
     if scan_backend("layer_norm_gru", gates, weight, backend, precision).backend == "reference":
         weight, gain, bias_n = (part.to(gates.dtype) for part in (weight, gain, bias_n))
         return reference.gru_scan(gates, weight, h0, gain, bias_n, walk, eps)
-    from lm_research.kernels.normalized import ops
-
     save = _needs_gradient(gates, weight, gain, bias_n, h0)
     wide = (_wide(part, gates) for part in (gain, bias_n))
     given = (gates, _centred(weight, h0, gates, walk), h0, *wide)
