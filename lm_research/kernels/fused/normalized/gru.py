@@ -112,7 +112,7 @@ def backward_kernel(
     dh_ptr,
     gates_ptr,
     products_ptr,
-    hidden_ptr,
+    seen_ptr,
     scale_ptr,
     weight_ptr,
     gain_ptr,
@@ -183,7 +183,7 @@ def backward_kernel(
         a_r = tl.load(gates_ptr + place, mask=live, other=0.0).to(ACC)
         a_z = tl.load(gates_ptr + place + H, mask=live, other=0.0).to(ACC)
         a_n = tl.load(gates_ptr + place + 2 * H, mask=live, other=0.0).to(ACC)
-        before = tl.load(hidden_ptr + out, mask=live, other=0.0).to(ACC)
+        before = tl.load(seen_ptr + out, mask=live, other=0.0).to(ACC)
         dout = dh + tl.load(dy_ptr + out, mask=live, other=0.0).to(ACC)
         if zoneout_h_ptr is not None or SHARE_H is not None:
             stays, dout = parted(dout, zoneout_h_ptr, SHARE_H, out, inside)
