@@ -207,10 +207,14 @@ def _lstm_backward(
 
     walk = Walk.of(*flat)
     seen = previous(y, h0, walk)
-    kept = (gates, products(seen, weight, walk), before, scale, mean_c, scale_c)
-    weights = (weight, gain, gain_c, bias_c)
-    dgates, dproducts, *others = lstm.backward((dy, dh, dc), kept, weights, walk)
-    return dgates, weight_gradient(dproducts, seen, weight.shape[1], walk), *others
+    given = products(seen, weight, walk)
+    kept, weights = (gates, given, before, scale, mean_c, scale_c), (weight, gain, gain_c, bias_c)
+    dgates, dproducts, dh0, dc0, *dnorms = lstm.backward((dy, dh, dc), kept, weights, walk)
+    blocks = given.unflatten(-1, (walk.directions, 4, -1, weight.shape[1]))
+    blocks.mul_(scale.unflatten(-1, (walk.directions, 1, -1, 1)))
+    dgain = given.mul_(dgates).sum((0, 1), dtype=gain.dtype)
+    dweight = weight_gradient(dproducts, seen, weight.shape[1], walk)
+    return dgates, dweight, dh0, dc0, dgain, *dnorms
 
 
 lstm_scan_backward = custom_op(

@@ -161,7 +161,6 @@ def backward_kernel(
     dproducts_ptr,
     dh0_ptr,
     dc0_ptr,
-    dgain_ptr,
     dgain_c_ptr,
     dbias_c_ptr,
     B,
@@ -197,12 +196,8 @@ def backward_kernel(
     gain_o = tl.load(gain_ptr + 3 * H + outputs, mask=columns < D, other=0.0)[None, :]
     gain_c = tl.load(gain_c_ptr + units, mask=columns < D, other=0.0)[None, :]
     bias_c = tl.load(bias_c_ptr + units, mask=columns < D, other=0.0)[None, :]
-    dgain_i = tl.zeros((BLOCK_B, BLOCK_D), ACC)
-    dgain_f = tl.zeros((BLOCK_B, BLOCK_D), ACC)
-    dgain_g = tl.zeros((BLOCK_B, BLOCK_D), ACC)
-    dgain_o = tl.zeros((BLOCK_B, BLOCK_D), ACC)
-    dgain_c = tl.zeros((BLOCK_B, BLOCK_D), ACC)
-    dbias_c = tl.zeros((BLOCK_B, BLOCK_D), ACC)
+    dgain_c = tl.zeros((BLOCK_D,), ACC)
+    dbias_c = tl.zeros((BLOCK_D,), ACC)
     dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
     dc = tl.load(dc_ptr + state, mask=inside, other=0.0).to(ACC)
     if dropout_ptr is not None:
@@ -246,16 +241,18 @@ def backward_kernel(
         g = tanh(a_g + gain_g * p_g)
         o = sigmoid(a_o + gain_o * p_o)
 
-        normal = tl.where(live, (f * before + i * g - mean_c) * scale_c, 0.0)
+        # in columns beyond D the gains are 0, so that nothing there is of any weight
+        normal = (f * before + i * g - mean_c) * scale_c
         squashed = tanh(gain_c * normal + bias_c)
         dnormal = dout * o * (1.0 - squashed * squashed)
-        dgain_c += dnormal * normal
-        dbias_c += dnormal
+        dgain_c += tl.sum(dnormal * normal, 0)
+        dbias_c += tl.sum(dnormal, 0)
         dnormal *= gain_c
         along = (tl.sum(dnormal * normal, 1) / D)[:, None]
         dnormal -= (tl.sum(dnormal, 1) / D)[:, None]
-        dcell += tl.where(live, scale_c * (dnormal - normal * along), 0.0)
+        dcell += scale_c * (dnormal - normal * along)
 
+        new_dc = dcell * f
         d_i = dcell * g * i * (1.0 - i)
         d_f = dcell * before * f * (1.0 - f)
         d_g = dcell * i * (1.0 - g * g)
@@ -264,10 +261,6 @@ def backward_kernel(
         tl.store(dgates_ptr + place + H, d_f, mask=inside)
         tl.store(dgates_ptr + place + 2 * H, d_g, mask=inside)
         tl.store(dgates_ptr + place + 3 * H, d_o, mask=inside)
-        dgain_i += d_i * p_i
-        dgain_f += d_f * p_f
-        dgain_g += d_g * p_g
-        dgain_o += d_o * p_o
 
         d_i *= gain_i
         d_f *= gain_f
@@ -286,7 +279,6 @@ def backward_kernel(
         new_dh += product(d_f, u_f, ACC, PRECISION, UPCAST)
         new_dh += product(d_g, u_g, ACC, PRECISION, UPCAST)
         new_dh += product(d_o, u_o, ACC, PRECISION, UPCAST)
-        new_dc = dcell * f
         if dropout_ptr is not None:
             new_dh *= dropout
         if zoneout_h_ptr is not None or SHARE_H is not None:
@@ -304,13 +296,8 @@ def backward_kernel(
         dc = new_dc
     tl.store(dh0_ptr + state, dh, mask=inside)
     tl.store(dc0_ptr + state, dc, mask=inside)
-    tl.store(dgain_c_ptr + tl.program_id(0) * W + units, tl.sum(dgain_c, 0), mask=columns < D)
-    tl.store(dbias_c_ptr + tl.program_id(0) * W + units, tl.sum(dbias_c, 0), mask=columns < D)
-    sums = dgain_ptr + tl.program_id(0) * (4 * W) + outputs
-    tl.store(sums, tl.sum(dgain_i, 0), mask=columns < D)
-    tl.store(sums + H, tl.sum(dgain_f, 0), mask=columns < D)
-    tl.store(sums + 2 * H, tl.sum(dgain_g, 0), mask=columns < D)
-    tl.store(sums + 3 * H, tl.sum(dgain_o, 0), mask=columns < D)
+    tl.store(dgain_c_ptr + tl.program_id(0) * W + units, dgain_c, mask=columns < D)
+    tl.store(dbias_c_ptr + tl.program_id(0) * W + units, dbias_c, mask=columns < D)
 
 
 def forward(
@@ -349,7 +336,9 @@ def forward(
 def backward(
     dstates: tuple[Tensor, ...], kept: tuple[Tensor, ...], weights: tuple[Tensor, ...], walk: Walk
 ) -> tuple[Tensor, ...]:
-    """Gradients of the gates, of U h, of h0 and c0, of the gains and of LN(c)'s bias.
+    """Gradients of the gates, of U h, of h0 and c0, of gain and bias of LN(c).
+
+    Registers are too few for the gain of LN(U h) as well: its sum is left to the caller.
 
     Args:
         dstates: gradients of y, h and c.
@@ -360,7 +349,7 @@ def backward(
     gates_BTG = kept[0]
     launch = Launch(gates_BTG, weights[0], 4, walk)
     states = [empty_as(like) for like in (gates_BTG, gates_BTG, *dstates[1:])]
-    sums = [per_tile(launch, like) for like in weights[1:]]
+    sums = [per_tile(launch, like) for like in weights[2:]]
     given = (*dstates, *kept, *weights, walk.mask_c)
     launch(backward_kernel, given, (*states, *sums), SHARE_C=walk.share_c)
     return *states, *(parts.sum(0) for parts in sums)
