@@ -255,9 +255,10 @@ class _Fused(nn.Module, ABC):
     def _resets(self, reset_BT: Tensor | None, lengths_B: Tensor | None) -> Tensor | None:
         """(2, B, T) for two directions: each its own."""
         reset_BT = real_resets(reset_BT, lengths_B)
-        if reset_BT is None or not self.bidirectional:
+        back_BT = resets_against_time(reset_BT)
+        if reset_BT is None or back_BT is None or not self.bidirectional:
             return reset_BT
-        return torch.stack([reset_BT, resets_against_time(reset_BT)])
+        return torch.stack([reset_BT, back_BT])
 
     def _masks(self, x_BTI: Tensor, h0_BH: Tensor) -> dict[str, Any]:
         """State dropout's and zoneout's part of a layer's options, drawn anew."""
@@ -307,12 +308,9 @@ class _Fused(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         """As ``torch.nn`` prints it, with what is beyond."""
-        beyond: dict[str, Any] = {
-            "num_heads": (self.num_heads, 1),
-            "state_dropout": (self.state_dropout, 0),
-        }
-        beyond |= {"zoneout": (self.zoneout, (0, 0)), "recompute": (self.recompute, False)}
-        more = [f", {name}={value}" for name, (value, usual) in beyond.items() if value != usual]
+        usual = {"num_heads": 1, "state_dropout": 0, "zoneout": (0, 0), "recompute": False}
+        own = {name: getattr(self, name) for name in usual}
+        more = [f", {name}={value}" for name, value in own.items() if value != usual[name]]
         return f"{self._plain[0].extra_repr()}{''.join(more)}, backend={self.backend}"
 
 
