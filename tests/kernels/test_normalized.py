@@ -39,13 +39,13 @@ def names_of(cell):
     return [*outputs, *(f"d {name}" for name in inputs)]
 
 
-def case(cell, dtype, device, batch, steps, hidden, heads=1, lengths=None, resets=None, seed=0):
+def case(cell, dtype, device, batch, steps, hidden, heads=1, directions=1, lengths=None, resets=0):
     """Inputs in ``dtype`` and options; lengths in every row, resets with a probability.
 
     Gains are about 1/2, since at 1 the Elman cell is chaotic (whatever the scale of U), and
     ReLU's arguments stay off its kink, where rounding would decide between two gradients.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
 
     def draw(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
@@ -53,38 +53,42 @@ def case(cell, dtype, device, batch, steps, hidden, heads=1, lengths=None, reset
     def gain(size):
         return 0.5 + 0.5 * draw(size)
 
-    size, width = hidden // heads, GATES[cell] * hidden
+    units = directions * hidden
+    width = GATES[cell] * units
     gates = draw(batch, steps, width)
     if cell == "rnn_relu":
         gates = gates + 3 * gates.sign()
-    tensors = [gates, draw(width, size), draw(batch, hidden)]
+    tensors = [gates, draw(width, hidden // heads), draw(batch, units)]
     if cell == "lstm":
-        tensors += [draw(batch, hidden), gain(width), gain(hidden), draw(hidden)]
+        tensors += [draw(batch, units), gain(width), gain(units), draw(units)]
     elif cell == "gru":
-        tensors += [gain(width), draw(hidden)]
+        tensors += [gain(width), draw(units)]
     else:
         tensors += [gain(width)]
-    options = {}
+    options = {"bidirectional": directions == 2}
     if lengths is not None:
         options["lengths"] = torch.tensor(lengths, device=device)
-    if resets is not None:
-        mask = torch.rand(batch, steps, generator=generator) < resets
-        options["reset_mask"] = mask.to(device)
+    if resets:
+        shape = (batch, steps) if directions == 1 else (2, batch, steps)
+        options["reset_mask"] = (torch.rand(shape, generator=generator) < resets).to(device)
     return [tensor.to(dtype).to(device) for tensor in tensors], options
 
 
 def both(cell, tensors, options):
     """(found, expected): outputs and gradients of the fused scan, and of the float64 reference."""
-    results = []
-    for backend, double in (("triton", False), ("reference", True)):
-        inputs = [(t.double() if double else t).detach().requires_grad_() for t in tensors]
-        outputs = run(cell, inputs, options, backend)
-        generator = torch.Generator().manual_seed(1)
-        weights = [
-            torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o) for o in outputs
-        ]
-        results.append([*outputs, *torch.autograd.grad(outputs, inputs, weights)])
-    return results
+    exact = everything(cell, [tensor.double() for tensor in tensors], options, "reference")
+    return everything(cell, tensors, options, "triton"), exact
+
+
+def everything(cell, tensors, options, backend):
+    """Outputs, and the gradient of every input."""
+    inputs = [tensor.detach().requires_grad_() for tensor in tensors]
+    outputs = run(cell, inputs, options, backend)
+    generator = torch.Generator().manual_seed(1)
+    shapes = [output.shape for output in outputs]
+    weights = [torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes]
+    weights = [weight.to(output) for weight, output in zip(weights, outputs, strict=True)]
+    return [*outputs, *torch.autograd.grad(outputs, inputs, weights)]
 
 
 @pytest.mark.parametrize("cell", GATES)
@@ -115,17 +119,42 @@ def test_odd_shapes(cell, shape, device, agree):
     size=st.integers(4, 18),  # LN of two numbers is their sign: its gradient is all cancellation
     heads=st.integers(1, 3),
     reverse=st.booleans(),
-    resets=st.sampled_from([None, 0.4]),
+    resets=st.sampled_from([0, 0.4]),
     data=st.data(),
 )
 def test_any_shape(cell, batch, steps, size, heads, reverse, resets, data, device, agree):
     one = st.integers(1, steps)
     lengths = data.draw(st.none() | st.lists(one, min_size=batch, max_size=batch))
     tensors, options = case(
-        cell, torch.float32, device, batch, steps, size * heads, heads, lengths, resets
+        cell, torch.float32, device, batch, steps, size * heads, heads, 1, lengths, resets
     )
     found, expected = both(cell, tensors, {**options, "reverse": reverse})
     agree(found, expected, names_of(cell), torch.float32)
+
+
+WALKS = {
+    "state dropout": ["dropout_mask"],
+    "zoneout": ["zoneout_h", "zoneout_c"],
+    "a share of zoneout": ["share_h", "share_c"],
+    "all": ["dropout_mask", "zoneout_h", "share_c"],
+}
+
+
+@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("masks", WALKS)
+@pytest.mark.parametrize("directions", [1, 2])
+def test_every_walk(cell, masks, directions, device, agree):
+    tensors, options = case(
+        cell, torch.float32, device, 3, 5, 12, 2, directions, lengths=[5, 1, 4], resets=0.3
+    )
+    shape = (3, 5, directions * 12)
+    for name in WALKS[masks]:
+        if name == "dropout_mask":
+            options[name] = (torch.rand(3, directions * 12) < 0.7).to(device) / 0.7
+        elif cell == "lstm" or name.endswith("h"):
+            option = name.replace("share", "zoneout")
+            options[option] = 0.3 if "share" in name else (torch.rand(shape) < 0.3).to(device)
+    agree(*both(cell, tensors, options), names_of(cell), torch.float32)
 
 
 @pytest.mark.parametrize("cell", GATES)
@@ -153,7 +182,7 @@ def test_a_mean_far_from_zero_costs_no_accuracy(cell, mean, device, agree):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradcheck(cell, device):
-    tensors, options = case(cell, torch.float64, device, 2, 3, 6, 2, lengths=[3, 2], resets=0.3)
+    tensors, options = case(cell, torch.float64, device, 2, 3, 8, 2, 2, [3, 2], 0.3)
     inputs = [t.requires_grad_() for t in tensors]
     assert torch.autograd.gradcheck(
         lambda *t: run(cell, t, options, "triton"), inputs, fast_mode=True
@@ -181,15 +210,9 @@ def test_a_second_derivative_is_refused(cell, device):
 def test_what_is_beyond_a_length_is_not_read(cell, device):
     """NaN in padding reaches neither outputs nor gradients."""
     tensors, options = case(cell, torch.float32, device, 3, 5, 8, lengths=[5, 2, 3])
-    expected, _ = both(cell, tensors, options)
+    expected = everything(cell, tensors, options, "triton")
     tensors[0][1, 2:] = float("nan")
-    inputs = [t.detach().requires_grad_() for t in tensors]
-    outputs = run(cell, inputs, options, "triton")
-    generator = torch.Generator().manual_seed(1)
-    weights = [
-        torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o) for o in outputs
-    ]
-    found = [*outputs, *torch.autograd.grad(outputs, inputs, weights)]
+    found = everything(cell, tensors, options, "triton")
     for a, b in zip(found, expected, strict=True):
         assert torch.equal(a, b)
 
