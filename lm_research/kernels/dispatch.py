@@ -18,9 +18,17 @@ from lm_research.kernels.limits import SHARED, largest_head
 Backend = Literal["auto", "reference", "torch", "triton"]
 ScanBackend = Literal["auto", "reference", "triton"]
 Precision = Literal["ieee", "tf32x3", "tf32"]
-Cell = Literal["rnn", "lstm", "gru"]
+Cell = Literal["rnn", "lstm", "gru", "layer_norm_rnn", "layer_norm_lstm", "layer_norm_gru"]
 
-COUNTS: dict[Cell, int] = {"rnn": 1, "lstm": 4, "gru": 3}
+COUNTS: dict[Cell, int] = {
+    "rnn": 1,
+    "lstm": 4,
+    "gru": 3,
+    "layer_norm_rnn": 1,
+    "layer_norm_lstm": 4,
+    "layer_norm_gru": 3,
+}
+"""Gates of a cell."""
 INSTALLED = find_spec("triton") is not None
 KINDS = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
@@ -52,7 +60,7 @@ def explain(
     """Which backend would serve a layer, and why.
 
     Args:
-        cell: ``rnn``, ``lstm`` or ``gru``.
+        cell: ``rnn``, ``lstm``, ``gru``, or one of these with ``layer_norm_`` in front.
         device: where the input is.
         dtype: of the input.
         hidden_size: H of all heads together.
@@ -65,7 +73,7 @@ def explain(
     Raises:
         RuntimeError: ``backend`` was asked for by name and cannot serve the call.
     """
-    beyond = beyond_torch or num_heads > 1
+    beyond = beyond_torch or num_heads > 1 or cell.startswith("layer_norm")
     if backend == "auto" and not beyond:
         return Choice("torch", "torch.nn serves it, and no faster path has been measured")
     sizes = hidden_size, hidden_size // num_heads
@@ -74,8 +82,8 @@ def explain(
         raise RuntimeError(f"backend='triton' cannot serve this call: {obstacle}; use 'auto'")
     if backend == "torch" and beyond:
         raise RuntimeError(
-            "backend='torch' knows neither num_heads, reset_mask, state_dropout nor zoneout; use "
-            "'auto' or 'reference'"
+            "backend='torch' knows neither num_heads, reset_mask, state_dropout, zoneout nor layer "
+            "normalization; use 'auto' or 'reference'"
         )
     if backend != "auto":
         return Choice(backend, "asked for by name")

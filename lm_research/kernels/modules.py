@@ -201,11 +201,11 @@ class _Fused(nn.Module, ABC):
                 f"got {x_BTI.shape[-1]}"
             )
         layers = self.num_layers * (2 if self.bidirectional else 1)
-        count = 2 if self.cell == "lstm" else 1
+        count = 2 if self.mode == "LSTM" else 1
         shape = (layers, x_BTI.shape[0], self.hidden_size)
         if hx is None:
             return tuple(x_BTI.new_zeros(shape) for _ in range(count))
-        given = tuple(hx) if self.cell == "lstm" else (hx,)
+        given = tuple(hx) if self.mode == "LSTM" else (hx,)
         for part in given:
             if tuple(part.shape) != shape:
                 raise RuntimeError(f"Expected hidden size {shape}, got {list(part.shape)}")
@@ -247,7 +247,7 @@ class _Fused(nn.Module, ABC):
             x_BTI, last = self._run(x_BTI, before, layer, options)
             after.append(tuple(p.unflatten(1, (count, -1)).transpose(0, 1) for p in last))
         joined = tuple(torch.cat(parts) for parts in zip(*after, strict=True))
-        return x_BTI, joined if self.cell == "lstm" else joined[0]
+        return x_BTI, joined if self.mode == "LSTM" else joined[0]
 
     def _resets(self, reset_BT: Tensor | None, lengths_B: Tensor | None) -> Tensor | None:
         """(2, B, T) for two directions: each its own."""
@@ -264,7 +264,7 @@ class _Fused(nn.Module, ABC):
             masks["dropout_mask"] = F.dropout(torch.ones_like(h0_BH), self.state_dropout)
         shape = (*x_BTI.shape[:2], h0_BH.shape[1])
         for name, p in zip(("zoneout_h", "zoneout_c"), self.zoneout, strict=True):
-            if p and (name == "zoneout_h" or self.cell == "lstm"):
+            if p and (name == "zoneout_h" or self.mode == "LSTM"):
                 drawn = torch.empty(shape, dtype=torch.bool, device=x_BTI.device)
                 masks[name] = drawn.bernoulli_(p) if self.training else p
         return masks
@@ -276,7 +276,7 @@ class _Fused(nn.Module, ABC):
 
         What the scan itself gave is kept, so it does not run twice.
         """
-        again = self.recompute and self.cell != "rnn" and options["backend"] == "triton"
+        again = self.recompute and not self.mode.startswith("RNN") and options["backend"] == "triton"
         if not (again and torch.is_grad_enabled()):
             return self._scan(x_BTI, before, layer, options)
         from lm_research.kernels import ops

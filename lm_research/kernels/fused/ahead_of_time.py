@@ -24,6 +24,9 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from lm_research.kernels.fused import elman, gru, launch, lstm
+from lm_research.kernels.fused.normalized import elman as normalized_elman
+from lm_research.kernels.fused.normalized import gru as normalized_gru
+from lm_research.kernels.fused.normalized import lstm as normalized_lstm
 from lm_research.kernels.limits import CELLS, SHARED, TYPES, largest_head
 
 TARGETS = {
@@ -32,10 +35,17 @@ TARGETS = {
     "sm_100": GPUTarget("cuda", 100, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
-MODULES = {"rnn": elman, "lstm": lstm, "gru": gru}
+MODULES = {
+    "rnn": elman,
+    "lstm": lstm,
+    "gru": gru,
+    "layer_norm_rnn": normalized_elman,
+    "layer_norm_lstm": normalized_lstm,
+    "layer_norm_gru": normalized_gru,
+}
 POINTERS = {"fp16": "*fp16", "bf16": "*bf16"}
-FLOAT32 = {"before_ptr"}
-"""Pointers to what is kept in the accumulator's type (the LSTM's cell)."""
+FLOAT32 = re.compile(r"before_ptr|d?(gain|bias|scale|mean)(_c)?_ptr")
+"""Pointers to what is kept in the accumulator's type: the LSTM's cell, all that normalizes."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +116,7 @@ def _constants(function: Any, block: int, kind: str) -> dict[str, Any]:
         "SHARE_H": None,
         "SHARE_C": None,
         "RELU": False,
+        "EPS": 1e-5,
         "BLOCK_B": launch.BLOCK_B,
         "BLOCK_D": block,
         "ACC": tl.float32,
@@ -132,7 +143,8 @@ def _type(name: str, cell: str, kind: str, constants: dict[str, Any]) -> str:
     if name in ("reset_ptr", "zoneout_h_ptr", "zoneout_c_ptr"):
         return "*i1"
     if name.endswith("_ptr"):
-        return "*fp32" if cell == "lstm" and name in FLOAT32 else POINTERS.get(kind, "*fp32")
+        wide = cell not in ("rnn", "gru") and FLOAT32.fullmatch(name)
+        return "*fp32" if wide else POINTERS.get(kind, "*fp32")
     return "i32"
 
 
