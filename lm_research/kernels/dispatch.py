@@ -1,19 +1,23 @@
 """Which backend serves a call, and why.
 
 ``reference`` is readable PyTorch, ``torch`` is the path of ``torch.nn`` itself (oneDNN, cuDNN),
-``triton`` is one fused kernel a scan. Nothing has been timed on a GPU yet, so ``auto`` takes a
-fused kernel only where ``torch`` cannot serve the call at all.
+``triton`` is one fused kernel a scan. Where ``torch`` can serve the call, ``auto`` takes a fused
+kernel if it was faster when both were timed on this very device (:mod:`.measured`); nothing has
+been timed on a GPU yet. Where ``torch`` cannot, it takes a fused kernel if one fits.
 """
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from lm_research.kernels import measured
 from lm_research.kernels.limits import SHARED, largest_head
+from lm_research.kernels.measured import Kind, Size
 
 Backend = Literal["auto", "reference", "torch", "triton"]
 ScanBackend = Literal["auto", "reference", "triton"]
@@ -23,14 +27,24 @@ Cell = Literal["rnn", "lstm", "gru"]
 COUNTS: dict[Cell, int] = {"rnn": 1, "lstm": 4, "gru": 3}
 INSTALLED = find_spec("triton") is not None
 KINDS = {torch.float16: "fp16", torch.bfloat16: "bf16"}
+FORMS = ("single",)
+"""Forms of fused kernels: ``single`` has one program a batch tile, head and direction."""
+TIMED = {"tf32x3": "fp32", "tf32": "tf32"}
+"""What a fused kernel's float32 products are called in the measured times; ``ieee`` has none."""
+MARGIN = 1.02
+"""So many times faster than torch.nn has a fused kernel to be: what a timing is off by."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A backend and the reason for it."""
+    """A backend and the reason for it; of a fused kernel, its form (one of :data:`FORMS`)."""
 
     backend: Literal["reference", "torch", "triton"]
     reason: str
+    form: str | None = None
+
+
+ON_CPU = Choice("torch", "torch.nn serves it, and no fused kernel: those run on GPUs, not on cpu")
 
 
 def interpreted() -> bool:
@@ -45,6 +59,11 @@ def explain(
     dtype: torch.dtype = torch.float32,
     hidden_size: int,
     num_heads: int = 1,
+    num_layers: int = 1,
+    batch: int = 16,
+    steps: int = 512,
+    training: bool = True,
+    timed: bool = True,
     beyond_torch: bool = False,
     backend: Backend = "auto",
     precision: Precision = "tf32x3",
@@ -57,6 +76,12 @@ def explain(
         dtype: of the input.
         hidden_size: H of all heads together.
         num_heads: heads of the recurrent weight.
+        num_layers: layers of the stack.
+        batch: rows of the input. Timings depend on it, on ``steps`` and on ``training``.
+        steps: of the input.
+        training: whether gradients will be asked for.
+        timed: False for a layer of a kind that is not among the timed ones: of two directions, or
+            one that recomputes its gates.
         beyond_torch: whether the call asks for what ``torch.nn`` does not know: resets, heads,
             state dropout, zoneout.
         backend: what was asked for.
@@ -67,21 +92,78 @@ def explain(
     """
     beyond = beyond_torch or num_heads > 1
     if backend == "auto" and not beyond:
-        return Choice("torch", "torch.nn serves it, and no faster path has been measured")
-    sizes = hidden_size, hidden_size // num_heads
-    obstacle = _obstacle(cell, torch.device(device), dtype, sizes, precision)
-    if backend == "triton" and obstacle:
-        raise RuntimeError(f"backend='triton' cannot serve this call: {obstacle}; use 'auto'")
+        where = device if isinstance(device, torch.device) else torch.device(device)
+        if where.type == "cpu":
+            return ON_CPU
+        kind = cell, "both" if training else "forward", num_layers
+        size = Size(hidden_size, batch, steps)
+        return _faster(where, kind, dtype, precision, _tf32(), size, timed)
     if backend == "torch" and beyond:
         raise RuntimeError(
             "backend='torch' knows neither num_heads, reset_mask, state_dropout nor zoneout; use "
             "'auto' or 'reference'"
         )
-    if backend != "auto":
+    if backend in ("reference", "torch"):
         return Choice(backend, "asked for by name")
+    sizes = hidden_size, hidden_size // num_heads
+    obstacle = _obstacle(cell, torch.device(device), dtype, sizes, precision)
+    if backend == "triton":
+        if obstacle:
+            raise RuntimeError(f"backend='triton' cannot serve this call: {obstacle}; use 'auto'")
+        return Choice("triton", "asked for by name", FORMS[0])
     if obstacle:
         return Choice("reference", f"torch.nn cannot serve it, and no fused kernel: {obstacle}")
-    return Choice("triton", "torch.nn cannot serve it; one fused kernel walks over all steps")
+    reason = "torch.nn cannot serve it; one fused kernel walks over all steps"
+    return Choice("triton", reason, FORMS[0])
+
+
+def _tf32() -> bool:
+    """Whether torch.nn takes products of float32 in TF32 on NVIDIA's chips."""
+    return torch.backends.cudnn.rnn.fp32_precision == "tf32"  # type: ignore[attr-defined]
+
+
+@lru_cache(4096)
+def _faster(
+    device: torch.device,
+    kind: tuple[Cell, str, int],
+    dtype: torch.dtype,
+    precision: Precision,
+    tf32: bool,
+    size: Size,
+    timed: bool,
+) -> Choice:
+    """Of what torch.nn can serve, too: ``torch`` or ``triton``; ``kind`` has mode and layers."""
+    obstacle = _obstacle(kind[0], device, dtype, (size.hidden, size.hidden), precision)
+    if obstacle or interpreted():
+        why = obstacle or "the interpreter is for tests"
+        return Choice("torch", f"torch.nn serves it, and no fused kernel: {why}")
+    if not timed:
+        return Choice("torch", "torch.nn serves it; two directions and recomputing are not timed")
+    name = device_name(device)
+    found = measured.of_device(name)
+    if found is None:
+        return Choice("torch", f"torch.nn serves it; no timing on {name}")
+    ours = KINDS.get(dtype) or TIMED.get(precision, precision)
+    theirs = KINDS.get(dtype) or ("tf32" if tf32 else "fp32")
+    cell, mode, layers = kind
+    fused, plain = (Kind(cell, dtype, mode, layers, 1) for dtype in (ours, theirs))
+    ratio = found.ratio(fused, plain, size)
+    if ratio is None:
+        asked = f"{cell} in {ours}, {mode}, {layers} layers, H={size.hidden}, B={size.batch}, "
+        asked += f"T={size.steps}"
+        return Choice("torch", f"torch.nn serves it; no timing of {asked} on {name} ({found.name})")
+    said = (
+        f"the fused kernel ({ratio.form}) is {ratio.value:.2f} times as fast as torch.nn as timed "
+        f"at {ratio.at} on {name}, {found.date} ({found.name})"
+    )
+    if ratio.value < MARGIN:
+        return Choice("torch", f"torch.nn serves it; {said}")
+    return Choice("triton", said, ratio.form)
+
+
+def device_name(device: torch.device) -> str:
+    """What a device's times are filed under."""
+    return torch.cuda.get_device_name(device)
 
 
 def scan_backend(
