@@ -10,14 +10,14 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Literal
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from lm_research.kernels import measured
 from lm_research.kernels.limits import SHARED, largest_head
-from lm_research.kernels.measured import Kind, Size
+from lm_research.kernels.measured import Kind, Measured, Pair, around
 
 Backend = Literal["auto", "reference", "torch", "triton"]
 ScanBackend = Literal["auto", "reference", "triton"]
@@ -95,9 +95,11 @@ def explain(
         where = device if isinstance(device, torch.device) else torch.device(device)
         if where.type == "cpu":
             return ON_CPU
-        kind = cell, "both" if training else "forward", num_layers
-        size = Size(hidden_size, batch, steps)
-        return _faster(where, kind, dtype, precision, _tf32(), size, timed)
+        mode = "both" if training else "forward"
+        asked = (where, cell, mode, num_layers, hidden_size, dtype, precision, _tf32(), timed)
+        batches, lengths = _timed_sizes(asked)
+        steps = min(steps, lengths[-1]) if lengths else steps
+        return _faster(asked, around(batches, batch), around(lengths, steps))
     if backend == "torch" and beyond:
         raise RuntimeError(
             "backend='torch' knows neither num_heads, reset_mask, state_dropout nor zoneout; use "
@@ -122,39 +124,81 @@ def _tf32() -> bool:
     return torch.backends.cudnn.rnn.fp32_precision == "tf32"  # type: ignore[attr-defined]
 
 
+class _Asked(NamedTuple):
+    """What is known of a layer that torch.nn can serve, too, beside its batch and steps."""
+
+    device: torch.device
+    cell: Cell
+    mode: str
+    layers: int
+    hidden: int
+    dtype: torch.dtype
+    precision: Precision
+    tf32: bool
+    timed: bool
+
+    def kinds(self) -> tuple[Kind, Kind]:
+        """What the fused kernel's times, and torch.nn's, are found under."""
+        half = KINDS.get(self.dtype)
+        ours = half or TIMED.get(self.precision, self.precision)
+        theirs = half or ("tf32" if self.tf32 else "fp32")
+        fused, plain = (Kind(self.cell, t, self.mode, self.layers, 1) for t in (ours, theirs))
+        return fused, plain
+
+
+# torch.compile takes the next two for constants, so that they may read files; what lies between
+# them in `explain` is traced, and guards go by the timed sizes around the input's. It hands plain
+# tuples over whole, but none with names.
+
+
+@torch.compiler.assume_constant_result
+def _timed_sizes(asked: tuple) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Batches and numbers of steps, ascending; none where no fused kernel is to be had."""
+    return _timed(_Asked(*asked))[1:]
+
+
+@torch.compiler.assume_constant_result
+def _faster(asked: tuple, batch: Pair | None, steps: Pair | None) -> Choice:
+    """``torch`` or ``triton``, whichever was faster on that device at sizes around the input's."""
+    return _fastest(_Asked(*asked), batch, steps)
+
+
 @lru_cache(4096)
-def _faster(
-    device: torch.device,
-    kind: tuple[Cell, str, int],
-    dtype: torch.dtype,
-    precision: Precision,
-    tf32: bool,
-    size: Size,
-    timed: bool,
-) -> Choice:
-    """Of what torch.nn can serve, too: ``torch`` or ``triton``; ``kind`` has mode and layers."""
-    obstacle = _obstacle(kind[0], device, dtype, (size.hidden, size.hidden), precision)
+def _timed(asked: _Asked) -> tuple[str | None, tuple[int, ...], tuple[int, ...]]:
+    """Why torch.nn is not measured against a fused kernel, or None; batches; steps."""
+    where, size = asked.device, (asked.hidden, asked.hidden)
+    obstacle = _obstacle(asked.cell, where, asked.dtype, size, asked.precision)
     if obstacle or interpreted():
-        why = obstacle or "the interpreter is for tests"
-        return Choice("torch", f"torch.nn serves it, and no fused kernel: {why}")
-    if not timed:
-        return Choice("torch", "torch.nn serves it; two directions and recomputing are not timed")
-    name = device_name(device)
-    found = measured.of_device(name)
+        return f"no fused kernel: {obstacle or 'the interpreter is for tests'}", (), ()
+    if not asked.timed:
+        return "such layers are not timed (two directions, recompute, proj_size, no batch)", (), ()
+    found = measured.of_device(device_name(where))
     if found is None:
-        return Choice("torch", f"torch.nn serves it; no timing on {name}")
-    ours = KINDS.get(dtype) or TIMED.get(precision, precision)
-    theirs = KINDS.get(dtype) or ("tf32" if tf32 else "fp32")
-    cell, mode, layers = kind
-    fused, plain = (Kind(cell, dtype, mode, layers, 1) for dtype in (ours, theirs))
-    ratio = found.ratio(fused, plain, size)
+        return f"no timing on {device_name(where)}", (), ()
+    _, batches, lengths = found.axes(*asked.kinds())
+    return None, batches, lengths
+
+
+@lru_cache(4096)
+def _fastest(asked: _Asked, batch: Pair | None, steps: Pair | None) -> Choice:
+    obstacle = _timed(asked)[0]
+    if obstacle:
+        return Choice("torch", f"torch.nn serves it; {obstacle}")
+    name = device_name(asked.device)
+    found, kinds = cast(Measured, measured.of_device(name)), asked.kinds()
+    hidden = around(found.axes(*kinds)[0], asked.hidden)
+    # a kernel for sizes that are no multiples of 16 is another one
+    if hidden and hidden[0] < hidden[1] and asked.hidden % 16:
+        hidden = None
+    ratio = found.ratio(*kinds, hidden, batch, steps) if hidden and batch and steps else None
+    where = f"on {name}, {found.date} ({found.name})"
     if ratio is None:
-        asked = f"{cell} in {ours}, {mode}, {layers} layers, H={size.hidden}, B={size.batch}, "
-        asked += f"T={size.steps}"
-        return Choice("torch", f"torch.nn serves it; no timing of {asked} on {name} ({found.name})")
+        size = f"H={asked.hidden} with such a batch and so many steps"
+        told = f"{asked.cell} in {kinds[0].dtype}, {asked.mode}, {asked.layers} layers, {size}"
+        return Choice("torch", f"torch.nn serves it; {told}: not timed {where}")
     said = (
-        f"the fused kernel ({ratio.form}) is {ratio.value:.2f} times as fast as torch.nn as timed "
-        f"at {ratio.at} on {name}, {found.date} ({found.name})"
+        f"the fused kernel ({ratio.form}) is timed {ratio.value:.2f} times as fast as torch.nn at "
+        f"{ratio.at} {where}"
     )
     if ratio.value < MARGIN:
         return Choice("torch", f"torch.nn serves it; {said}")

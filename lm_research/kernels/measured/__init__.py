@@ -12,9 +12,8 @@ ratio counts, of more steps than were timed that of the most. Any other size cou
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,6 +67,9 @@ def slug(device: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
 
 
+Pair = tuple[int, int]
+
+
 class Measured:
     """The times on one device, read from ``path``."""
 
@@ -76,63 +78,50 @@ class Measured:
         if found["columns"] != list(COLUMNS):
             raise RuntimeError(f"{path} has other columns than this version reads: write it anew")
         self.name, self.device, self.date = path.name, found["device"], found["date"]
-        self._rows = found["rows"]
+        self._times: dict[Kind, dict[Size, Times]] = {}
+        for row in found["rows"]:
+            self._times.setdefault(Kind(*row[:5]), {})[Size(*row[5:8])] = Times(*row[8:])
 
-    @cached_property
-    def _times(self) -> dict[Kind, dict[Size, Times]]:
-        times: dict[Kind, dict[Size, Times]] = {}
-        for row in self._rows:
-            times.setdefault(Kind(*row[:5]), {})[Size(*row[5:8])] = Times(*row[8:])
-        return times
+    def axes(self, fused: Kind, plain: Kind) -> tuple[tuple[int, ...], ...]:
+        """Hidden sizes, batches and numbers of steps at which both were timed, each ascending."""
+        sizes = self._times.get(fused, {}).keys() & self._times.get(plain, {}).keys()
+        return tuple(tuple(sorted(set(axis))) for axis in zip(*sizes, strict=True)) or ((), (), ())
 
-    def ratio(self, fused: Kind, plain: Kind, size: Size) -> Ratio | None:
-        """The least that it is at ``size`` (see the module); None if that was not timed.
+    def ratio(
+        self, fused: Kind, plain: Kind, hidden: Pair, batch: Pair, steps: Pair
+    ) -> Ratio | None:
+        """The least that it is between the sizes of each pair (see the module), if timed.
 
         Args:
             fused: what the fused kernel is.
             plain: what torch.nn's layer is; float32 products may be taken in another way.
+            hidden: timed sizes next below and above (:func:`around`).
+            batch: the same of rows.
+            steps: the same of steps.
         """
-        ours, theirs = self._times.get(fused, {}), self._times.get(plain, {})
-        corners = _corners(ours.keys() & theirs.keys(), size)
         ratios = []
-        for low, high in corners:
-            torch_ms = theirs[low].torch_ms if low in theirs else None
-            if torch_ms is None or high not in ours:
+        for count in steps:
+            theirs = self._times[plain].get(Size(hidden[0], batch[0], count))
+            ours = self._times[fused].get(Size(hidden[1], batch[1], count))
+            if theirs is None or theirs.torch_ms is None or ours is None:
                 return None
-            ratios.append((torch_ms / ours[high].fused_ms, ours[high].form))
-        if not ratios:
-            return None
-        return Ratio(min(ratios)[0], ratios[-1][1], _told(corners))
+            ratios.append((theirs.torch_ms / ours.fused_ms, ours.form))
+        return Ratio(min(ratios)[0], ratios[-1][1], _told(hidden, batch, steps))
 
 
-def _corners(sizes: Iterable[Size], wanted: Size) -> list[tuple[Size, Size]]:
-    """Pairs of the sizes next below and above, at the numbers of steps next below and above."""
-    axes = [sorted(set(values)) for values in zip(*sizes, strict=True)]
-    if not axes:
-        return []
-    most = axes[2][-1]
-    hidden, batch = _around(axes[0], wanted.hidden), _around(axes[1], wanted.batch)
-    steps = _around(axes[2], min(wanted.steps, most))
-    between = hidden is not None and hidden[0] < hidden[1]
-    if hidden is None or batch is None or steps is None or (between and wanted.hidden % 16):
-        return []
-    return [
-        (Size(hidden[0], batch[0], count), Size(hidden[1], batch[1], count))
-        for count in dict.fromkeys(steps)
-    ]
+def around(axis: tuple[int, ...], wanted: int) -> Pair | None:
+    """The largest of the ascending ``axis`` that is not above, the smallest that is not below."""
+    for low, high in zip(axis, (*axis[1:], axis[-1]), strict=True) if axis else ():
+        if low == wanted:
+            return low, low
+        if low < wanted < high:
+            return low, high
+    return None
 
 
-def _around(values: list[int], wanted: int) -> tuple[int, int] | None:
-    """The largest that is not above ``wanted``, and the smallest that is not below."""
-    below = [value for value in values if value <= wanted]
-    above = [value for value in values if value >= wanted]
-    return (below[-1], above[0]) if below and above else None
-
-
-def _told(corners: list[tuple[Size, Size]]) -> str:
-    lowest, highest = corners[0][0], corners[-1][1]
-    pairs = zip(("H", "B", "T"), lowest, highest, strict=True)
-    return ", ".join(f"{n}={a}" if a == b else f"{n}={a} to {b}" for n, a, b in pairs)
+def _told(*pairs: Pair) -> str:
+    named = zip(("H", "B", "T"), pairs, strict=True)
+    return ", ".join(f"{n}={a}" if a == b else f"{n}={a} to {b}" for n, (a, b) in named)
 
 
 @lru_cache
