@@ -153,6 +153,11 @@ def compare(instruction: Instruction) -> Step:
     )
 
 
+def divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Integers' quotients are cut off towards zero."""
+    return a / b if a.dtype.kind == "f" else (a - np.fmod(a, b)) // b
+
+
 def shift(function: Callable) -> Callable[[Instruction], Step]:
     """Shifts, by at most the width: numpy leaves further ones undefined."""
 
@@ -316,7 +321,8 @@ BUILD: dict[str, Callable[[Instruction], Step]] = {
     "mul": multiply,
     "mad": multiply,
     "fma": multiply,
-    "div": floats_only(np.divide, 2),
+    "div": same_type(divide, 2),
+    "rem": same_type(np.fmod, 2),
     "neg": same_type(np.negative, 1),
     "abs": same_type(np.abs, 1),
     "min": least_or_most(np.fmin, np.minimum),
