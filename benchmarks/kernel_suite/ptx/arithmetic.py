@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kernel_suite.ptx.faults import Unsupported
+from kernel_suite.ptx.errors import UnsupportedError
 from kernel_suite.ptx.operands import TYPES, Step, guard_of, reader, writer
 from kernel_suite.ptx.parse import Instruction, Vector
 from kernel_suite.ptx.state import Warp
@@ -69,7 +69,7 @@ def same_type(function: Callable, count: int) -> Callable[[Instruction], Step]:
     def build(instruction: Instruction) -> Step:
         kind = instruction.kind
         if kind.endswith("x2"):
-            raise Unsupported(instruction.text)
+            raise UnsupportedError(instruction.text)
         done = in_float32(function) if kind == "bf16" else function
         return compute(instruction, done, [kind] * count, kind)
 
@@ -94,7 +94,7 @@ def multiply(instruction: Instruction) -> Step:
         product = lambda a, b: (a.astype(wide) * b.astype(wide)) >> bits  # noqa: E731
         sources, result = [kind] * 3, kind
     else:
-        raise Unsupported(instruction.text)
+        raise UnsupportedError(instruction.text)
     if added:
         return compute(
             instruction, lambda a, b, c: product(a, b).astype(c.dtype) + c, sources, result
@@ -105,7 +105,7 @@ def multiply(instruction: Instruction) -> Step:
 def _multiply_floats(instruction: Instruction, added: bool) -> Step:
     kind = instruction.kind
     if kind == "f64" and added:
-        raise Unsupported(f"{instruction.text}: no exact float64 fma")
+        raise UnsupportedError(f"{instruction.text}: no exact float64 fma")
 
     def fused(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
         exact = a.astype(np.float64) * b.astype(np.float64)
@@ -179,7 +179,7 @@ def extract(instruction: Instruction) -> Step:
     """bfe: a field of bits, extended by its own sign if the type has one."""
     kind = instruction.kind
     if kind not in ("u32", "s32"):
-        raise Unsupported(instruction.text)
+        raise UnsupportedError(instruction.text)
 
     def field(a: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:
         start, length = start.astype(np.int64) & 255, length.astype(np.int64) & 255
@@ -197,32 +197,33 @@ def convert(instruction: Instruction) -> Step:
     """cvt between integers, between floats, and from one to the other."""
     *modifiers, target, source = instruction.opcode[1:]
     if instruction.has("sat", "relu"):
-        raise Unsupported(instruction.text)
+        raise UnsupportedError(instruction.text)
     if target in ("f16x2", "bf16x2"):
         narrow = to_bfloat16 if target == "bf16x2" else lambda a: a.astype(np.float16)
         return compute(
             instruction,
-            lambda high, low: (narrow(high).view(np.uint16).astype(np.uint32) << 16)
-            | narrow(low).view(np.uint16),
+            lambda high, low: (
+                (narrow(high).view(np.uint16).astype(np.uint32) << 16) | narrow(low).view(np.uint16)
+            ),
             ["f32", "f32"],
         )
     if target == "tf32":
         if "rna" not in modifiers:
-            raise Unsupported(instruction.text)
+            raise UnsupportedError(instruction.text)
         return compute(instruction, to_tf32, ["f32"])
     if target == "bf16":
         if source != "f32" or "rn" not in modifiers:
-            raise Unsupported(instruction.text)
+            raise UnsupportedError(instruction.text)
         return compute(instruction, to_bfloat16, ["f32"])
     if source == "bf16":
         if target != "f32":
-            raise Unsupported(instruction.text)
+            raise UnsupportedError(instruction.text)
         return compute(instruction, from_bfloat16, ["bf16"])
     if source in FLOATS and target not in FLOATS:
         rounded = np.trunc if "rzi" in modifiers else np.rint
         if not {"rzi", "rni"} & set(modifiers):
-            raise Unsupported(instruction.text)
-        limits = np.iinfo(TYPES[target])
+            raise UnsupportedError(instruction.text)
+        limits = np.iinfo(np.dtype(TYPES[target]))
         return compute(
             instruction,
             lambda a: np.clip(np.nan_to_num(rounded(a)), limits.min, limits.max),
@@ -249,7 +250,7 @@ def move(instruction: Instruction) -> Step:
         read = reader(second, kind)
 
         def unpack(warp: Warp) -> None:
-            values = read(warp)[:, None].view(TYPES[part])
+            values: np.ndarray = read(warp)[:, None].view(TYPES[part])
             for column, write in enumerate(writers):
                 write(warp, values[:, column].copy())
 
@@ -283,7 +284,7 @@ def logic(instruction: Instruction) -> Step:
 def permute(instruction: Instruction) -> Step:
     """prmt: four of eight bytes."""
     if instruction.kind != "b32":
-        raise Unsupported(instruction.text)
+        raise UnsupportedError(instruction.text)
 
     def picked(a: np.ndarray, b: np.ndarray, choice: np.ndarray) -> np.ndarray:
         pool = np.stack([a, b], 1).view(np.uint8)
@@ -309,7 +310,7 @@ def floats_only(function: Callable, count: int) -> Callable[[Instruction], Step]
 
     def build(instruction: Instruction) -> Step:
         if instruction.kind not in FLOATS:
-            raise Unsupported(instruction.text)
+            raise UnsupportedError(instruction.text)
         return same_type(function, count)(instruction)
 
     return build

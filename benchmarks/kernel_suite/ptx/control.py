@@ -4,22 +4,22 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kernel_suite.ptx.faults import Divergence, Unsupported
+from kernel_suite.ptx.errors import DivergenceError, UnsupportedError
 from kernel_suite.ptx.operands import Step, guard_of
 from kernel_suite.ptx.parse import Immediate, Instruction
 from kernel_suite.ptx.state import LANES, Warp
 
 
 def taken(instruction: Instruction) -> Callable[[Warp], bool]:
-    """Whether the warp does it; raises Divergence if only some lanes do."""
+    """Whether the warp does it; raises DivergenceError if only some lanes do."""
     guard = guard_of(instruction)
     if guard is None:
         return lambda warp: True
 
     def decide(warp: Warp) -> bool:
-        held = np.count_nonzero(guard(warp))
+        held = int(np.count_nonzero(guard(warp)))
         if held not in (0, LANES):
-            raise Divergence(f"{held} of 32 lanes")
+            raise DivergenceError(f"{held} of 32 lanes")
         return held > 0
 
     return decide
@@ -51,11 +51,11 @@ def end(instruction: Instruction) -> Step:
 def barrier(instruction: Instruction) -> Step:
     """bar.sync and barrier.sync of a block's warps, or of as many threads as are named."""
     if not instruction.has("sync", "warp") or instruction.guard:
-        raise Unsupported(instruction.text)
+        raise UnsupportedError(instruction.text)
     if instruction.has("warp"):
         return lambda warp: None  # a warp's lanes are never apart
     if not all(isinstance(operand, Immediate) for operand in instruction.operands):
-        raise Unsupported(instruction.text)
+        raise UnsupportedError(instruction.text)
     number, *count = (operand.value for operand in instruction.operands)  # type: ignore[union-attr]
     expected = count[0] // LANES if count else None
 

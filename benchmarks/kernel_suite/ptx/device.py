@@ -1,7 +1,7 @@
 """Triton's launches, taken over: ``kernel[grid](...)`` compiles for a GPU and runs here.
 
-Code that launches kernels is run as it is, on CPU tensors; plain Triton and Gluon alike. Written for
-Triton 3.9. Triton must not be in its own interpreter (``TRITON_INTERPRET`` unset).
+Code that launches kernels is run as it is, on CPU tensors; plain Triton and Gluon alike. Written
+for Triton 3.9. Triton must not be in its own interpreter (``TRITON_INTERPRET`` unset).
 """
 
 from collections.abc import Iterator

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from kernel_suite.ptx import arithmetic, control, matrix, movement
-from kernel_suite.ptx.faults import Deadlock, Fault, Unsupported
+from kernel_suite.ptx.errors import DeadlockError, KernelError, UnsupportedError
 from kernel_suite.ptx.operands import Step
 from kernel_suite.ptx.order import Clock
 from kernel_suite.ptx.parse import Instruction, Program
@@ -18,12 +18,12 @@ TURN = 200
 
 
 def step_of(instruction: Instruction) -> Step:
-    """What an instruction does to a warp; raises Unsupported."""
+    """What an instruction does to a warp; raises UnsupportedError."""
     for family in FAMILIES:
         build: Callable[[Instruction], Step] | None = family.BUILD.get(instruction.name)
         if build:
             return build(instruction)
-    raise Unsupported(f"{instruction.text} ({instruction.source})")
+    raise UnsupportedError(f"{instruction.text} ({instruction.source})")
 
 
 class Machine:
@@ -50,9 +50,8 @@ class Machine:
             first = len(self.warps)
             block = Block((x, y, z), shared, range(first, first + each))
             for number in range(each):
-                warp = Warp(launch, block, number, Clock(first + number, total))
-                warp.prepare(program.widths)
-                block.warps.append(warp)
+                clock = Clock(first + number, total)
+                block.warps.append(Warp(launch, block, number, clock, program.widths))
             self.warps += block.warps
 
     def run(self) -> int:
@@ -62,7 +61,7 @@ class Machine:
             while going := [warp for warp in self.warps if not warp.ended]:
                 ready = [warp for warp in going if not warp.blocked]
                 if not ready or executed > self.limit:
-                    raise Deadlock(self._where(going))
+                    raise DeadlockError(self._where(going))
                 if self.random:
                     self.random.shuffle(ready)
                 for warp in ready:
@@ -79,8 +78,8 @@ class Machine:
             warp.place += 1
             try:
                 steps[place](warp)
-            except Fault as fault:
-                raise type(fault)(f"{self._line(place)}, {warp}: {fault}") from None
+            except KernelError as error:
+                raise type(error)(f"{self._line(place)}, {warp}: {error}") from None
         return most
 
     def _line(self, place: int) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from kernel_suite.ptx.arithmetic import from_bfloat16
-from kernel_suite.ptx.faults import Unsupported
+from kernel_suite.ptx.errors import UnsupportedError
 from kernel_suite.ptx.operands import Step, address, reader, writer
 from kernel_suite.ptx.parse import Instruction, Vector
 from kernel_suite.ptx.state import LANES, Warp
@@ -63,7 +63,7 @@ def multiply(instruction: Instruction) -> Step:
     shape, kind = instruction.opcode[3], instruction.opcode[7]
     expected = ("mma", "sync", "aligned", shape, "row", "col", "f32", kind, kind, "f32")
     if instruction.opcode != expected or (shape, kind) not in OPERANDS or instruction.guard:
-        raise Unsupported(instruction.text)
+        raise UnsupportedError(instruction.text)
     values, _ = OPERANDS[shape, kind]
     d, a, b, c = (operand.parts for operand in instruction.operands)  # type: ignore[union-attr]
     writers = [writer(part, None) for part in d]
@@ -83,7 +83,7 @@ def multiply(instruction: Instruction) -> Step:
 def tiles_of(instruction: Instruction) -> int:
     """How many tiles ``.x1``, ``.x2`` or ``.x4`` are."""
     if instruction.guard or not instruction.has("m8n8") or instruction.kind != "b16":
-        raise Unsupported(instruction.text)
+        raise UnsupportedError(instruction.text)
     return int(next(part for part in instruction.opcode if part in ("x1", "x2", "x4"))[1])
 
 
@@ -133,7 +133,7 @@ def store(instruction: Instruction) -> Step:
 def transpose(instruction: Instruction) -> Step:
     """movmatrix: a tile transposed between lanes."""
     if instruction.opcode[1:] != ("sync", "aligned", "m8n8", "trans", "b16") or instruction.guard:
-        raise Unsupported(instruction.text)
+        raise UnsupportedError(instruction.text)
     target, source = instruction.operands
     write, read = writer(target, None), reader(source, "b32")
     return lambda warp: write(warp, tile_to_words(words_to_tile(read(warp), False), True))

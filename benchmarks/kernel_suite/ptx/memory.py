@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kernel_suite.ptx.faults import OutOfBounds
+from kernel_suite.ptx.errors import KernelError, OutOfBoundsError
 from kernel_suite.ptx.order import Clock, History
 
 POISON = 0xFF
@@ -41,9 +41,11 @@ class Memory:
         changed = (self.bytes[places] != values).ravel()
         self.history.writing(clock, places.ravel(), strong, changed)
         self.bytes[places] = values
+        if not strong and (self.bytes[places] != values).any():
+            raise KernelError("lanes of a warp store different values at one address")
 
     def places(self, addresses: np.ndarray, size: int) -> np.ndarray:
-        """(lanes, size): indices of bytes; raises OutOfBounds."""
+        """(lanes, size): indices of bytes; raises OutOfBoundsError."""
         first = addresses.astype(np.int64) - self.base
         places = first[:, None] + np.arange(size)
         outside = (first < 0) | (first + size > len(self.bytes))
@@ -58,7 +60,7 @@ class Memory:
 
     def _refuse(self, why: str, addresses: np.ndarray, size: int) -> None:
         offset = int(addresses[0]) - self.base
-        raise OutOfBounds(
+        raise OutOfBoundsError(
             f"{size} bytes at {self.name} byte {offset} of {len(self.bytes)}: {why} "
             f"({len(addresses)} lanes)"
         )

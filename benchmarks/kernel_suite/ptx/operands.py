@@ -4,15 +4,23 @@ from collections.abc import Callable
 
 import numpy as np
 
-from kernel_suite.ptx.faults import Unsupported
-from kernel_suite.ptx.parse import Address, Immediate, Instruction, Operand, Register, Special, Symbol
+from kernel_suite.ptx.errors import UnsupportedError
+from kernel_suite.ptx.parse import (
+    Address,
+    Immediate,
+    Instruction,
+    Operand,
+    Register,
+    Special,
+    Symbol,
+)
 from kernel_suite.ptx.state import LANES, SHARED_BASE, UNSIGNED, Warp
 
 Reader = Callable[[Warp], np.ndarray]
 Writer = Callable[[Warp, np.ndarray], None]
 Step = Callable[[Warp], None]
 
-TYPES = {
+TYPES: dict[str, type[np.generic]] = {
     "pred": np.bool_, "b8": np.uint8, "u8": np.uint8, "s8": np.int8, "b16": np.uint16,
     "u16": np.uint16, "s16": np.int16, "b32": np.uint32, "u32": np.uint32, "s32": np.int32,
     "b64": np.uint64, "u64": np.uint64, "s64": np.int64, "f16": np.float16, "f32": np.float32,
@@ -42,7 +50,7 @@ def reader(operand: Operand, kind: str) -> Reader:
         operand = Immediate(SHARED_BASE)
     if isinstance(operand, Immediate):
         return _constant(operand.value, np.dtype(dtype))
-    raise Unsupported(f"operand {operand}")
+    raise UnsupportedError(f"operand {operand}")
 
 
 def _constant(value: int, dtype: np.dtype) -> Reader:
@@ -60,7 +68,7 @@ def writer(operand: Operand, guard: Reader | None) -> Writer:
     if isinstance(operand, Symbol) and operand.name == "_":
         return lambda warp, values: None
     if not isinstance(operand, Register):
-        raise Unsupported(f"{operand} as a destination")
+        raise UnsupportedError(f"{operand} as a destination")
     index, dtype = operand.index, np.dtype(UNSIGNED[operand.width])
 
     def write(warp: Warp, values: np.ndarray) -> None:

@@ -11,7 +11,7 @@ A warp is one agent: what its lanes do to each other's bytes is taken in program
 
 import numpy as np
 
-from kernel_suite.ptx.faults import Race
+from kernel_suite.ptx.errors import RaceError
 
 
 class Clock:
@@ -64,7 +64,7 @@ class History:
         self.released: dict[int, np.ndarray] = {}
 
     def reading(self, clock: Clock, places: np.ndarray, strong: bool) -> None:
-        """Raises Race where a byte's last write does not happen before."""
+        """Raises RaceError where a byte's last write does not happen before."""
         late = self.written[places] > clock.vector[self.writer[places]]
         if strong:
             late &= ~self.strong[places]
@@ -72,10 +72,8 @@ class History:
             self._report("reads what", "wrote", places[late], clock)
         self.read[clock.agent - self.agents.start, places] = clock.vector[clock.agent]
 
-    def writing(
-        self, clock: Clock, places: np.ndarray, strong: bool, changed: np.ndarray
-    ) -> None:
-        """Raises Race where a byte's last write or reads do not happen before.
+    def writing(self, clock: Clock, places: np.ndarray, strong: bool, changed: np.ndarray) -> None:
+        """Raises RaceError where a byte's last write or reads do not happen before.
 
         Two warps may write the same value: Triton has values that several warps hold, and lets each
         of them store them.
@@ -90,7 +88,7 @@ class History:
             unseen = self.read[:, places] > clock.vector[self.agents, None]
             if unseen.any():
                 reader, which = (axis[0] for axis in np.nonzero(unseen))
-                raise Race(
+                raise RaceError(
                     f"writes byte {places[which]}, which warp {reader + self.agents.start} "
                     "reads, with nothing to order them"
                 )
@@ -100,7 +98,7 @@ class History:
 
     def _report(self, does: str, did: str, places: np.ndarray, clock: Clock) -> None:
         place = places[0]
-        raise Race(
+        raise RaceError(
             f"{does} warp {self.writer[place]} {did} at byte {place} with nothing to order them"
         )
 

@@ -1,9 +1,10 @@
 """PTX text as a list of instructions."""
 
+import functools
 import re
 from dataclasses import dataclass, field
 
-from kernel_suite.ptx.faults import Unsupported
+from kernel_suite.ptx.errors import UnsupportedError
 
 WIDTHS = {"pred": 1, "b16": 16, "b32": 32, "b64": 64, "u16": 16, "u32": 32, "u64": 64, "s32": 32,
           "s64": 64, "f32": 32, "f64": 64, "b128": 128, "s16": 16}  # fmt: skip
@@ -103,12 +104,13 @@ FILE = re.compile(r'\.file\s+(\d+)\s+"(?:[^"]*/)?([^"/]*)"')
 DECLARATION = re.compile(r"\.reg\s+\.(\w+)\s+(.*)", re.S)
 
 
+@functools.lru_cache(32)
 def parse(text: str) -> Program:
     """The one kernel in ``text``."""
     text = re.sub(r"//[^\n]*", "", text)
     entries = list(ENTRY.finditer(text))
     if len(entries) != 1:
-        raise Unsupported(f"{len(entries)} kernels in one PTX text, where one is expected")
+        raise UnsupportedError(f"{len(entries)} kernels in one PTX text, where one is expected")
     name, given, directives = entries[0].groups()
     parameters = [(m[2], WIDTHS[m[1]] // 8) for m in PARAMETER.finditer(given)]
     threads = re.search(r"\.reqntid\s+(\d+)", directives)
@@ -179,15 +181,13 @@ class _Body:
             self._declare(WIDTHS[declared[1]], declared[2])
             return
         if text.startswith("."):
-            raise Unsupported(text)
+            raise UnsupportedError(text)
         guard, negated, rest = None, False, text
         if guarded := re.match(r"@(!?)([%\w]+)\s+(.*)", text):
             negated, rest = guarded[1] == "!", guarded[3]
             guard = self._register(guarded[2])
         opcode, _, given = rest.partition(" ")
-        instruction = Instruction(
-            text, self.source, tuple(opcode.split(".")), [], guard, negated
-        )
+        instruction = Instruction(text, self.source, tuple(opcode.split(".")), [], guard, negated)
         if instruction.name == "bra":
             instruction.operands = [Symbol(self._scoped(given.strip()))]
         else:

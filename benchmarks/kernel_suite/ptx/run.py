@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kernel_suite.ptx.machine import Machine
 from kernel_suite.ptx.memory import Memory
-from kernel_suite.ptx.parse import Program, parse
+from kernel_suite.ptx.parse import parse
 from kernel_suite.ptx.state import LANES, Launch
 
 BASE = 0x7F00_0000_0000
@@ -32,7 +32,7 @@ class Heap:
         if storage.data_ptr() not in self.storages:
             self.storages[storage.data_ptr()] = self.size, storage
             self.size += -(-(storage.nbytes() + GAP) // GAP) * GAP
-        offset = tensor.storage_offset() * tensor.element_size()
+        offset = int(tensor.storage_offset()) * tensor.element_size()
         return BASE + self.storages[storage.data_ptr()][0] + offset
 
     def memory(self, agents: int) -> Memory:
@@ -51,7 +51,7 @@ class Heap:
 
 
 def _view(storage: torch.UntypedStorage) -> np.ndarray:
-    return torch.empty(0, dtype=torch.uint8).set_(storage).numpy()  # type: ignore[call-overload]
+    return torch.empty(0, dtype=torch.uint8).set_(storage).numpy()
 
 
 def run(
@@ -68,14 +68,14 @@ def run(
         arguments: those that are no constants, in the kernel's order; None is a null pointer.
         grid: up to three sizes.
         seed: of the warps' random order; None: they take turns.
-        limit: instructions after which a Deadlock is raised.
+        limit: instructions after which a DeadlockError is raised.
 
     Returns:
         How many instructions the warps executed.
 
     Raises:
-        Fault: OutOfBounds, Race, Divergence, Deadlock.
-        Unsupported: an instruction that is not known.
+        KernelError: OutOfBoundsError, RaceError, DivergenceError, DeadlockError.
+        UnsupportedError: an instruction that is not known.
     """
     metadata = compiled.metadata
     return run_ptx(
@@ -100,9 +100,9 @@ def run_ptx(
         name: _packed(value, size)
         for (name, size), value in zip(program.parameters, values, strict=True)
     }
-    full = tuple(grid) + (1,) * (3 - len(grid))
-    memory = heap.memory(int(np.prod(full)) * warps)
-    launch = Launch(full, warps * LANES, parameters, memory)
+    x, y, z = (*grid, 1, 1)[:3]
+    memory = heap.memory(x * y * z * warps)
+    launch = Launch((x, y, z), warps * LANES, parameters, memory)
     executed = Machine(program, launch, shared, seed, limit).run()
     heap.fetch(memory)
     return executed

@@ -10,7 +10,17 @@ from kernel_suite.ptx.memory import Memory
 from kernel_suite.ptx.order import Clock, meet
 
 LANES = 32
-UNSIGNED = {1: np.bool_, 8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
+UNSIGNED: dict[int, type[np.generic]] = {
+    1: np.bool_,
+    8: np.uint8,
+    16: np.uint16,
+    32: np.uint32,
+    64: np.uint64,
+}
+UNWRITTEN: dict[int, np.ndarray] = {
+    bits: np.full(LANES, True if bits == 1 else 2**bits - 1, t) for bits, t in UNSIGNED.items()
+}
+"""A register's poison: all bits set."""
 SHARED_BASE = 1024
 """Where a block's shared memory begins; what is below belongs to the driver."""
 
@@ -45,22 +55,26 @@ class Launch:
 
 
 class Warp:
-    """32 lanes with one program counter; a register is an array of 32."""
+    """32 lanes with one program counter; a register is an array of 32, replaced and never changed.
 
-    def __init__(self, launch: Launch, block: Block, number: int, clock: Clock) -> None:
+    Args:
+        launch: what all warps share.
+        block: the warp's.
+        number: of the warp in its block.
+        clock: of its own.
+        widths: of the registers, in bits; unwritten ones hold poison.
+    """
+
+    def __init__(
+        self, launch: Launch, block: Block, number: int, clock: Clock, widths: list[int]
+    ) -> None:
         self.launch, self.block, self.number, self.clock = launch, block, number, clock
-        self.registers: list[np.ndarray] = []
+        self.registers = [UNWRITTEN[width] for width in widths]
         self.place = 0
         self.blocked = self.ended = False
         self.copies: list[Callable[[], None]] = []  # asynchronous ones that no group has yet
         self.groups: list[list[Callable[[], None]]] = []
         self.special = _special(launch, block, number)
-
-    def prepare(self, widths: list[int]) -> None:
-        """Registers; unwritten ones hold poison."""
-        self.registers = [
-            np.full(LANES, -1 if width > 1 else 1).astype(UNSIGNED[width]) for width in widths
-        ]
 
     def __str__(self) -> str:
         return f"block {self.block.index} warp {self.number} (agent {self.clock.agent})"
