@@ -1,6 +1,9 @@
 """The PTX interpreter: instructions against what the PTX ISA says of them, and faults seen."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -462,3 +465,28 @@ def test_labels_and_registers_of_a_scope_are_its_own():
         "sub.s32 %k, %k, 1;\nsetp.ne.s32 %p1, %k, 0;\n@%p1 bra $loop;\n}}\n"  # fmt: skip
     code = "mov.b32 %r30, 0;\n" + count.format(3) + count.format(4)
     assert lanes(code, np.zeros(32, np.int32)).tolist() == [7] * 32
+
+
+# --- compiled kernels
+
+COMMAND = Path(__file__).parents[2] / "benchmarks/kernels.py"
+
+
+def compiled(*options):
+    """In a process of its own: in this one kernels are interpreted."""
+    done = subprocess.run(
+        [sys.executable, COMMAND, "ptx", *options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("target", ["sm_80", "sm_90"])
+def test_compiled_scans_agree_with_float64(target):
+    assert "6 of 6 cases hold" in compiled("--target", target)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["sm_80", "sm_90"])
+def test_compiled_scans_of_odd_shapes_agree_with_float64(target):
+    assert "cases hold" in compiled("--target", target, "--whole")
