@@ -1,0 +1,378 @@
+"""The LSTM scan spread over several processors, forward and backward.
+
+Gates lie as i, f, g, o, as in ``fused.lstm``. Forward, programs exchange h_t; backward
+the gates' gradients: a step begins with the product that the step before it left undone.
+
+Shapes: B batch, T time, H hidden size of a direction, D head size, R directions.
+"""
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from lm_research.kernels.fused.arithmetic import sigmoid, tanh
+from lm_research.kernels.fused.spread.exchange import (
+    arrive,
+    folded4,
+    gradient,
+    poison,
+    products,
+    resident,
+    wait,
+)
+from lm_research.kernels.fused.spread.launch import NUMBERS, Launch
+from lm_research.kernels.fused.spread.plan import Plan
+from lm_research.kernels.operators import empty_as
+from lm_research.kernels.walk import Walk
+
+
+@triton.jit(do_not_specialize=NUMBERS)
+def forward_kernel(
+    gates_ptr,
+    weight_ptr,
+    first_ptr,
+    h0_ptr,
+    c0_ptr,
+    lengths_ptr,
+    reset_ptr,
+    dropout_ptr,
+    y_ptr,
+    h_ptr,
+    c_ptr,
+    saved_ptr,
+    before_ptr,
+    carried_ptr,
+    exchange_ptr,
+    counters_ptr,
+    failed_ptr,
+    B,
+    T,
+    H,
+    D,
+    R,
+    group,
+    start,
+    stop,
+    HAS_LENGTHS: tl.constexpr,
+    HAS_RESET: tl.constexpr,
+    HAS_DROPOUT: tl.constexpr,
+    REVERSE: tl.constexpr,
+    SAVE: tl.constexpr,
+    SYNC: tl.constexpr,
+    BLOCK_B: tl.constexpr,
+    UNITS: tl.constexpr,
+    W: tl.constexpr,
+    K: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    ACC: tl.constexpr,
+    PRECISION: tl.constexpr,
+    UPCAST: tl.constexpr,
+):
+    """Steps from ``start`` to ``stop`` of one slice of units of one group."""
+    slices = tl.num_programs(0)
+    group += tl.program_id(1)
+    heads = H // D
+    tile = group // (R * heads)
+    direction = group // heads % R
+    head = group % heads
+    against = (direction + REVERSE) % 2
+
+    local = tl.arange(0, BLOCK_B)
+    rows = tile * BLOCK_B + local
+    here = rows < B
+    own = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
+    inside = here[:, None] & (own < D)[None, :]
+    column = direction * H + head * D
+    state = rows[:, None] * (R * H) + (column + own)[None, :]
+    heads_rows = rows * (R * H) + column
+    narrow = local[:, None] * (T * R * H) + (column + own)[None, :]
+    wide = local[:, None] * (T * R * 4 * H) + (direction * 4 * H + head * D + own)[None, :]
+    first = tile.to(tl.int64) * BLOCK_B * T
+
+    u_ptr = weight_ptr + (direction * 4 * H + head * D) * D
+    u = (
+        resident(u_ptr, own, 1, D, D, W, K, CHUNKS),
+        resident(u_ptr + H * D, own, 1, D, D, W, K, CHUNKS),
+        resident(u_ptr + 2 * H * D, own, 1, D, D, W, K, CHUNKS),
+        resident(u_ptr + 3 * H * D, own, 1, D, D, W, K, CHUNKS),
+    )
+    if start == 0:
+        h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
+        c = tl.load(c0_ptr + state, mask=inside, other=0.0).to(ACC)
+    else:
+        h = tl.load(carried_ptr + state, mask=inside, other=0.0)
+        c = tl.load(carried_ptr + B * R * H + state, mask=inside, other=0.0)
+    if HAS_LENGTHS:
+        lengths = tl.load(lengths_ptr + rows, mask=here, other=0)
+    if HAS_DROPOUT:
+        kept_units = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
+    counter_ptr = counters_ptr + group * 32
+    alive = True
+    step = start
+    while step < stop:
+        t = step + against * (T - 1 - 2 * step)
+        now = first + t
+        place = now * (R * 4 * H)
+        a_i = tl.load(gates_ptr + place + wide, mask=inside, other=0.0).to(ACC)
+        a_f = tl.load(gates_ptr + place + H + wide, mask=inside, other=0.0).to(ACC)
+        a_g = tl.load(gates_ptr + place + 2 * H + wide, mask=inside, other=0.0).to(ACC)
+        a_o = tl.load(gates_ptr + place + 3 * H + wide, mask=inside, other=0.0).to(ACC)
+        seen = here
+        if HAS_RESET:
+            line = reset_ptr + direction.to(tl.int64) * B * T + now
+            kept = tl.load(line + local * T, mask=here, other=0) == 0
+            h = tl.where(kept[:, None], h, 0.0)
+            c = tl.where(kept[:, None], c, 0.0)
+            seen = here & kept
+        if SYNC:
+            alive = wait(counter_ptr, step * slices, alive)
+        source_ptr = first_ptr
+        if step > 0:
+            source_ptr = exchange_ptr + (step + 1) % 2 * (B * R * H)
+        parts = products(source_ptr, heads_rows, seen, D, u, ACC, PRECISION, UPCAST)
+        u_i, u_f, u_g, u_o = folded4(parts[0], parts[1], parts[2], parts[3])
+        if SYNC:
+            u_i += poison(alive, ACC)
+        i = sigmoid(a_i + u_i)
+        f = sigmoid(a_f + u_f)
+        g = tanh(a_g + u_g)
+        o = sigmoid(a_o + u_o)
+        before = c
+        new_c = f * c + i * g
+        new_h = o * tanh(new_c)
+        out = new_h
+        if HAS_LENGTHS:
+            real = (t < lengths)[:, None]
+            out = tl.where(real, new_h, 0.0)
+            new_h = tl.where(real, new_h, h)
+            new_c = tl.where(real, new_c, c)
+        h = new_h
+        c = new_c
+        shared = h
+        if HAS_DROPOUT:
+            shared = h * kept_units
+        tl.store(exchange_ptr + step % 2 * (B * R * H) + state, shared, mask=inside)
+        if SYNC:
+            arrive(counter_ptr)
+        # What nobody waits for is stored while others arrive.
+        tl.store(y_ptr + now * (R * H) + narrow, out, mask=inside)
+        if SAVE:
+            tl.store(saved_ptr + place + wide, i, mask=inside)
+            tl.store(saved_ptr + place + H + wide, f, mask=inside)
+            tl.store(saved_ptr + place + 2 * H + wide, g, mask=inside)
+            tl.store(saved_ptr + place + 3 * H + wide, o, mask=inside)
+            tl.store(before_ptr + now * (R * H) + narrow, before, mask=inside)
+        step += 1
+    if stop == T:
+        tl.store(h_ptr + state, h, mask=inside)
+        tl.store(c_ptr + state, c, mask=inside)
+    else:
+        tl.store(carried_ptr + state, h, mask=inside)
+        tl.store(carried_ptr + B * R * H + state, c, mask=inside)
+    if SYNC:
+        tl.store(failed_ptr, 1, mask=alive == 0)
+
+
+@triton.jit(do_not_specialize=NUMBERS)
+def backward_kernel(
+    dy_ptr,
+    dh_ptr,
+    dc_ptr,
+    saved_ptr,
+    before_ptr,
+    weight_ptr,
+    lengths_ptr,
+    reset_ptr,
+    dropout_ptr,
+    dgates_ptr,
+    dh0_ptr,
+    dc0_ptr,
+    carried_ptr,
+    exchange_ptr,
+    counters_ptr,
+    failed_ptr,
+    B,
+    T,
+    H,
+    D,
+    R,
+    group,
+    start,
+    stop,
+    HAS_LENGTHS: tl.constexpr,
+    HAS_RESET: tl.constexpr,
+    HAS_DROPOUT: tl.constexpr,
+    REVERSE: tl.constexpr,
+    SYNC: tl.constexpr,
+    BLOCK_B: tl.constexpr,
+    UNITS: tl.constexpr,
+    W: tl.constexpr,
+    K: tl.constexpr,
+    CHUNKS: tl.constexpr,
+    ACC: tl.constexpr,
+    PRECISION: tl.constexpr,
+    UPCAST: tl.constexpr,
+):
+    """Steps ``start`` to ``stop`` against the forward scan's order, of one slice of one group."""
+    slices = tl.num_programs(0)
+    group += tl.program_id(1)
+    heads = H // D
+    tile = group // (R * heads)
+    direction = group // heads % R
+    head = group % heads
+    against = (direction + REVERSE + 1) % 2
+
+    local = tl.arange(0, BLOCK_B)
+    rows = tile * BLOCK_B + local
+    here = rows < B
+    own = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
+    inside = here[:, None] & (own < D)[None, :]
+    column = direction * H + head * D
+    wide_column = direction * 4 * H + head * D
+    state = rows[:, None] * (R * H) + (column + own)[None, :]
+    narrow = local[:, None] * (T * R * H) + (column + own)[None, :]
+    wide = local[:, None] * (T * R * 4 * H) + (wide_column + own)[None, :]
+    shared = rows[:, None] * (R * 4 * H) + (wide_column + own)[None, :]
+    heads_rows = rows * (R * 4 * H) + wide_column
+    first = tile.to(tl.int64) * BLOCK_B * T
+
+    u_ptr = weight_ptr + wide_column * D
+    u = (
+        resident(u_ptr, own, D, 1, D, W, K, CHUNKS),
+        resident(u_ptr + H * D, own, D, 1, D, W, K, CHUNKS),
+        resident(u_ptr + 2 * H * D, own, D, 1, D, W, K, CHUNKS),
+        resident(u_ptr + 3 * H * D, own, D, 1, D, W, K, CHUNKS),
+    )
+    if start == 0:
+        dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
+        dc = tl.load(dc_ptr + state, mask=inside, other=0.0).to(ACC)
+    else:
+        dh = tl.load(carried_ptr + state, mask=inside, other=0.0)
+        dc = tl.load(carried_ptr + B * R * H + state, mask=inside, other=0.0)
+    if HAS_LENGTHS:
+        lengths = tl.load(lengths_ptr + rows, mask=here, other=0)
+    kept_units = tl.full((BLOCK_B, UNITS), 1.0, ACC)
+    if HAS_DROPOUT:
+        kept_units = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
+    counter_ptr = counters_ptr + group * 32
+    alive = True
+    step = start
+    while step < stop:
+        t = step + against * (T - 1 - 2 * step)
+        now = first + t
+        place = now * (R * 4 * H)
+        out = now * (R * H)
+        i = tl.load(saved_ptr + place + wide, mask=inside, other=0.0).to(ACC)
+        f = tl.load(saved_ptr + place + H + wide, mask=inside, other=0.0).to(ACC)
+        g = tl.load(saved_ptr + place + 2 * H + wide, mask=inside, other=0.0).to(ACC)
+        o = tl.load(saved_ptr + place + 3 * H + wide, mask=inside, other=0.0).to(ACC)
+        before = tl.load(before_ptr + out + narrow, mask=inside, other=0.0)
+        dy = tl.load(dy_ptr + out + narrow, mask=inside, other=0.0).to(ACC)
+        if SYNC:
+            alive = wait(counter_ptr, step * slices, alive)
+        slot_ptr = exchange_ptr + (step + 1) % 2 * (B * R * 4 * H)
+        seen = rows < B * tl.minimum(step, 1)  # nothing was stored before the first
+        dh += kept_units * gradient(slot_ptr, H, heads_rows, seen, D, u, ACC, PRECISION, UPCAST)
+        if SYNC:
+            dh += poison(alive, ACC)
+        dout = dh + dy
+        squashed = tanh(f * before + i * g)
+        dcell = dc + dout * o * (1.0 - squashed * squashed)
+        d_i = dcell * g * i * (1.0 - i)
+        d_f = dcell * before * f * (1.0 - f)
+        d_g = dcell * i * (1.0 - g * g)
+        d_o = dout * squashed * o * (1.0 - o)
+        new_dc = dcell * f
+        new_dh = tl.zeros((BLOCK_B, UNITS), ACC)
+        if HAS_LENGTHS:
+            real = (t < lengths)[:, None]
+            d_i = tl.where(real, d_i, 0.0)
+            d_f = tl.where(real, d_f, 0.0)
+            d_g = tl.where(real, d_g, 0.0)
+            d_o = tl.where(real, d_o, 0.0)
+            new_dc = tl.where(real, new_dc, dc)
+            new_dh = tl.where(real, 0.0, dh)
+        dh = new_dh
+        dc = new_dc
+        slot_ptr = exchange_ptr + step % 2 * (B * R * 4 * H)
+        if HAS_RESET:
+            line = reset_ptr + direction.to(tl.int64) * B * T + now
+            kept = (tl.load(line + local * T, mask=here, other=0) == 0)[:, None]
+            dh = tl.where(kept, dh, 0.0)
+            dc = tl.where(kept, dc, 0.0)
+            tl.store(slot_ptr + shared, tl.where(kept, d_i, 0.0), mask=inside)
+            tl.store(slot_ptr + H + shared, tl.where(kept, d_f, 0.0), mask=inside)
+            tl.store(slot_ptr + 2 * H + shared, tl.where(kept, d_g, 0.0), mask=inside)
+            tl.store(slot_ptr + 3 * H + shared, tl.where(kept, d_o, 0.0), mask=inside)
+        else:
+            tl.store(slot_ptr + shared, d_i, mask=inside)
+            tl.store(slot_ptr + H + shared, d_f, mask=inside)
+            tl.store(slot_ptr + 2 * H + shared, d_g, mask=inside)
+            tl.store(slot_ptr + 3 * H + shared, d_o, mask=inside)
+        if SYNC:
+            arrive(counter_ptr)
+        tl.store(dgates_ptr + place + wide, d_i, mask=inside)
+        tl.store(dgates_ptr + place + H + wide, d_f, mask=inside)
+        tl.store(dgates_ptr + place + 2 * H + wide, d_g, mask=inside)
+        tl.store(dgates_ptr + place + 3 * H + wide, d_o, mask=inside)
+        step += 1
+    if (stop == T) & (SYNC | (start == T)):
+        if SYNC:
+            alive = wait(counter_ptr, T * slices, alive)
+        slot_ptr = exchange_ptr + (T + 1) % 2 * (B * R * 4 * H)
+        seen = rows < B * tl.minimum(T, 1)
+        dh += kept_units * gradient(slot_ptr, H, heads_rows, seen, D, u, ACC, PRECISION, UPCAST)
+        tl.store(dh0_ptr + state, dh, mask=inside)
+        tl.store(dc0_ptr + state, dc, mask=inside)
+    else:
+        tl.store(carried_ptr + state, dh, mask=inside)
+        tl.store(carried_ptr + B * R * H + state, dc, mask=inside)
+    if SYNC:
+        tl.store(failed_ptr, 1, mask=alive == 0)
+
+
+def forward(
+    gates_BTG: Tensor,
+    weight_GD: Tensor,
+    h0_BH: Tensor,
+    c0_BH: Tensor,
+    walk: Walk,
+    save: bool,
+    plan: Plan | None = None,
+) -> tuple[Tensor, ...]:
+    """Returns y_BTH, h_BH, c_BH and, for the backward pass, the gates' values and c_{t-1}."""
+    launch = Launch("lstm", "forward", gates_BTG, weight_GD, walk, plan)
+    shape = (launch.batch, launch.steps, launch.width)
+    y_BTH = gates_BTG.new_empty(shape)
+    h_BH, c_BH = empty_as(h0_BH), empty_as(c0_BH)
+    saved_BTG = empty_as(gates_BTG) if save else gates_BTG.new_empty(0)
+    before_BTH = gates_BTG.new_empty(shape if save else (0,), dtype=launch.accumulator)
+    launch(
+        forward_kernel,
+        (gates_BTG, weight_GD, launch.dropped(h0_BH), h0_BH, c0_BH),
+        (y_BTH, h_BH, c_BH, saved_BTG, before_BTH),
+        SAVE=save,
+    )
+    return y_BTH, h_BH, c_BH, saved_BTG, before_BTH
+
+
+def backward(
+    dy_BTH: Tensor,
+    dh_BH: Tensor,
+    dc_BH: Tensor,
+    saved_BTG: Tensor,
+    before_BTH: Tensor,
+    weight_GD: Tensor,
+    walk: Walk,
+    plan: Plan | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the gradients of the gates, h0 and c0."""
+    launch = Launch("lstm", "backward", saved_BTG, weight_GD, walk, plan)
+    dgates_BTG = empty_as(saved_BTG)
+    dh0_BH, dc0_BH = empty_as(dh_BH), empty_as(dc_BH)
+    launch(
+        backward_kernel,
+        (dy_BTH, dh_BH, dc_BH, saved_BTG, before_BTH, weight_GD),
+        (dgates_BTG, dh0_BH, dc0_BH),
+    )
+    return dgates_BTG, dh0_BH, dc0_BH
