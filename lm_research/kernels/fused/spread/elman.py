@@ -29,7 +29,6 @@ from lm_research.kernels.walk import Walk
 def forward_kernel(
     gates_ptr,
     weight_ptr,
-    first_ptr,
     h0_ptr,
     lengths_ptr,
     reset_ptr,
@@ -48,9 +47,6 @@ def forward_kernel(
     group,
     start,
     stop,
-    HAS_LENGTHS: tl.constexpr,
-    HAS_RESET: tl.constexpr,
-    HAS_DROPOUT: tl.constexpr,
     REVERSE: tl.constexpr,
     RELU: tl.constexpr,
     SYNC: tl.constexpr,
@@ -66,10 +62,10 @@ def forward_kernel(
     """Steps from ``start`` to ``stop`` of one slice of units of one group."""
     slices = tl.num_programs(0)
     group += tl.program_id(1)
-    heads = H // D
-    tile = group // (R * heads)
-    direction = group // heads % R
+    heads = R * H // D  # of all directions
+    tile = group // heads
     head = group % heads
+    direction = head * D // H
     against = (direction + REVERSE) % 2
 
     local = tl.arange(0, BLOCK_B)
@@ -77,21 +73,23 @@ def forward_kernel(
     here = rows < B
     own = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
     inside = here[:, None] & (own < D)[None, :]
-    column = direction * H + head * D
+    column = head * D
     state = rows[:, None] * (R * H) + (column + own)[None, :]
-    heads_rows = rows * (R * H) + column
     narrow = local[:, None] * (T * R * H) + (column + own)[None, :]
     first = tile.to(tl.int64) * BLOCK_B * T
+    P: tl.constexpr = W * K * CHUNKS  # units of a head in the exchange, padded
+    exchanged = rows * (heads * P) + head * P
+    slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * heads * P
 
     u = (resident(weight_ptr + column * D, own, 1, D, D, W, K, CHUNKS),)
     if start == 0:
         h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
     else:
         h = tl.load(carried_ptr + state, mask=inside, other=0.0)
-    if HAS_LENGTHS:
+    if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=here, other=0)
-    if HAS_DROPOUT:
-        kept_units = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
+    if dropout_ptr is not None:
+        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     counter_ptr = counters_ptr + group * 32
     alive = True
     step = start
@@ -100,33 +98,31 @@ def forward_kernel(
         now = first + t
         place = now * (R * H)
         a = tl.load(gates_ptr + place + narrow, mask=inside, other=0.0).to(ACC)
-        seen = here
-        if HAS_RESET:
+        goes_on = None
+        if reset_ptr is not None:
             line = reset_ptr + direction.to(tl.int64) * B * T + now
-            kept = tl.load(line + local * T, mask=here, other=0) == 0
-            h = tl.where(kept[:, None], h, 0.0)
-            seen = here & kept
+            goes_on = tl.load(line + local * T, mask=here, other=0) == 0
+            h = tl.where(goes_on[:, None], h, 0.0)
         if SYNC:
             alive = wait(counter_ptr, step * slices, alive)
-        source_ptr = first_ptr
-        if step > 0:
-            source_ptr = exchange_ptr + (step + 1) % 2 * (B * R * H)
-        parts = products(source_ptr, heads_rows, seen, D, u, ACC, PRECISION, UPCAST)
+        source_ptr = exchange_ptr + (step + 1) % 2 * slot
+        parts = products(source_ptr, exchanged, goes_on, u, ACC, PRECISION, UPCAST)
         a += folded(parts[0])
         if SYNC:
             a += poison(alive, ACC)
         # a where a > 0 would make a zero of NaN, which has to be seen
         new_h = tl.where(a < 0.0, 0.0, a) if RELU else tanh(a)
         out = new_h
-        if HAS_LENGTHS:
+        if lengths_ptr is not None:
             real = (t < lengths)[:, None]
             out = tl.where(real, new_h, 0.0)
             new_h = tl.where(real, new_h, h)
         h = new_h
+        slot_ptr = exchange_ptr + step % 2 * slot + (exchanged[:, None] + own[None, :])
         shared = h
-        if HAS_DROPOUT:
-            shared = h * kept_units
-        tl.store(exchange_ptr + step % 2 * (B * R * H) + state, shared, mask=inside)
+        if dropout_ptr is not None:
+            shared = h * dropout
+        tl.store(slot_ptr, shared, mask=inside)
         if SYNC:
             arrive(counter_ptr)
         # What nobody waits for is stored while others arrive.
@@ -163,9 +159,6 @@ def backward_kernel(
     group,
     start,
     stop,
-    HAS_LENGTHS: tl.constexpr,
-    HAS_RESET: tl.constexpr,
-    HAS_DROPOUT: tl.constexpr,
     REVERSE: tl.constexpr,
     RELU: tl.constexpr,
     SYNC: tl.constexpr,
@@ -181,10 +174,10 @@ def backward_kernel(
     """Steps ``start`` to ``stop`` against the forward scan's order, of one slice of one group."""
     slices = tl.num_programs(0)
     group += tl.program_id(1)
-    heads = H // D
-    tile = group // (R * heads)
-    direction = group // heads % R
+    heads = R * H // D  # of all directions
+    tile = group // heads
     head = group % heads
+    direction = head * D // H
     against = (direction + REVERSE + 1) % 2
 
     local = tl.arange(0, BLOCK_B)
@@ -192,22 +185,23 @@ def backward_kernel(
     here = rows < B
     own = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
     inside = here[:, None] & (own < D)[None, :]
-    column = direction * H + head * D
+    column = head * D
     state = rows[:, None] * (R * H) + (column + own)[None, :]
-    heads_rows = rows * (R * H) + column
     narrow = local[:, None] * (T * R * H) + (column + own)[None, :]
     first = tile.to(tl.int64) * BLOCK_B * T
+    P: tl.constexpr = W * K * CHUNKS  # units of a head in the exchange, padded
+    exchanged = rows * (heads * P) + head * P
+    slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * heads * P
 
     u = (resident(weight_ptr + column * D, own, D, 1, D, W, K, CHUNKS),)
     if start == 0:
         dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
     else:
         dh = tl.load(carried_ptr + state, mask=inside, other=0.0)
-    if HAS_LENGTHS:
+    if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=here, other=0)
-    kept_units = tl.full((BLOCK_B, UNITS), 1.0, ACC)
-    if HAS_DROPOUT:
-        kept_units = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
+    if dropout_ptr is not None:
+        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     counter_ptr = counters_ptr + group * 32
     alive = True
     step = start
@@ -219,27 +213,30 @@ def backward_kernel(
         dy = tl.load(dy_ptr + place + narrow, mask=inside, other=0.0).to(ACC)
         if SYNC:
             alive = wait(counter_ptr, step * slices, alive)
-        slot_ptr = exchange_ptr + (step + 1) % 2 * (B * R * H)
-        seen = rows < B * tl.minimum(step, 1)  # nothing was stored before the first
-        dh += kept_units * gradient(slot_ptr, H, heads_rows, seen, D, u, ACC, PRECISION, UPCAST)
+        source_ptr = exchange_ptr + (step + 1) % 2 * slot
+        through_u = gradient(source_ptr, heads * P, exchanged, u, ACC, PRECISION, UPCAST)
+        if dropout_ptr is not None:
+            through_u *= dropout
+        dh += through_u
         if SYNC:
             dh += poison(alive, ACC)
         da = dh + dy
         # NaN is not above 0, but has to be seen
         da = tl.where(y <= 0.0, 0.0, da) if RELU else da * (1.0 - y * y)
         new_dh = tl.zeros((BLOCK_B, UNITS), ACC)
-        if HAS_LENGTHS:
+        if lengths_ptr is not None:
             real = (t < lengths)[:, None]
             da = tl.where(real, da, 0.0)
             new_dh = tl.where(real, 0.0, dh)
         dh = new_dh
         shared = da
-        if HAS_RESET:
+        if reset_ptr is not None:
             line = reset_ptr + direction.to(tl.int64) * B * T + now
-            kept = (tl.load(line + local * T, mask=here, other=0) == 0)[:, None]
-            dh = tl.where(kept, dh, 0.0)
-            shared = tl.where(kept, da, 0.0)
-        tl.store(exchange_ptr + step % 2 * (B * R * H) + state, shared, mask=inside)
+            goes_on = (tl.load(line + local * T, mask=here, other=0) == 0)[:, None]
+            dh = tl.where(goes_on, dh, 0.0)
+            shared = tl.where(goes_on, da, 0.0)
+        slot_ptr = exchange_ptr + step % 2 * slot + (exchanged[:, None] + own[None, :])
+        tl.store(slot_ptr, shared, mask=inside)
         if SYNC:
             arrive(counter_ptr)
         tl.store(dgates_ptr + place + narrow, da, mask=inside)
@@ -247,9 +244,11 @@ def backward_kernel(
     if (stop == T) & (SYNC | (start == T)):
         if SYNC:
             alive = wait(counter_ptr, T * slices, alive)
-        slot_ptr = exchange_ptr + (T + 1) % 2 * (B * R * H)
-        seen = rows < B * tl.minimum(T, 1)
-        dh += kept_units * gradient(slot_ptr, H, heads_rows, seen, D, u, ACC, PRECISION, UPCAST)
+        source_ptr = exchange_ptr + (T + 1) % 2 * slot
+        through_u = gradient(source_ptr, heads * P, exchanged, u, ACC, PRECISION, UPCAST)
+        if dropout_ptr is not None:
+            through_u *= dropout
+        dh += through_u
         tl.store(dh0_ptr + state, dh, mask=inside)
     else:
         tl.store(carried_ptr + state, dh, mask=inside)
@@ -268,8 +267,8 @@ def forward(
     """Returns y_BTH and h_BH."""
     y_BTH, h_BH = empty_as(gates_BTH), empty_as(h0_BH)
     launch = Launch("rnn", "forward", gates_BTH, weight_HD, walk, plan)
-    inputs = (gates_BTH, weight_HD, launch.dropped(h0_BH), h0_BH)
-    launch(forward_kernel, inputs, (y_BTH, h_BH), RELU=relu)
+    inputs = (gates_BTH, weight_HD, h0_BH)
+    launch(forward_kernel, inputs, (y_BTH, h_BH), h0_BH, RELU=relu)
     return y_BTH, h_BH
 
 

@@ -38,15 +38,15 @@ def wait(counter_ptr, target, alive):
 
 
 @triton.jit
-def inner(chunk, W: tl.constexpr, K: tl.constexpr):
-    """(W, K): the units of the head whose products each warp sums in this chunk."""
-    return tl.arange(0, W)[:, None] * K + tl.arange(0, K)[None, :] + chunk * W * K
+def inner(W: tl.constexpr, K: tl.constexpr):
+    """(W, K): units of the head whose products each warp sums, counted from the chunk's first."""
+    return tl.arange(0, W)[:, None] * K + tl.arange(0, K)[None, :]
 
 
 @triton.jit
 def part(u_ptr, own, k_stride, own_stride, D, chunk, W: tl.constexpr, K: tl.constexpr):
     """(W, K, S): one gate's weights from a chunk of the head's units to this program's own."""
-    k = inner(chunk, W, K)[:, :, None]
+    k = inner(W, K)[:, :, None] + chunk * W * K
     n = own[None, None, :]
     return tl.load(u_ptr + k * k_stride + n * own_stride, mask=(k < D) & (n < D), other=0.0)
 
@@ -63,51 +63,47 @@ def resident(
 
 
 @triton.jit
-def gathered(source_ptr, rows, here, D, chunk, W: tl.constexpr, K: tl.constexpr):
-    """(W, B, K): what all programs stored, of the rows (offsets from the pointer) that are here."""
-    k = inner(chunk, W, K)[:, None, :]
-    mask = here[None, :, None] & (k < D)
-    return tl.load(source_ptr + rows[None, :, None] + k, mask=mask, other=0.0, cache_modifier=".cg")
-
-
-@triton.jit
 def products(
-    source_ptr, rows, here, D, u, ACC: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr
+    source_ptr, rows, goes_on, u, ACC: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr
 ):
-    """U h, a (W, B, S) for each gate: what all programs stored times the gate's ``u``."""
+    """U h, a (W, B, S) for each gate: what all programs stored times the gate's ``u``.
+
+    Offsets from the pointer, ``rows``, serve all chunks, so that a thread keeps one set of them;
+    masks cost registers too, so the exchange is padded with zeros instead.
+
+    Args:
+        goes_on: rows whose state has not been cleared; None for all.
+    """
     W: tl.constexpr = u[0][0].shape[0]
     K: tl.constexpr = u[0][0].shape[1]
     S: tl.constexpr = u[0][0].shape[2]
+    offsets = rows[None, :, None] + inner(W, K)[:, None, :]
     totals = ()
     for _ in tl.static_range(len(u)):
         totals += (tl.zeros((W, rows.shape[0], S), ACC),)
     for chunk in tl.static_range(len(u[0])):
-        operand = gathered(source_ptr, rows, here, D, chunk, W, K)
+        if goes_on is None:
+            h = tl.load(source_ptr + offsets, cache_modifier=".cg")
+        else:
+            there = goes_on[None, :, None]
+            h = tl.load(source_ptr + offsets, mask=there, other=0.0, cache_modifier=".cg")
         sums = ()
         for gate in tl.static_range(len(u)):
-            total = multiplied(operand, u[gate][chunk], totals[gate], ACC, PRECISION, UPCAST)
-            sums += (total,)
+            sums += (multiplied(h, u[gate][chunk], totals[gate], ACC, PRECISION, UPCAST),)
         totals = sums
+        source_ptr += W * K
     return totals
 
 
 @triton.jit
 def gradient(
-    source_ptr,
-    stride,
-    rows,
-    here,
-    D,
-    u,
-    ACC: tl.constexpr,
-    PRECISION: tl.constexpr,
-    UPCAST: tl.constexpr,
+    source_ptr, stride, rows, u, ACC: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr
 ):
     """(B, S): h's gradient through U, summed over gates, which lie ``stride`` apart."""
     total = tl.zeros((u[0][0].shape[0], rows.shape[0], u[0][0].shape[2]), ACC)
     for gate in tl.static_range(len(u)):  # each its own sum: shorter chains of products
-        gate_ptr = source_ptr + gate * stride
-        total += products(gate_ptr, rows, here, D, (u[gate],), ACC, PRECISION, UPCAST)[0]
+        total += products(source_ptr, rows, None, (u[gate],), ACC, PRECISION, UPCAST)[0]
+        source_ptr += stride
     return folded(total)
 
 

@@ -31,7 +31,6 @@ def forward_kernel(
     gates_ptr,
     weight_ptr,
     bias_ptr,
-    first_ptr,
     h0_ptr,
     lengths_ptr,
     reset_ptr,
@@ -51,11 +50,7 @@ def forward_kernel(
     group,
     start,
     stop,
-    HAS_LENGTHS: tl.constexpr,
-    HAS_RESET: tl.constexpr,
-    HAS_DROPOUT: tl.constexpr,
     REVERSE: tl.constexpr,
-    SAVE: tl.constexpr,
     SYNC: tl.constexpr,
     BLOCK_B: tl.constexpr,
     UNITS: tl.constexpr,
@@ -69,10 +64,10 @@ def forward_kernel(
     """Steps from ``start`` to ``stop`` of one slice of units of one group."""
     slices = tl.num_programs(0)
     group += tl.program_id(1)
-    heads = H // D
-    tile = group // (R * heads)
-    direction = group // heads % R
+    heads = R * H // D  # of all directions
+    tile = group // heads
     head = group % heads
+    direction = head * D // H
     against = (direction + REVERSE) % 2
 
     local = tl.arange(0, BLOCK_B)
@@ -80,14 +75,16 @@ def forward_kernel(
     here = rows < B
     own = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
     inside = here[:, None] & (own < D)[None, :]
-    column = direction * H + head * D
+    column = head * D
     state = rows[:, None] * (R * H) + (column + own)[None, :]
-    heads_rows = rows * (R * H) + column
     narrow = local[:, None] * (T * R * H) + (column + own)[None, :]
-    wide_column = direction * 3 * H + head * D
+    wide_column = direction * 2 * H + column
     wide = local[:, None] * (T * R * 3 * H) + (wide_column + own)[None, :]
     saved_wide = local[:, None] * (T * R * 4 * H) + (wide_column + direction * H + own)[None, :]
     first = tile.to(tl.int64) * BLOCK_B * T
+    P: tl.constexpr = W * K * CHUNKS  # units of a head in the exchange, padded
+    exchanged = rows * (heads * P) + head * P
+    slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * heads * P
 
     u_ptr = weight_ptr + wide_column * D
     u = (
@@ -100,10 +97,10 @@ def forward_kernel(
         h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
     else:
         h = tl.load(carried_ptr + state, mask=inside, other=0.0)
-    if HAS_LENGTHS:
+    if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=here, other=0)
-    if HAS_DROPOUT:
-        kept_units = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
+    if dropout_ptr is not None:
+        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     counter_ptr = counters_ptr + group * 32
     alive = True
     step = start
@@ -114,18 +111,15 @@ def forward_kernel(
         a_r = tl.load(gates_ptr + place + wide, mask=inside, other=0.0).to(ACC)
         a_z = tl.load(gates_ptr + place + H + wide, mask=inside, other=0.0).to(ACC)
         a_n = tl.load(gates_ptr + place + 2 * H + wide, mask=inside, other=0.0).to(ACC)
-        seen = here
-        if HAS_RESET:
+        goes_on = None
+        if reset_ptr is not None:
             line = reset_ptr + direction.to(tl.int64) * B * T + now
-            kept = tl.load(line + local * T, mask=here, other=0) == 0
-            h = tl.where(kept[:, None], h, 0.0)
-            seen = here & kept
+            goes_on = tl.load(line + local * T, mask=here, other=0) == 0
+            h = tl.where(goes_on[:, None], h, 0.0)
         if SYNC:
             alive = wait(counter_ptr, step * slices, alive)
-        source_ptr = first_ptr
-        if step > 0:
-            source_ptr = exchange_ptr + (step + 1) % 2 * (B * R * H)
-        parts = products(source_ptr, heads_rows, seen, D, u, ACC, PRECISION, UPCAST)
+        source_ptr = exchange_ptr + (step + 1) % 2 * slot
+        parts = products(source_ptr, exchanged, goes_on, u, ACC, PRECISION, UPCAST)
         u_r, u_z, u_n, _ = folded4(parts[0], parts[1], parts[2], parts[2])
         if SYNC:
             u_n += poison(alive, ACC)
@@ -135,20 +129,21 @@ def forward_kernel(
         n = tanh(a_n + r * inner)
         new_h = n + z * (h - n)
         out = new_h
-        if HAS_LENGTHS:
+        if lengths_ptr is not None:
             real = (t < lengths)[:, None]
             out = tl.where(real, new_h, 0.0)
             new_h = tl.where(real, new_h, h)
         h = new_h
+        slot_ptr = exchange_ptr + step % 2 * slot + (exchanged[:, None] + own[None, :])
         shared = h
-        if HAS_DROPOUT:
-            shared = h * kept_units
-        tl.store(exchange_ptr + step % 2 * (B * R * H) + state, shared, mask=inside)
+        if dropout_ptr is not None:
+            shared = h * dropout
+        tl.store(slot_ptr, shared, mask=inside)
         if SYNC:
             arrive(counter_ptr)
         # What nobody waits for is stored while others arrive.
         tl.store(y_ptr + now * (R * H) + narrow, out, mask=inside)
-        if SAVE:
+        if saved_ptr is not None:
             keep = now * (R * 4 * H)
             tl.store(saved_ptr + keep + saved_wide, r, mask=inside)
             tl.store(saved_ptr + keep + H + saved_wide, z, mask=inside)
@@ -188,9 +183,6 @@ def backward_kernel(
     group,
     start,
     stop,
-    HAS_LENGTHS: tl.constexpr,
-    HAS_RESET: tl.constexpr,
-    HAS_DROPOUT: tl.constexpr,
     REVERSE: tl.constexpr,
     SYNC: tl.constexpr,
     BLOCK_B: tl.constexpr,
@@ -205,10 +197,10 @@ def backward_kernel(
     """Steps ``start`` to ``stop`` against the forward scan's order, of one slice of one group."""
     slices = tl.num_programs(0)
     group += tl.program_id(1)
-    heads = H // D
-    tile = group // (R * heads)
-    direction = group // heads % R
+    heads = R * H // D  # of all directions
+    tile = group // heads
     head = group % heads
+    direction = head * D // H
     against = (direction + REVERSE + 1) % 2
 
     local = tl.arange(0, BLOCK_B)
@@ -216,15 +208,16 @@ def backward_kernel(
     here = rows < B
     own = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
     inside = here[:, None] & (own < D)[None, :]
-    column = direction * H + head * D
-    wide_column = direction * 3 * H + head * D
+    column = head * D
+    wide_column = direction * 2 * H + column
     state = rows[:, None] * (R * H) + (column + own)[None, :]
     narrow = local[:, None] * (T * R * H) + (column + own)[None, :]
     wide = local[:, None] * (T * R * 3 * H) + (wide_column + own)[None, :]
     saved_wide = local[:, None] * (T * R * 4 * H) + (wide_column + direction * H + own)[None, :]
-    shared = rows[:, None] * (R * 3 * H) + (wide_column + own)[None, :]
-    heads_rows = rows * (R * 3 * H) + wide_column
     first = tile.to(tl.int64) * BLOCK_B * T
+    P: tl.constexpr = W * K * CHUNKS  # units of a head in the exchange, padded
+    exchanged = rows * (3 * heads * P) + head * P
+    slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * 3 * heads * P
 
     u_ptr = weight_ptr + wide_column * D
     u = (
@@ -236,11 +229,10 @@ def backward_kernel(
         dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
     else:
         dh = tl.load(carried_ptr + state, mask=inside, other=0.0)
-    if HAS_LENGTHS:
+    if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=here, other=0)
-    kept_units = tl.full((BLOCK_B, UNITS), 1.0, ACC)
-    if HAS_DROPOUT:
-        kept_units = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
+    if dropout_ptr is not None:
+        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     counter_ptr = counters_ptr + group * 32
     alive = True
     step = start
@@ -258,9 +250,11 @@ def backward_kernel(
         dy = tl.load(dy_ptr + out + narrow, mask=inside, other=0.0).to(ACC)
         if SYNC:
             alive = wait(counter_ptr, step * slices, alive)
-        slot_ptr = exchange_ptr + (step + 1) % 2 * (B * R * 3 * H)
-        seen = rows < B * tl.minimum(step, 1)  # nothing was stored before the first
-        dh += kept_units * gradient(slot_ptr, H, heads_rows, seen, D, u, ACC, PRECISION, UPCAST)
+        source_ptr = exchange_ptr + (step + 1) % 2 * slot
+        through_u = gradient(source_ptr, heads * P, exchanged, u, ACC, PRECISION, UPCAST)
+        if dropout_ptr is not None:
+            through_u *= dropout
+        dh += through_u
         if SYNC:
             dh += poison(alive, ACC)
         dout = dh + dy
@@ -269,7 +263,7 @@ def backward_kernel(
         d_r = d_n * inner * r * (1.0 - r)
         d_inner = d_n * r
         new_dh = dout * z
-        if HAS_LENGTHS:
+        if lengths_ptr is not None:
             real = (t < lengths)[:, None]
             d_r = tl.where(real, d_r, 0.0)
             d_z = tl.where(real, d_z, 0.0)
@@ -277,18 +271,18 @@ def backward_kernel(
             d_inner = tl.where(real, d_inner, 0.0)
             new_dh = tl.where(real, new_dh, dh)
         dh = new_dh
-        slot_ptr = exchange_ptr + step % 2 * (B * R * 3 * H)
-        if HAS_RESET:
+        slot_ptr = exchange_ptr + step % 2 * slot + (exchanged[:, None] + own[None, :])
+        if reset_ptr is not None:
             line = reset_ptr + direction.to(tl.int64) * B * T + now
-            kept = (tl.load(line + local * T, mask=here, other=0) == 0)[:, None]
-            dh = tl.where(kept, dh, 0.0)
-            tl.store(slot_ptr + shared, tl.where(kept, d_r, 0.0), mask=inside)
-            tl.store(slot_ptr + H + shared, tl.where(kept, d_z, 0.0), mask=inside)
-            tl.store(slot_ptr + 2 * H + shared, tl.where(kept, d_inner, 0.0), mask=inside)
+            goes_on = (tl.load(line + local * T, mask=here, other=0) == 0)[:, None]
+            dh = tl.where(goes_on, dh, 0.0)
+            tl.store(slot_ptr, tl.where(goes_on, d_r, 0.0), mask=inside)
+            tl.store(slot_ptr + heads * P, tl.where(goes_on, d_z, 0.0), mask=inside)
+            tl.store(slot_ptr + 2 * heads * P, tl.where(goes_on, d_inner, 0.0), mask=inside)
         else:
-            tl.store(slot_ptr + shared, d_r, mask=inside)
-            tl.store(slot_ptr + H + shared, d_z, mask=inside)
-            tl.store(slot_ptr + 2 * H + shared, d_inner, mask=inside)
+            tl.store(slot_ptr, d_r, mask=inside)
+            tl.store(slot_ptr + heads * P, d_z, mask=inside)
+            tl.store(slot_ptr + 2 * heads * P, d_inner, mask=inside)
         if SYNC:
             arrive(counter_ptr)
         tl.store(dgates_ptr + place + wide, d_r, mask=inside)
@@ -299,9 +293,11 @@ def backward_kernel(
     if (stop == T) & (SYNC | (start == T)):
         if SYNC:
             alive = wait(counter_ptr, T * slices, alive)
-        slot_ptr = exchange_ptr + (T + 1) % 2 * (B * R * 3 * H)
-        seen = rows < B * tl.minimum(T, 1)
-        dh += kept_units * gradient(slot_ptr, H, heads_rows, seen, D, u, ACC, PRECISION, UPCAST)
+        source_ptr = exchange_ptr + (T + 1) % 2 * slot
+        through_u = gradient(source_ptr, heads * P, exchanged, u, ACC, PRECISION, UPCAST)
+        if dropout_ptr is not None:
+            through_u *= dropout
+        dh += through_u
         tl.store(dh0_ptr + state, dh, mask=inside)
     else:
         tl.store(carried_ptr + state, dh, mask=inside)
@@ -322,14 +318,14 @@ def forward(
     launch = Launch("gru", "forward", gates_BTG, weight_GD, walk, plan)
     batch, steps, width = launch.batch, launch.steps, launch.width
     y_BTH, h_BH = gates_BTG.new_empty(batch, steps, width), empty_as(h0_BH)
-    saved = gates_BTG.new_empty((batch, steps, 4 * width) if save else (0,))
+    saved = gates_BTG.new_empty(batch, steps, 4 * width) if save else None
     launch(
         forward_kernel,
-        (gates_BTG, weight_GD, bias_n_H, launch.dropped(h0_BH), h0_BH),
+        (gates_BTG, weight_GD, bias_n_H, h0_BH),
         (y_BTH, h_BH, saved),
-        SAVE=save,
+        h0_BH,
     )
-    return y_BTH, h_BH, saved
+    return y_BTH, h_BH, gates_BTG.new_empty(0) if saved is None else saved
 
 
 def backward(

@@ -64,7 +64,8 @@ class Launch:
         self.walk, self.device = walk, gates_BTG.device
         self.batch, self.steps = gates_BTG.shape[:2]
         self.head_size = weight_GD.shape[1]
-        self.width = len(weight_GD) // GATES[cell]  # R x H
+        self.gates = GATES[cell]
+        self.width = len(weight_GD) // self.gates  # R x H
         self.hidden = self.width // walk.directions
         self.heads = self.width // self.head_size  # of all directions
         self.double = gates_BTG.dtype == torch.float64
@@ -72,23 +73,26 @@ class Launch:
         self.plan = plan or plan_for(
             cell, direction, gates_BTG, self.head_size, self.heads, walk.precision
         )
-        self.exchanged = self.width * (1 if direction == "forward" else GATES[cell])
-        most = max(GATES[cell], 4) * self.width
-        if self.plan.rows * self.steps * most >= 2**31 or 2 * self.batch * most >= 2**31:
+        smallest = max(16 * self.plan.warps, triton.next_power_of_2(self.head_size))
+        self.inner = min(self.plan.inner, smallest)
+        self.chunks = triton.cdiv(self.head_size, self.inner)
+        most = 4 * self.heads * self.chunks * self.inner
+        if max(self.plan.rows * self.steps, 2 * self.batch + 2 * self.plan.rows) * most >= 2**31:
             raise RuntimeError(
                 f"B={self.batch} rows of T={self.steps} steps of {self.width} units are too many "
                 "for one fused scan: cut the sequence and hand the state on"
             )
-        self.direction = direction
         self.dtype = gates_BTG.dtype
 
-    def dropped(self, h0_BH: Tensor) -> Tensor:
-        """h0 as U sees it."""
-        dropout_BH = self.walk.dropout_BH
-        return h0_BH if dropout_BH is None else h0_BH * dropout_BH
-
-    def __call__(self, kernel: Any, inputs: tuple, outputs: tuple, **constants: bool) -> None:
-        """Run ``kernel`` on ``inputs`` and the walk's masks."""
+    def __call__(
+        self,
+        kernel: Any,
+        inputs: tuple,
+        outputs: tuple,
+        h0_BH: Tensor | None = None,
+        **constants: bool,
+    ) -> None:
+        """Run ``kernel`` on ``inputs``, the walk's masks and ``outputs``; h0 makes it a forward scan."""
         if not self.batch:
             return
         raise_failure(self.device)
@@ -97,55 +101,63 @@ class Launch:
         given = [x if x is None else x.contiguous() for x in (*inputs, *masks)]
         groups = triton.cdiv(self.batch, plan.rows) * self.heads
         counters = torch.zeros(groups, LINE, dtype=torch.int32, device=self.device)
+        scratch = self._scratch(h0_BH)
         numbers = (self.batch, self.steps, self.hidden, self.head_size, walk.directions)
         for group in range(0, groups, plan.groups):
             grid = (triton.cdiv(self.head_size, plan.units), min(plan.groups, groups - group))
-            for start, stop in self._spans():
+            for start, stop in self._spans(h0_BH is None):
                 self._run(
                     kernel[grid],
-                    (*given, *outputs, *self._scratch, counters, failure(self.device)),
+                    (*given, *outputs, *scratch, counters, failure(self.device)),
                     (*numbers, group, start, stop),
                     constants,
                 )
 
-    @functools.cached_property
-    def _scratch(self) -> tuple[Tensor, Tensor]:
-        """States between launches, (2, B, R x H); two slots of what is exchanged."""
-        size = 0 if self.plan.persistent else 2
-        carried = torch.empty(
-            size, self.batch, self.width, dtype=self.accumulator, device=self.device
+    def _scratch(self, h0_BH: Tensor | None) -> tuple[Tensor, Tensor]:
+        """States between launches; two slots of what is exchanged, the second filled with h0.
+
+        The exchange is padded with zeros, rows to whole tiles and heads to whole chunks, so that
+        nobody needs a mask to read it.
+        """
+        shape = (0,) if self.plan.persistent else (2, self.batch, self.width)
+        carried = torch.empty(shape, dtype=self.accumulator, device=self.device)
+        rows = triton.cdiv(self.batch, self.plan.rows) * self.plan.rows
+        gates = 1 if h0_BH is not None else self.gates
+        exchange = torch.zeros(
+            (2, rows, gates, self.heads, self.chunks * self.inner),
+            dtype=self.dtype,
+            device=self.device,
         )
-        exchange = torch.empty(2, self.batch, self.exchanged, dtype=self.dtype, device=self.device)
+        if h0_BH is not None:
+            dropout_BH = self.walk.dropout_BH
+            h0_BH = h0_BH if dropout_BH is None else h0_BH * dropout_BH
+            exchange[1, : self.batch, 0, :, : self.head_size] = h0_BH.unflatten(1, (self.heads, -1))
         return carried, exchange
 
-    def _spans(self) -> Iterator[tuple[int, int]]:
+    def _spans(self, backward: bool) -> Iterator[tuple[int, int]]:
         """(start, stop) of each launch; the backward scan ends with a product, after all steps."""
         if self.plan.persistent:
             yield 0, self.steps
             return
         yield from ((step, step + 1) for step in range(self.steps))
-        if self.direction == "backward" or not self.steps:
+        if backward or not self.steps:
             yield self.steps, self.steps
 
     def _run(self, kernel: Any, tensors: tuple, numbers: tuple, constants: dict[str, bool]) -> None:
         walk, plan = self.walk, self.plan
-        inner = min(plan.inner, max(16 * plan.warps, triton.next_power_of_2(self.head_size)))
         try:
             with torch.cuda.device_of(tensors[0]):  # Triton launches on the current device
                 kernel(
                     *tensors,
                     *numbers,
                     **constants,
-                    HAS_LENGTHS=walk.lengths_B is not None,
-                    HAS_RESET=walk.reset_BT is not None,
-                    HAS_DROPOUT=walk.dropout_BH is not None,
                     REVERSE=walk.reverse,
                     SYNC=plan.persistent,
                     BLOCK_B=plan.rows,
                     UNITS=plan.units,
                     W=plan.warps,
-                    K=inner // plan.warps,
-                    CHUNKS=triton.cdiv(self.head_size, inner),
+                    K=self.inner // plan.warps,
+                    CHUNKS=self.chunks,
                     ACC=tl.float64 if self.double else tl.float32,
                     PRECISION=walk.precision,
                     UPCAST=INTERPRETED and self.dtype == torch.bfloat16,

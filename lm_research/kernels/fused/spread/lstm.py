@@ -30,7 +30,6 @@ from lm_research.kernels.walk import Walk
 def forward_kernel(
     gates_ptr,
     weight_ptr,
-    first_ptr,
     h0_ptr,
     c0_ptr,
     lengths_ptr,
@@ -53,11 +52,7 @@ def forward_kernel(
     group,
     start,
     stop,
-    HAS_LENGTHS: tl.constexpr,
-    HAS_RESET: tl.constexpr,
-    HAS_DROPOUT: tl.constexpr,
     REVERSE: tl.constexpr,
-    SAVE: tl.constexpr,
     SYNC: tl.constexpr,
     BLOCK_B: tl.constexpr,
     UNITS: tl.constexpr,
@@ -71,10 +66,10 @@ def forward_kernel(
     """Steps from ``start`` to ``stop`` of one slice of units of one group."""
     slices = tl.num_programs(0)
     group += tl.program_id(1)
-    heads = H // D
-    tile = group // (R * heads)
-    direction = group // heads % R
+    heads = R * H // D  # of all directions
+    tile = group // heads
     head = group % heads
+    direction = head * D // H
     against = (direction + REVERSE) % 2
 
     local = tl.arange(0, BLOCK_B)
@@ -82,14 +77,16 @@ def forward_kernel(
     here = rows < B
     own = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
     inside = here[:, None] & (own < D)[None, :]
-    column = direction * H + head * D
+    column = head * D
     state = rows[:, None] * (R * H) + (column + own)[None, :]
-    heads_rows = rows * (R * H) + column
     narrow = local[:, None] * (T * R * H) + (column + own)[None, :]
-    wide = local[:, None] * (T * R * 4 * H) + (direction * 4 * H + head * D + own)[None, :]
+    wide = local[:, None] * (T * R * 4 * H) + (direction * 3 * H + column + own)[None, :]
     first = tile.to(tl.int64) * BLOCK_B * T
+    P: tl.constexpr = W * K * CHUNKS  # units of a head in the exchange, padded
+    exchanged = rows * (heads * P) + head * P
+    slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * heads * P
 
-    u_ptr = weight_ptr + (direction * 4 * H + head * D) * D
+    u_ptr = weight_ptr + (direction * 3 * H + column) * D
     u = (
         resident(u_ptr, own, 1, D, D, W, K, CHUNKS),
         resident(u_ptr + H * D, own, 1, D, D, W, K, CHUNKS),
@@ -102,10 +99,10 @@ def forward_kernel(
     else:
         h = tl.load(carried_ptr + state, mask=inside, other=0.0)
         c = tl.load(carried_ptr + B * R * H + state, mask=inside, other=0.0)
-    if HAS_LENGTHS:
+    if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=here, other=0)
-    if HAS_DROPOUT:
-        kept_units = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
+    if dropout_ptr is not None:
+        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     counter_ptr = counters_ptr + group * 32
     alive = True
     step = start
@@ -117,19 +114,16 @@ def forward_kernel(
         a_f = tl.load(gates_ptr + place + H + wide, mask=inside, other=0.0).to(ACC)
         a_g = tl.load(gates_ptr + place + 2 * H + wide, mask=inside, other=0.0).to(ACC)
         a_o = tl.load(gates_ptr + place + 3 * H + wide, mask=inside, other=0.0).to(ACC)
-        seen = here
-        if HAS_RESET:
+        goes_on = None
+        if reset_ptr is not None:
             line = reset_ptr + direction.to(tl.int64) * B * T + now
-            kept = tl.load(line + local * T, mask=here, other=0) == 0
-            h = tl.where(kept[:, None], h, 0.0)
-            c = tl.where(kept[:, None], c, 0.0)
-            seen = here & kept
+            goes_on = tl.load(line + local * T, mask=here, other=0) == 0
+            h = tl.where(goes_on[:, None], h, 0.0)
+            c = tl.where(goes_on[:, None], c, 0.0)
         if SYNC:
             alive = wait(counter_ptr, step * slices, alive)
-        source_ptr = first_ptr
-        if step > 0:
-            source_ptr = exchange_ptr + (step + 1) % 2 * (B * R * H)
-        parts = products(source_ptr, heads_rows, seen, D, u, ACC, PRECISION, UPCAST)
+        source_ptr = exchange_ptr + (step + 1) % 2 * slot
+        parts = products(source_ptr, exchanged, goes_on, u, ACC, PRECISION, UPCAST)
         u_i, u_f, u_g, u_o = folded4(parts[0], parts[1], parts[2], parts[3])
         if SYNC:
             u_i += poison(alive, ACC)
@@ -141,22 +135,23 @@ def forward_kernel(
         new_c = f * c + i * g
         new_h = o * tanh(new_c)
         out = new_h
-        if HAS_LENGTHS:
+        if lengths_ptr is not None:
             real = (t < lengths)[:, None]
             out = tl.where(real, new_h, 0.0)
             new_h = tl.where(real, new_h, h)
             new_c = tl.where(real, new_c, c)
         h = new_h
         c = new_c
+        slot_ptr = exchange_ptr + step % 2 * slot + (exchanged[:, None] + own[None, :])
         shared = h
-        if HAS_DROPOUT:
-            shared = h * kept_units
-        tl.store(exchange_ptr + step % 2 * (B * R * H) + state, shared, mask=inside)
+        if dropout_ptr is not None:
+            shared = h * dropout
+        tl.store(slot_ptr, shared, mask=inside)
         if SYNC:
             arrive(counter_ptr)
         # What nobody waits for is stored while others arrive.
         tl.store(y_ptr + now * (R * H) + narrow, out, mask=inside)
-        if SAVE:
+        if saved_ptr is not None:
             tl.store(saved_ptr + place + wide, i, mask=inside)
             tl.store(saved_ptr + place + H + wide, f, mask=inside)
             tl.store(saved_ptr + place + 2 * H + wide, g, mask=inside)
@@ -199,9 +194,6 @@ def backward_kernel(
     group,
     start,
     stop,
-    HAS_LENGTHS: tl.constexpr,
-    HAS_RESET: tl.constexpr,
-    HAS_DROPOUT: tl.constexpr,
     REVERSE: tl.constexpr,
     SYNC: tl.constexpr,
     BLOCK_B: tl.constexpr,
@@ -216,10 +208,10 @@ def backward_kernel(
     """Steps ``start`` to ``stop`` against the forward scan's order, of one slice of one group."""
     slices = tl.num_programs(0)
     group += tl.program_id(1)
-    heads = H // D
-    tile = group // (R * heads)
-    direction = group // heads % R
+    heads = R * H // D  # of all directions
+    tile = group // heads
     head = group % heads
+    direction = head * D // H
     against = (direction + REVERSE + 1) % 2
 
     local = tl.arange(0, BLOCK_B)
@@ -227,14 +219,15 @@ def backward_kernel(
     here = rows < B
     own = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
     inside = here[:, None] & (own < D)[None, :]
-    column = direction * H + head * D
-    wide_column = direction * 4 * H + head * D
+    column = head * D
+    wide_column = direction * 3 * H + column
     state = rows[:, None] * (R * H) + (column + own)[None, :]
     narrow = local[:, None] * (T * R * H) + (column + own)[None, :]
     wide = local[:, None] * (T * R * 4 * H) + (wide_column + own)[None, :]
-    shared = rows[:, None] * (R * 4 * H) + (wide_column + own)[None, :]
-    heads_rows = rows * (R * 4 * H) + wide_column
     first = tile.to(tl.int64) * BLOCK_B * T
+    P: tl.constexpr = W * K * CHUNKS  # units of a head in the exchange, padded
+    exchanged = rows * (4 * heads * P) + head * P
+    slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * 4 * heads * P
 
     u_ptr = weight_ptr + wide_column * D
     u = (
@@ -249,11 +242,10 @@ def backward_kernel(
     else:
         dh = tl.load(carried_ptr + state, mask=inside, other=0.0)
         dc = tl.load(carried_ptr + B * R * H + state, mask=inside, other=0.0)
-    if HAS_LENGTHS:
+    if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=here, other=0)
-    kept_units = tl.full((BLOCK_B, UNITS), 1.0, ACC)
-    if HAS_DROPOUT:
-        kept_units = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
+    if dropout_ptr is not None:
+        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     counter_ptr = counters_ptr + group * 32
     alive = True
     step = start
@@ -270,9 +262,11 @@ def backward_kernel(
         dy = tl.load(dy_ptr + out + narrow, mask=inside, other=0.0).to(ACC)
         if SYNC:
             alive = wait(counter_ptr, step * slices, alive)
-        slot_ptr = exchange_ptr + (step + 1) % 2 * (B * R * 4 * H)
-        seen = rows < B * tl.minimum(step, 1)  # nothing was stored before the first
-        dh += kept_units * gradient(slot_ptr, H, heads_rows, seen, D, u, ACC, PRECISION, UPCAST)
+        source_ptr = exchange_ptr + (step + 1) % 2 * slot
+        through_u = gradient(source_ptr, heads * P, exchanged, u, ACC, PRECISION, UPCAST)
+        if dropout_ptr is not None:
+            through_u *= dropout
+        dh += through_u
         if SYNC:
             dh += poison(alive, ACC)
         dout = dh + dy
@@ -284,7 +278,7 @@ def backward_kernel(
         d_o = dout * squashed * o * (1.0 - o)
         new_dc = dcell * f
         new_dh = tl.zeros((BLOCK_B, UNITS), ACC)
-        if HAS_LENGTHS:
+        if lengths_ptr is not None:
             real = (t < lengths)[:, None]
             d_i = tl.where(real, d_i, 0.0)
             d_f = tl.where(real, d_f, 0.0)
@@ -294,21 +288,21 @@ def backward_kernel(
             new_dh = tl.where(real, 0.0, dh)
         dh = new_dh
         dc = new_dc
-        slot_ptr = exchange_ptr + step % 2 * (B * R * 4 * H)
-        if HAS_RESET:
+        slot_ptr = exchange_ptr + step % 2 * slot + (exchanged[:, None] + own[None, :])
+        if reset_ptr is not None:
             line = reset_ptr + direction.to(tl.int64) * B * T + now
-            kept = (tl.load(line + local * T, mask=here, other=0) == 0)[:, None]
-            dh = tl.where(kept, dh, 0.0)
-            dc = tl.where(kept, dc, 0.0)
-            tl.store(slot_ptr + shared, tl.where(kept, d_i, 0.0), mask=inside)
-            tl.store(slot_ptr + H + shared, tl.where(kept, d_f, 0.0), mask=inside)
-            tl.store(slot_ptr + 2 * H + shared, tl.where(kept, d_g, 0.0), mask=inside)
-            tl.store(slot_ptr + 3 * H + shared, tl.where(kept, d_o, 0.0), mask=inside)
+            goes_on = (tl.load(line + local * T, mask=here, other=0) == 0)[:, None]
+            dh = tl.where(goes_on, dh, 0.0)
+            dc = tl.where(goes_on, dc, 0.0)
+            tl.store(slot_ptr, tl.where(goes_on, d_i, 0.0), mask=inside)
+            tl.store(slot_ptr + heads * P, tl.where(goes_on, d_f, 0.0), mask=inside)
+            tl.store(slot_ptr + 2 * heads * P, tl.where(goes_on, d_g, 0.0), mask=inside)
+            tl.store(slot_ptr + 3 * heads * P, tl.where(goes_on, d_o, 0.0), mask=inside)
         else:
-            tl.store(slot_ptr + shared, d_i, mask=inside)
-            tl.store(slot_ptr + H + shared, d_f, mask=inside)
-            tl.store(slot_ptr + 2 * H + shared, d_g, mask=inside)
-            tl.store(slot_ptr + 3 * H + shared, d_o, mask=inside)
+            tl.store(slot_ptr, d_i, mask=inside)
+            tl.store(slot_ptr + heads * P, d_f, mask=inside)
+            tl.store(slot_ptr + 2 * heads * P, d_g, mask=inside)
+            tl.store(slot_ptr + 3 * heads * P, d_o, mask=inside)
         if SYNC:
             arrive(counter_ptr)
         tl.store(dgates_ptr + place + wide, d_i, mask=inside)
@@ -319,9 +313,11 @@ def backward_kernel(
     if (stop == T) & (SYNC | (start == T)):
         if SYNC:
             alive = wait(counter_ptr, T * slices, alive)
-        slot_ptr = exchange_ptr + (T + 1) % 2 * (B * R * 4 * H)
-        seen = rows < B * tl.minimum(T, 1)
-        dh += kept_units * gradient(slot_ptr, H, heads_rows, seen, D, u, ACC, PRECISION, UPCAST)
+        source_ptr = exchange_ptr + (T + 1) % 2 * slot
+        through_u = gradient(source_ptr, heads * P, exchanged, u, ACC, PRECISION, UPCAST)
+        if dropout_ptr is not None:
+            through_u *= dropout
+        dh += through_u
         tl.store(dh0_ptr + state, dh, mask=inside)
         tl.store(dc0_ptr + state, dc, mask=inside)
     else:
@@ -345,14 +341,17 @@ def forward(
     shape = (launch.batch, launch.steps, launch.width)
     y_BTH = gates_BTG.new_empty(shape)
     h_BH, c_BH = empty_as(h0_BH), empty_as(c0_BH)
-    saved_BTG = empty_as(gates_BTG) if save else gates_BTG.new_empty(0)
-    before_BTH = gates_BTG.new_empty(shape if save else (0,), dtype=launch.accumulator)
+    saved_BTG = empty_as(gates_BTG) if save else None
+    before_BTH = gates_BTG.new_empty(shape, dtype=launch.accumulator) if save else None
     launch(
         forward_kernel,
-        (gates_BTG, weight_GD, launch.dropped(h0_BH), h0_BH, c0_BH),
+        (gates_BTG, weight_GD, h0_BH, c0_BH),
         (y_BTH, h_BH, c_BH, saved_BTG, before_BTH),
-        SAVE=save,
+        h0_BH,
     )
+    if not save:
+        nothing = gates_BTG.new_empty(0)
+        return y_BTH, h_BH, c_BH, nothing, nothing.to(launch.accumulator)
     return y_BTH, h_BH, c_BH, saved_BTG, before_BTH
 
 
