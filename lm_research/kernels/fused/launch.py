@@ -8,6 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from lm_research.kernels.walk import Walk
+
 BLOCK_B = 16
 """Rows of a batch tile: the least that a tensor core takes, since latency is what counts."""
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
@@ -36,12 +38,13 @@ def turned(weight_GD: Tensor) -> Tensor:
 
 
 class Launch:
-    """One scan over ``gates_BTG`` (B, T, gates x H) with the recurrent weight (gates x H, D)."""
+    """One scan over ``gates_BTG`` (B, T, R x gates x H) with the weight (R x gates x H, D)."""
 
-    def __init__(self, gates_BTG: Tensor, weight_GD: Tensor, gates: int, precision: str) -> None:
+    def __init__(self, gates_BTG: Tensor, weight_GD: Tensor, gates: int, walk: Walk) -> None:
+        self.walk = walk
         self.batch, self.steps, width = gates_BTG.shape
-        self.hidden, self.head_size = width // gates, weight_GD.shape[1]
-        if BLOCK_B * self.steps * max(gates, 4) * self.hidden >= 2**31:
+        self.hidden, self.head_size = width // gates // walk.directions, weight_GD.shape[1]
+        if BLOCK_B * self.steps * max(gates, 4) * walk.directions * self.hidden >= 2**31:
             raise RuntimeError(
                 f"T={self.steps} steps of H={self.hidden} units are too many for one fused scan: "
                 "cut the sequence and hand the state on"
@@ -51,20 +54,26 @@ class Launch:
         block, amd = block_of(self.head_size), torch.version.hip is not None
         self.options = options_of(block, amd or INTERPRETED)
         self.constants: dict[str, Any] = {
+            "SHARE_H": walk.share_h,
             "BLOCK_B": BLOCK_B,
             "BLOCK_D": block,
             "ACC": tl.float64 if double else tl.float32,
-            "PRECISION": precision,
+            "PRECISION": walk.precision,
             "UPCAST": INTERPRETED and gates_BTG.dtype == torch.bfloat16,
         }
 
-    def __call__(self, kernel: Any, inputs: tuple, outputs: tuple, **constants: bool) -> None:
-        """Run ``kernel``; the last two of ``inputs`` are lengths and resets, or None."""
-        given = [x if x is None else x.contiguous() for x in inputs]
+    def masks(self) -> tuple[Tensor | None, ...]:
+        """What every scan of the walk reads: lengths, resets, dropout, zoneout of h."""
+        walk = self.walk
+        return walk.lengths_B, walk.reset_BT, walk.dropout_BH, walk.mask_h
+
+    def __call__(self, kernel: Any, inputs: tuple, outputs: tuple, **constants: Any) -> None:
+        """Run ``kernel`` on ``inputs``, the walk's masks, ``outputs``, and sizes; None is a gap."""
+        given = [x if x is None else x.contiguous() for x in (*inputs, *self.masks())]
         if not self.batch:
             return
-        lengths_B, reset_BT = given[-2:]
-        grid = (triton.cdiv(self.batch, BLOCK_B), self.hidden // self.head_size)
+        programs = self.walk.directions * self.hidden // self.head_size
+        grid = (triton.cdiv(self.batch, BLOCK_B), programs)
         with torch.cuda.device_of(given[0]):  # Triton launches on the current device
             kernel[grid](
                 *given,
@@ -73,8 +82,7 @@ class Launch:
                 self.steps,
                 self.hidden,
                 self.head_size,
-                HAS_LENGTHS=lengths_B is not None,
-                HAS_RESET=reset_BT is not None,
+                int(self.walk.reverse),
                 **constants,
                 **self.constants,
                 **self.options,
