@@ -21,6 +21,7 @@ from lm_research.kernels.fused.spread.exchange import (
 )
 from lm_research.kernels.fused.spread.launch import NUMBERS, Launch
 from lm_research.kernels.fused.spread.plan import Plan
+from lm_research.kernels.fused.tile import parted, zoned
 from lm_research.kernels.operators import empty_as
 from lm_research.kernels.walk import Walk
 
@@ -33,8 +34,10 @@ def forward_kernel(
     lengths_ptr,
     reset_ptr,
     dropout_ptr,
+    zoneout_h_ptr,
     y_ptr,
     h_ptr,
+    saved_ptr,
     carried_ptr,
     exchange_ptr,
     counters_ptr,
@@ -48,6 +51,7 @@ def forward_kernel(
     start,
     stop,
     REVERSE: tl.constexpr,
+    SHARE_H: tl.constexpr,
     RELU: tl.constexpr,
     SYNC: tl.constexpr,
     BLOCK_B: tl.constexpr,
@@ -112,6 +116,9 @@ def forward_kernel(
             a += poison(alive, ACC)
         # a where a > 0 would make a zero of NaN, which has to be seen
         new_h = tl.where(a < 0.0, 0.0, a) if RELU else tanh(a)
+        if saved_ptr is not None:
+            tl.store(saved_ptr + place + narrow, new_h, mask=inside)
+        new_h = zoned(h, new_h, zoneout_h_ptr, SHARE_H, place + narrow, inside)
         out = new_h
         if lengths_ptr is not None:
             real = (t < lengths)[:, None]
@@ -140,11 +147,12 @@ def forward_kernel(
 def backward_kernel(
     dy_ptr,
     dh_ptr,
-    y_ptr,
+    value_ptr,
     weight_ptr,
     lengths_ptr,
     reset_ptr,
     dropout_ptr,
+    zoneout_h_ptr,
     dgates_ptr,
     dh0_ptr,
     carried_ptr,
@@ -160,6 +168,7 @@ def backward_kernel(
     start,
     stop,
     REVERSE: tl.constexpr,
+    SHARE_H: tl.constexpr,
     RELU: tl.constexpr,
     SYNC: tl.constexpr,
     BLOCK_B: tl.constexpr,
@@ -209,7 +218,7 @@ def backward_kernel(
         t = step + against * (T - 1 - 2 * step)
         now = first + t
         place = now * (R * H)
-        y = tl.load(y_ptr + place + narrow, mask=inside, other=0.0).to(ACC)
+        value = tl.load(value_ptr + place + narrow, mask=inside, other=0.0).to(ACC)
         dy = tl.load(dy_ptr + place + narrow, mask=inside, other=0.0).to(ACC)
         if SYNC:
             alive = wait(counter_ptr, step * slices, alive)
@@ -221,13 +230,15 @@ def backward_kernel(
         if SYNC:
             dh += poison(alive, ACC)
         da = dh + dy
-        # NaN is not above 0, but has to be seen
-        da = tl.where(y <= 0.0, 0.0, da) if RELU else da * (1.0 - y * y)
         new_dh = tl.zeros((BLOCK_B, UNITS), ACC)
+        if zoneout_h_ptr is not None or SHARE_H is not None:
+            new_dh, da = parted(da, zoneout_h_ptr, SHARE_H, place + narrow, inside)
+        # NaN is not above 0, but has to be seen
+        da = tl.where(value <= 0.0, 0.0, da) if RELU else da * (1.0 - value * value)
         if lengths_ptr is not None:
             real = (t < lengths)[:, None]
             da = tl.where(real, da, 0.0)
-            new_dh = tl.where(real, 0.0, dh)
+            new_dh = tl.where(real, new_dh, dh)
         dh = new_dh
         shared = da
         if reset_ptr is not None:
@@ -261,29 +272,31 @@ def forward(
     weight_HD: Tensor,
     h0_BH: Tensor,
     walk: Walk,
+    save: bool,
     relu: bool,
     plan: Plan | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Returns y_BTH and h_BH."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns y_BTH, h_BH and, if ``save`` and zoneout keeps a share, f's values."""
     y_BTH, h_BH = empty_as(gates_BTH), empty_as(h0_BH)
+    values_BTH = empty_as(gates_BTH) if save and walk.share_h is not None else None
     launch = Launch("rnn", "forward", gates_BTH, weight_HD, walk, plan)
     inputs = (gates_BTH, weight_HD, h0_BH)
-    launch(forward_kernel, inputs, (y_BTH, h_BH), h0_BH, RELU=relu)
-    return y_BTH, h_BH
+    launch(forward_kernel, inputs, (y_BTH, h_BH, values_BTH), h0_BH, RELU=relu)
+    return y_BTH, h_BH, gates_BTH.new_empty(0) if values_BTH is None else values_BTH
 
 
 def backward(
     dy_BTH: Tensor,
     dh_BH: Tensor,
-    y_BTH: Tensor,
+    values_BTH: Tensor,
     weight_HD: Tensor,
     walk: Walk,
     relu: bool,
     plan: Plan | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Returns the gradients of the gates and of h0."""
-    dgates_BTH, dh0_BH = empty_as(y_BTH), empty_as(dh_BH)
-    launch = Launch("rnn", "backward", y_BTH, weight_HD, walk, plan)
-    inputs = (dy_BTH, dh_BH, y_BTH, weight_HD)
+    """Returns the gradients of the gates and of h0; ``values_BTH`` are f's, or y."""
+    dgates_BTH, dh0_BH = empty_as(values_BTH), empty_as(dh_BH)
+    launch = Launch("rnn", "backward", values_BTH, weight_HD, walk, plan)
+    inputs = (dy_BTH, dh_BH, values_BTH, weight_HD)
     launch(backward_kernel, inputs, (dgates_BTH, dh0_BH), RELU=relu)
     return dgates_BTH, dh0_BH

@@ -22,6 +22,7 @@ from lm_research.kernels.fused.spread.exchange import (
 )
 from lm_research.kernels.fused.spread.launch import NUMBERS, Launch
 from lm_research.kernels.fused.spread.plan import Plan
+from lm_research.kernels.fused.tile import parted, zoned
 from lm_research.kernels.operators import empty_as
 from lm_research.kernels.walk import Walk
 
@@ -30,11 +31,12 @@ from lm_research.kernels.walk import Walk
 def forward_kernel(
     gates_ptr,
     weight_ptr,
-    bias_ptr,
     h0_ptr,
+    bias_ptr,
     lengths_ptr,
     reset_ptr,
     dropout_ptr,
+    zoneout_h_ptr,
     y_ptr,
     h_ptr,
     saved_ptr,
@@ -51,6 +53,7 @@ def forward_kernel(
     start,
     stop,
     REVERSE: tl.constexpr,
+    SHARE_H: tl.constexpr,
     SYNC: tl.constexpr,
     BLOCK_B: tl.constexpr,
     UNITS: tl.constexpr,
@@ -128,6 +131,8 @@ def forward_kernel(
         inner = u_n + bias
         n = tanh(a_n + r * inner)
         new_h = n + z * (h - n)
+        place_h = now * (R * H) + narrow
+        new_h = zoned(h, new_h, zoneout_h_ptr, SHARE_H, place_h, inside)
         out = new_h
         if lengths_ptr is not None:
             real = (t < lengths)[:, None]
@@ -142,7 +147,7 @@ def forward_kernel(
         if SYNC:
             arrive(counter_ptr)
         # What nobody waits for is stored while others arrive.
-        tl.store(y_ptr + now * (R * H) + narrow, out, mask=inside)
+        tl.store(y_ptr + place_h, out, mask=inside)
         if saved_ptr is not None:
             keep = now * (R * 4 * H)
             tl.store(saved_ptr + keep + saved_wide, r, mask=inside)
@@ -168,6 +173,7 @@ def backward_kernel(
     lengths_ptr,
     reset_ptr,
     dropout_ptr,
+    zoneout_h_ptr,
     dgates_ptr,
     dinner_ptr,
     dh0_ptr,
@@ -184,6 +190,7 @@ def backward_kernel(
     start,
     stop,
     REVERSE: tl.constexpr,
+    SHARE_H: tl.constexpr,
     SYNC: tl.constexpr,
     BLOCK_B: tl.constexpr,
     UNITS: tl.constexpr,
@@ -241,13 +248,13 @@ def backward_kernel(
         now = first + t
         place = now * (R * 3 * H)
         keep = now * (R * 4 * H)
-        out = now * (R * H)
+        out = now * (R * H) + narrow
         r = tl.load(saved_ptr + keep + saved_wide, mask=inside, other=0.0).to(ACC)
         z = tl.load(saved_ptr + keep + H + saved_wide, mask=inside, other=0.0).to(ACC)
         n = tl.load(saved_ptr + keep + 2 * H + saved_wide, mask=inside, other=0.0).to(ACC)
         inner = tl.load(saved_ptr + keep + 3 * H + saved_wide, mask=inside, other=0.0).to(ACC)
-        before = tl.load(before_ptr + out + narrow, mask=inside, other=0.0).to(ACC)
-        dy = tl.load(dy_ptr + out + narrow, mask=inside, other=0.0).to(ACC)
+        before = tl.load(before_ptr + out, mask=inside, other=0.0).to(ACC)
+        dy = tl.load(dy_ptr + out, mask=inside, other=0.0).to(ACC)
         if SYNC:
             alive = wait(counter_ptr, step * slices, alive)
         source_ptr = exchange_ptr + (step + 1) % 2 * slot
@@ -258,11 +265,14 @@ def backward_kernel(
         if SYNC:
             dh += poison(alive, ACC)
         dout = dh + dy
+        stays = tl.zeros((BLOCK_B, UNITS), ACC)
+        if zoneout_h_ptr is not None or SHARE_H is not None:
+            stays, dout = parted(dout, zoneout_h_ptr, SHARE_H, out, inside)
         d_n = dout * (1.0 - z) * (1.0 - n * n)
         d_z = dout * (before - n) * z * (1.0 - z)
         d_r = d_n * inner * r * (1.0 - r)
         d_inner = d_n * r
-        new_dh = dout * z
+        new_dh = stays + dout * z
         if lengths_ptr is not None:
             real = (t < lengths)[:, None]
             d_r = tl.where(real, d_r, 0.0)
@@ -288,7 +298,7 @@ def backward_kernel(
         tl.store(dgates_ptr + place + wide, d_r, mask=inside)
         tl.store(dgates_ptr + place + H + wide, d_z, mask=inside)
         tl.store(dgates_ptr + place + 2 * H + wide, d_n, mask=inside)
-        tl.store(dinner_ptr + out + narrow, d_inner, mask=inside)
+        tl.store(dinner_ptr + out, d_inner, mask=inside)
         step += 1
     if (stop == T) & (SYNC | (start == T)):
         if SYNC:
@@ -308,8 +318,8 @@ def backward_kernel(
 def forward(
     gates_BTG: Tensor,
     weight_GD: Tensor,
-    bias_n_H: Tensor,
     h0_BH: Tensor,
+    bias_n_H: Tensor,
     walk: Walk,
     save: bool,
     plan: Plan | None = None,
@@ -321,7 +331,7 @@ def forward(
     saved = gates_BTG.new_empty(batch, steps, 4 * width) if save else None
     launch(
         forward_kernel,
-        (gates_BTG, weight_GD, bias_n_H, h0_BH),
+        (gates_BTG, weight_GD, h0_BH, bias_n_H),
         (y_BTH, h_BH, saved),
         h0_BH,
     )
@@ -334,12 +344,13 @@ def backward(
     saved_BT4: Tensor,
     before_BTH: Tensor,
     weight_GD: Tensor,
+    bias_n_H: Tensor,
     walk: Walk,
     plan: Plan | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients of the gates, of n's inner product U h + b', and of h0.
 
-    ``before_BTH`` is h_{t-1} as the cell blends it: zero after a reset.
+    ``before_BTH`` is h_{t-1} as it was before dropout; zero after a reset.
     """
     batch, steps, width = before_BTH.shape
     dgates_BTG = saved_BT4.new_empty(batch, steps, 3 * width)

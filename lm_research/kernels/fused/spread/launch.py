@@ -90,14 +90,14 @@ class Launch:
         inputs: tuple,
         outputs: tuple,
         h0_BH: Tensor | None = None,
-        **constants: bool,
+        **constants: Any,
     ) -> None:
-        """Run ``kernel`` on ``inputs``, the walk's masks and ``outputs``; h0 makes it a forward scan."""
+        """Run ``kernel`` on ``inputs``, the walk's masks, ``outputs``; a forward scan gives h0."""
         if not self.batch:
             return
         raise_failure(self.device)
         walk, plan = self.walk, self.plan
-        masks = (walk.lengths_B, walk.reset_BT, walk.dropout_BH)
+        masks = (walk.lengths_B, walk.reset_BT, walk.dropout_BH, walk.mask_h)
         given = [x if x is None else x.contiguous() for x in (*inputs, *masks)]
         groups = triton.cdiv(self.batch, plan.rows) * self.heads
         counters = torch.zeros(groups, LINE, dtype=torch.int32, device=self.device)
@@ -143,7 +143,7 @@ class Launch:
         if backward or not self.steps:
             yield self.steps, self.steps
 
-    def _run(self, kernel: Any, tensors: tuple, numbers: tuple, constants: dict[str, bool]) -> None:
+    def _run(self, kernel: Any, tensors: tuple, numbers: tuple, constants: dict[str, Any]) -> None:
         walk, plan = self.walk, self.plan
         try:
             with torch.cuda.device_of(tensors[0]):  # Triton launches on the current device
@@ -152,6 +152,7 @@ class Launch:
                     *numbers,
                     **constants,
                     REVERSE=walk.reverse,
+                    SHARE_H=walk.share_h,
                     SYNC=plan.persistent,
                     BLOCK_B=plan.rows,
                     UNITS=plan.units,

@@ -22,6 +22,7 @@ from lm_research.kernels.fused.spread.exchange import (
 )
 from lm_research.kernels.fused.spread.launch import NUMBERS, Launch
 from lm_research.kernels.fused.spread.plan import Plan
+from lm_research.kernels.fused.tile import parted, zoned
 from lm_research.kernels.operators import empty_as
 from lm_research.kernels.walk import Walk
 
@@ -32,9 +33,11 @@ def forward_kernel(
     weight_ptr,
     h0_ptr,
     c0_ptr,
+    zoneout_c_ptr,
     lengths_ptr,
     reset_ptr,
     dropout_ptr,
+    zoneout_h_ptr,
     y_ptr,
     h_ptr,
     c_ptr,
@@ -53,6 +56,8 @@ def forward_kernel(
     start,
     stop,
     REVERSE: tl.constexpr,
+    SHARE_H: tl.constexpr,
+    SHARE_C: tl.constexpr,
     SYNC: tl.constexpr,
     BLOCK_B: tl.constexpr,
     UNITS: tl.constexpr,
@@ -134,6 +139,9 @@ def forward_kernel(
         before = c
         new_c = f * c + i * g
         new_h = o * tanh(new_c)
+        place_h = now * (R * H) + narrow
+        new_h = zoned(h, new_h, zoneout_h_ptr, SHARE_H, place_h, inside)
+        new_c = zoned(c, new_c, zoneout_c_ptr, SHARE_C, place_h, inside)
         out = new_h
         if lengths_ptr is not None:
             real = (t < lengths)[:, None]
@@ -150,13 +158,13 @@ def forward_kernel(
         if SYNC:
             arrive(counter_ptr)
         # What nobody waits for is stored while others arrive.
-        tl.store(y_ptr + now * (R * H) + narrow, out, mask=inside)
+        tl.store(y_ptr + place_h, out, mask=inside)
         if saved_ptr is not None:
             tl.store(saved_ptr + place + wide, i, mask=inside)
             tl.store(saved_ptr + place + H + wide, f, mask=inside)
             tl.store(saved_ptr + place + 2 * H + wide, g, mask=inside)
             tl.store(saved_ptr + place + 3 * H + wide, o, mask=inside)
-            tl.store(before_ptr + now * (R * H) + narrow, before, mask=inside)
+            tl.store(before_ptr + place_h, before, mask=inside)
         step += 1
     if stop == T:
         tl.store(h_ptr + state, h, mask=inside)
@@ -176,9 +184,11 @@ def backward_kernel(
     saved_ptr,
     before_ptr,
     weight_ptr,
+    zoneout_c_ptr,
     lengths_ptr,
     reset_ptr,
     dropout_ptr,
+    zoneout_h_ptr,
     dgates_ptr,
     dh0_ptr,
     dc0_ptr,
@@ -195,6 +205,8 @@ def backward_kernel(
     start,
     stop,
     REVERSE: tl.constexpr,
+    SHARE_H: tl.constexpr,
+    SHARE_C: tl.constexpr,
     SYNC: tl.constexpr,
     BLOCK_B: tl.constexpr,
     UNITS: tl.constexpr,
@@ -253,13 +265,13 @@ def backward_kernel(
         t = step + against * (T - 1 - 2 * step)
         now = first + t
         place = now * (R * 4 * H)
-        out = now * (R * H)
+        out = now * (R * H) + narrow
         i = tl.load(saved_ptr + place + wide, mask=inside, other=0.0).to(ACC)
         f = tl.load(saved_ptr + place + H + wide, mask=inside, other=0.0).to(ACC)
         g = tl.load(saved_ptr + place + 2 * H + wide, mask=inside, other=0.0).to(ACC)
         o = tl.load(saved_ptr + place + 3 * H + wide, mask=inside, other=0.0).to(ACC)
-        before = tl.load(before_ptr + out + narrow, mask=inside, other=0.0)
-        dy = tl.load(dy_ptr + out + narrow, mask=inside, other=0.0).to(ACC)
+        before = tl.load(before_ptr + out, mask=inside, other=0.0)
+        dy = tl.load(dy_ptr + out, mask=inside, other=0.0).to(ACC)
         if SYNC:
             alive = wait(counter_ptr, step * slices, alive)
         source_ptr = exchange_ptr + (step + 1) % 2 * slot
@@ -270,14 +282,21 @@ def backward_kernel(
         if SYNC:
             dh += poison(alive, ACC)
         dout = dh + dy
+        new_dh = tl.zeros((BLOCK_B, UNITS), ACC)
+        if zoneout_h_ptr is not None or SHARE_H is not None:
+            new_dh, dout = parted(dout, zoneout_h_ptr, SHARE_H, out, inside)
+        dnext = dc
+        if zoneout_c_ptr is not None or SHARE_C is not None:
+            stays, dnext = parted(dc, zoneout_c_ptr, SHARE_C, out, inside)
         squashed = tanh(f * before + i * g)
-        dcell = dc + dout * o * (1.0 - squashed * squashed)
+        dcell = dnext + dout * o * (1.0 - squashed * squashed)
         d_i = dcell * g * i * (1.0 - i)
         d_f = dcell * before * f * (1.0 - f)
         d_g = dcell * i * (1.0 - g * g)
         d_o = dout * squashed * o * (1.0 - o)
         new_dc = dcell * f
-        new_dh = tl.zeros((BLOCK_B, UNITS), ACC)
+        if zoneout_c_ptr is not None or SHARE_C is not None:
+            new_dc += stays
         if lengths_ptr is not None:
             real = (t < lengths)[:, None]
             d_i = tl.where(real, d_i, 0.0)
@@ -285,7 +304,7 @@ def backward_kernel(
             d_g = tl.where(real, d_g, 0.0)
             d_o = tl.where(real, d_o, 0.0)
             new_dc = tl.where(real, new_dc, dc)
-            new_dh = tl.where(real, 0.0, dh)
+            new_dh = tl.where(real, new_dh, dh)
         dh = new_dh
         dc = new_dc
         slot_ptr = exchange_ptr + step % 2 * slot + (exchanged[:, None] + own[None, :])
@@ -345,9 +364,10 @@ def forward(
     before_BTH = gates_BTG.new_empty(shape, dtype=launch.accumulator) if save else None
     launch(
         forward_kernel,
-        (gates_BTG, weight_GD, h0_BH, c0_BH),
+        (gates_BTG, weight_GD, h0_BH, c0_BH, walk.mask_c),
         (y_BTH, h_BH, c_BH, saved_BTG, before_BTH),
         h0_BH,
+        SHARE_C=walk.share_c,
     )
     if not save:
         nothing = gates_BTG.new_empty(0)
@@ -361,6 +381,7 @@ def backward(
     dc_BH: Tensor,
     saved_BTG: Tensor,
     before_BTH: Tensor,
+    hidden_BTH: Tensor | None,
     weight_GD: Tensor,
     walk: Walk,
     plan: Plan | None = None,
@@ -371,7 +392,8 @@ def backward(
     dh0_BH, dc0_BH = empty_as(dh_BH), empty_as(dc_BH)
     launch(
         backward_kernel,
-        (dy_BTH, dh_BH, dc_BH, saved_BTG, before_BTH, weight_GD),
+        (dy_BTH, dh_BH, dc_BH, saved_BTG, before_BTH, weight_GD, walk.mask_c),
         (dgates_BTG, dh0_BH, dc0_BH),
+        SHARE_C=walk.share_c,
     )
     return dgates_BTG, dh0_BH, dc0_BH
