@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lm_research.kernels import reference
+from lm_research.kernels.checks import real_resets
 from lm_research.kernels.ops import previous
 from lm_research.kernels.walk import Walk
 
@@ -93,7 +94,7 @@ def walk_of(device, batch, steps, reverse=False, directions=1, precision="ieee")
     reset = torch.rand(shape, generator=generator) < 0.3
     return Walk(
         lengths_B=lengths.to(device),
-        reset_BT=reset.to(device),
+        reset_BT=real_resets(reset, lengths).to(device),
         reverse=reverse,
         directions=directions,
         precision=precision,
