@@ -12,6 +12,8 @@ Shapes: W warps, each with its own share of the sum over k; B rows of a tile; K 
 takes at once; S units that a program owns.
 """
 
+from typing import Any
+
 import triton
 import triton.language as tl
 
@@ -56,7 +58,7 @@ def resident(
     u_ptr, own, k_stride, own_stride, D, W: tl.constexpr, K: tl.constexpr, CHUNKS: tl.constexpr
 ):
     """One gate's :func:`part` of all chunks, loaded once before the first step."""
-    parts = ()
+    parts: Any = ()
     for chunk in tl.static_range(CHUNKS):
         parts += (part(u_ptr, own, k_stride, own_stride, D, chunk, W, K),)
     return parts
@@ -78,7 +80,7 @@ def products(
     K: tl.constexpr = u[0][0].shape[1]
     S: tl.constexpr = u[0][0].shape[2]
     offsets = rows[None, :, None] + inner(W, K)[:, None, :]
-    totals = ()
+    totals: Any = ()
     for _ in tl.static_range(len(u)):
         totals += (tl.zeros((W, rows.shape[0], S), ACC),)
     for chunk in tl.static_range(len(u[0])):
@@ -87,7 +89,7 @@ def products(
         else:
             there = goes_on[None, :, None]
             h = tl.load(source_ptr + offsets, mask=there, other=0.0, cache_modifier=".cg")
-        sums = ()
+        sums: Any = ()
         for gate in tl.static_range(len(u)):
             sums += (multiplied(h, u[gate][chunk], totals[gate], ACC, PRECISION, UPCAST),)
         totals = sums
