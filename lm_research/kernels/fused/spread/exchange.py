@@ -12,8 +12,6 @@ Shapes: W warps, each with its own share of the sum over k; B rows of a tile; K 
 takes at once; S units that a program owns.
 """
 
-from typing import Any
-
 import triton
 import triton.language as tl
 
@@ -58,9 +56,9 @@ def resident(
     u_ptr, own, k_stride, own_stride, D, W: tl.constexpr, K: tl.constexpr, CHUNKS: tl.constexpr
 ):
     """One gate's :func:`part` of all chunks, loaded once before the first step."""
-    parts: Any = ()
+    parts = ()
     for chunk in tl.static_range(CHUNKS):
-        parts += (part(u_ptr, own, k_stride, own_stride, D, chunk, W, K),)
+        parts += (part(u_ptr, own, k_stride, own_stride, D, chunk, W, K),)  # type: ignore[assignment]
     return parts
 
 
@@ -80,18 +78,18 @@ def products(
     K: tl.constexpr = u[0][0].shape[1]
     S: tl.constexpr = u[0][0].shape[2]
     offsets = rows[None, :, None] + inner(W, K)[:, None, :]
-    totals: Any = ()
+    totals = ()
     for _ in tl.static_range(len(u)):
-        totals += (tl.zeros((W, rows.shape[0], S), ACC),)
+        totals += (tl.zeros((W, rows.shape[0], S), ACC),)  # type: ignore[assignment]
     for chunk in tl.static_range(len(u[0])):
         if goes_on is None:
             h = tl.load(source_ptr + offsets, cache_modifier=".cg")
         else:
             there = goes_on[None, :, None]
             h = tl.load(source_ptr + offsets, mask=there, other=0.0, cache_modifier=".cg")
-        sums: Any = ()
+        sums = ()
         for gate in tl.static_range(len(u)):
-            sums += (multiplied(h, u[gate][chunk], totals[gate], ACC, PRECISION, UPCAST),)
+            sums += (multiplied(h, u[gate][chunk], totals[gate], ACC, PRECISION, UPCAST),)  # type: ignore[assignment]
         totals = sums
         source_ptr += W * K
     return totals
