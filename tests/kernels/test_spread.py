@@ -103,30 +103,29 @@ def walk_of(device, batch, steps, reverse=False, directions=1, precision="ieee")
 
 @pytest.mark.parametrize("cell", COUNTS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("reverse", [False, True])
-def test_every_type_and_direction_over_three_slices(cell, dtype, reverse, device, agree):
-    walk = walk_of(device, 3, 4, reverse)
-    compare(agree, cell, dtype, device, (3, 4, 40), walk, cut())
+def test_every_type_over_three_slices(cell, dtype, device, agree):
+    walk = walk_of(device, 3, 3, reverse=dtype == torch.float32)
+    compare(agree, cell, dtype, device, (3, 3, 40), walk, cut())
 
 
 @pytest.mark.parametrize("cell", COUNTS)
-@pytest.mark.parametrize("sizes", [(1, 1, 40), (17, 2, 33), (2, 7, 24)], ids=str)
+@pytest.mark.parametrize("sizes", [(1, 1, 40), (17, 2, 24), (2, 7, 17)], ids=str)
 def test_odd_shapes(cell, sizes, device, agree):
     compare(agree, cell, torch.float32, device, sizes, Walk(precision="ieee"), cut())
 
 
 @pytest.mark.parametrize("cell", COUNTS)
 def test_heads_and_both_directions(cell, device, agree):
-    walk = walk_of(device, 2, 3, directions=2)
-    compare(agree, cell, torch.float32, device, (2, 3, 24), walk, cut(8), heads=2)
+    walk = walk_of(device, 2, 2, directions=2)
+    compare(agree, cell, torch.float32, device, (2, 2, 24), walk, cut(8), heads=2)
 
 
 @pytest.mark.parametrize("cell", COUNTS)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_reset_at_every_position(cell, reverse, device, agree):
-    reset = torch.eye(4, dtype=torch.bool, device=device)
+    reset = torch.eye(3, dtype=torch.bool, device=device)
     walk = Walk(reset_BT=reset, reverse=reverse, precision="ieee")
-    compare(agree, cell, torch.float32, device, (4, 4, 24), walk, cut())
+    compare(agree, cell, torch.float32, device, (3, 3, 24), walk, cut())
 
 
 @pytest.mark.parametrize("cell", COUNTS)

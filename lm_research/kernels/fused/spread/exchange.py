@@ -58,7 +58,7 @@ def resident(
     """One gate's :func:`part` of all chunks, loaded once before the first step."""
     parts = ()
     for chunk in tl.static_range(CHUNKS):
-        parts += (part(u_ptr, own, k_stride, own_stride, D, chunk, W, K),)
+        parts += (part(u_ptr, own, k_stride, own_stride, D, chunk, W, K),)  # type: ignore[assignment]
     return parts
 
 
@@ -80,7 +80,7 @@ def products(
     offsets = rows[None, :, None] + inner(W, K)[:, None, :]
     totals = ()
     for _ in tl.static_range(len(u)):
-        totals += (tl.zeros((W, rows.shape[0], S), ACC),)
+        totals += (tl.zeros((W, rows.shape[0], S), ACC),)  # type: ignore[assignment]
     for chunk in tl.static_range(len(u[0])):
         if goes_on is None:
             h = tl.load(source_ptr + offsets, cache_modifier=".cg")
@@ -89,7 +89,7 @@ def products(
             h = tl.load(source_ptr + offsets, mask=there, other=0.0, cache_modifier=".cg")
         sums = ()
         for gate in tl.static_range(len(u)):
-            sums += (multiplied(h, u[gate][chunk], totals[gate], ACC, PRECISION, UPCAST),)
+            sums += (multiplied(h, u[gate][chunk], totals[gate], ACC, PRECISION, UPCAST),)  # type: ignore[assignment]
         totals = sums
         source_ptr += W * K
     return totals

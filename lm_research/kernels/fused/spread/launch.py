@@ -1,16 +1,19 @@
 """How a spread scan is launched: its grid, its exchange, and what if one waits in vain."""
 
+import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+from lm_research.kernels.dispatch import KINDS
 from lm_research.kernels.fused.launch import INTERPRETED
-from lm_research.kernels.fused.spread.plan import GATES, Cell, Plan, plan_for
+from lm_research.kernels.fused.spread.plan import GATES, Cell, Direction, Plan, Processors, plan
+from lm_research.kernels.limits import SHARED
 from lm_research.kernels.walk import Walk
 
 NUMBERS = ["B", "T", "R", "group", "start", "stop"]
@@ -40,6 +43,29 @@ def raise_failure(device: torch.device) -> None:
         )
 
 
+def processors_of(device: torch.device) -> Processors:
+    """Of a GPU; of an H100 where kernels are interpreted."""
+    if INTERPRETED or device.type != "cuda":
+        return Processors(132, SHARED["sm_90"])
+    properties: Any = torch.cuda.get_device_properties(device)
+    return Processors(properties.multi_processor_count, properties.shared_memory_per_block_optin)
+
+
+@functools.cache
+def planned(
+    device: torch.device,
+    cell: Cell,
+    direction: Direction,
+    kind: str,
+    batch: int,
+    head_size: int,
+    heads: int,
+) -> Plan:
+    """:func:`plan` for the call; one step a launch in the interpreter."""
+    made = plan(cell, direction, kind, batch, head_size, heads, processors_of(device))
+    return dataclasses.replace(made, persistent=not INTERPRETED)
+
+
 class Launch:
     """One scan over a tensor (B, T, R x gates x H) with the recurrent weight (R x gates x H, D).
 
@@ -55,11 +81,11 @@ class Launch:
     def __init__(
         self,
         cell: Cell,
-        direction: Literal["forward", "backward"],
+        direction: Direction,
         gates_BTG: Tensor,
         weight_GD: Tensor,
         walk: Walk,
-        plan: Plan | None,
+        given: Plan | None,
     ) -> None:
         self.walk, self.device = walk, gates_BTG.device
         self.batch, self.steps = gates_BTG.shape[:2]
@@ -70,13 +96,10 @@ class Launch:
         self.heads = self.width // self.head_size  # of all directions
         self.double = gates_BTG.dtype == torch.float64
         self.accumulator = torch.float64 if self.double else torch.float32
-        self.plan = plan or plan_for(
-            cell, direction, gates_BTG, self.head_size, self.heads, walk.precision
-        )
-        smallest = max(16 * self.plan.warps, triton.next_power_of_2(self.head_size))
-        self.inner = min(self.plan.inner, smallest)
-        self.chunks = triton.cdiv(self.head_size, self.inner)
-        most = 4 * self.heads * self.chunks * self.inner
+        kind = KINDS.get(gates_BTG.dtype, "tf32" if walk.precision == "tf32" else "tf32x3")
+        sizes = self.batch, self.head_size, self.heads
+        self.plan = given or planned(self.device, cell, direction, kind, *sizes)
+        most = 4 * self.heads * self.plan.padded(self.head_size)
         if max(self.plan.rows * self.steps, 2 * self.batch + 2 * self.plan.rows) * most >= 2**31:
             raise RuntimeError(
                 f"B={self.batch} rows of T={self.steps} steps of {self.width} units are too many "
@@ -104,7 +127,7 @@ class Launch:
         scratch = self._scratch(h0_BH)
         numbers = (self.batch, self.steps, self.hidden, self.head_size, walk.directions)
         for group in range(0, groups, plan.groups):
-            grid = (triton.cdiv(self.head_size, plan.units), min(plan.groups, groups - group))
+            grid = (plan.slices(self.head_size), min(plan.groups, groups - group))
             for start, stop in self._spans(h0_BH is None):
                 self._run(
                     kernel[grid],
@@ -124,7 +147,7 @@ class Launch:
         rows = triton.cdiv(self.batch, self.plan.rows) * self.plan.rows
         gates = 1 if h0_BH is not None else self.gates
         exchange = torch.zeros(
-            (2, rows, gates, self.heads, self.chunks * self.inner),
+            (2, rows, gates, self.heads, self.plan.padded(self.head_size)),
             dtype=self.dtype,
             device=self.device,
         )
@@ -157,8 +180,8 @@ class Launch:
                     BLOCK_B=plan.rows,
                     UNITS=plan.units,
                     W=plan.warps,
-                    K=self.inner // plan.warps,
-                    CHUNKS=self.chunks,
+                    K=plan.inner // plan.warps,
+                    CHUNKS=triton.cdiv(self.head_size, plan.inner),
                     ACC=tl.float64 if self.double else tl.float32,
                     PRECISION=walk.precision,
                     UPCAST=INTERPRETED and self.dtype == torch.bfloat16,

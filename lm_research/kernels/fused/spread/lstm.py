@@ -360,8 +360,8 @@ def forward(
     shape = (launch.batch, launch.steps, launch.width)
     y_BTH = gates_BTG.new_empty(shape)
     h_BH, c_BH = empty_as(h0_BH), empty_as(c0_BH)
-    saved_BTG = empty_as(gates_BTG) if save else None
     before_BTH = gates_BTG.new_empty(shape, dtype=launch.accumulator) if save else None
+    saved_BTG = empty_as(gates_BTG) if save else None
     launch(
         forward_kernel,
         (gates_BTG, weight_GD, h0_BH, c0_BH, walk.mask_c),
@@ -369,10 +369,9 @@ def forward(
         h0_BH,
         SHARE_C=walk.share_c,
     )
-    if not save:
-        nothing = gates_BTG.new_empty(0)
-        return y_BTH, h_BH, c_BH, nothing, nothing.to(launch.accumulator)
-    return y_BTH, h_BH, c_BH, saved_BTG, before_BTH
+    nothing = gates_BTG.new_empty(0)
+    before_BTH = nothing.to(launch.accumulator) if before_BTH is None else before_BTH
+    return y_BTH, h_BH, c_BH, nothing if saved_BTG is None else saved_BTG, before_BTH
 
 
 def backward(

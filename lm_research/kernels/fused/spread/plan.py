@@ -1,12 +1,32 @@
-"""How a spread scan is cut into programs."""
+"""How a spread scan is cut into programs; needs no Triton.
 
+What fits was found by compiling ahead of time (Triton 3.9.0 for sm_80, sm_90 and sm_100): no
+register spills. What is best is a model, in cycles of a processor, that no GPU has confirmed.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
-from torch import Tensor
-
 Cell = Literal["rnn", "lstm", "gru"]
+Direction = Literal["forward", "backward"]
 GATES: dict[Cell, int] = {"rnn": 1, "lstm": 4, "gru": 3}
+
+ROWS, UNITS = (16, 32), (8, 16)
+"""Rows of a batch tile (a tensor core takes 16), units of a program (and no fewer than 8)."""
+GATHERED = 32_768
+"""Bytes of what was exchanged that a program takes from the cache at once."""
+LARGEST: dict[tuple[Cell, str], int] = {
+    ("rnn", "half"): 2048,
+    ("gru", "half"): 2048,
+    ("lstm", "half"): 1024,
+    ("rnn", "tf32"): 1024,
+    ("gru", "tf32"): 512,
+    ("lstm", "tf32"): 256,
+}
+"""Units of the largest head that does not spill. Float32's U lies in registers, twice in tf32x3."""
+GROUPS = {"fp16": "half", "bf16": "half", "tf32x3": "tf32", "tf32": "tf32"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +47,7 @@ class Plan:
     warps: int
     inner: int
     groups: int
-    persistent: bool
+    persistent: bool = True
 
     def options(self) -> dict[str, int | bool]:
         """Triton's options for a launch."""
@@ -35,6 +55,106 @@ class Plan:
         options = {"num_warps": self.warps, "num_stages": 1, "maxnreg": registers}
         return {**options, "launch_cooperative_grid": self.persistent}
 
+    def padded(self, head_size: int) -> int:
+        """Units of a head, to whole chunks."""
+        return -(-head_size // self.inner) * self.inner
 
-def plan_for(cell, direction, gates, head_size, heads, precision) -> Plan:
-    return Plan(16, 16, 4, 256, 8, False)
+    def slices(self, head_size: int) -> int:
+        """Programs of a group."""
+        return -(-head_size // self.units)
+
+
+@dataclass(frozen=True)
+class Processors:
+    """What a GPU has.
+
+    Attributes:
+        count: of its processors; one holds one program.
+        shared: bytes of shared memory that a program may have.
+    """
+
+    count: int
+    shared: int
+
+
+def plan(
+    cell: Cell,
+    direction: Direction,
+    kind: str,
+    batch: int,
+    head_size: int,
+    heads: int,
+    processors: Processors,
+) -> Plan:
+    """The cut that the model finds fastest.
+
+    Args:
+        kind: type of the inputs, or for float32 how its products are taken (``limits.TYPES``).
+        heads: of all directions.
+
+    Raises:
+        RuntimeError: nothing fits; says why.
+    """
+    if reason := obstacle(cell, kind, head_size, processors):
+        raise RuntimeError(f"no scan over several processors: {reason}")
+    fitting = _fitting(cell, kind, head_size, processors)
+    return min(fitting, key=lambda p: _cycles(p, cell, direction, kind, batch, head_size, heads))
+
+
+def obstacle(cell: Cell, kind: str, head_size: int, processors: Processors) -> str | None:
+    """Why no spread scan can serve such heads, or None."""
+    if kind not in GROUPS:
+        return f"{kind} products take no tensor core"
+    largest = LARGEST[cell, GROUPS[kind]]
+    if head_size > largest:
+        return f"{head_size} units a head spill registers: at most {largest} in {kind}"
+    if not any(_fitting(cell, kind, head_size, processors)):
+        return (
+            f"{head_size} units a head do not fit {processors.count} processors of "
+            f"{processors.shared:,} bytes"
+        )
+    return None
+
+
+def _fitting(cell: Cell, kind: str, head_size: int, processors: Processors) -> Iterator[Plan]:
+    """Plans whose group fits the processors, each with as many groups as they hold at once."""
+    half = GROUPS[kind] == "half"
+    bytes_each = 2 if half else 4
+    warps = 16 if cell == "gru" and not half else 8
+    for rows, units in product(ROWS, UNITS) if half else [(16, 8)]:
+        inner = _inner(head_size, 16 * warps, GATHERED // (rows * bytes_each))
+        groups = processors.count // -(-head_size // units)
+        made = Plan(rows, units, warps, inner, groups)
+        shared = rows * inner * bytes_each
+        if half:
+            shared += GATES[cell] * units * made.padded(head_size) * bytes_each
+        if groups and shared <= processors.shared:
+            yield made
+
+
+def _inner(head_size: int, least: int, most: int) -> int:
+    """The power of two that pads a head least; the largest of those."""
+    sizes = [least]
+    while sizes[-1] < min(most, head_size):
+        sizes.append(2 * sizes[-1])
+    return min(reversed(sizes), key=lambda size: -(-head_size // size) * size)
+
+
+def _cycles(
+    made: Plan,
+    cell: Cell,
+    direction: Direction,
+    kind: str,
+    batch: int,
+    head_size: int,
+    heads: int,
+) -> float:
+    """Of one step: exchange, cache to processor, products, shared memory (all estimates)."""
+    bytes_each = 2 if GROUPS[kind] == "half" else 4
+    weights = GATES[cell] * made.units * made.padded(head_size)
+    read = made.rows * made.padded(head_size) * (GATES[cell] if direction == "backward" else 1)
+    products = {"tf32x3": 6, "tf32": 2}.get(kind, 1)
+    step = 1300 + read * bytes_each / 40 + made.rows * weights * products / 1300
+    step += weights * bytes_each / 128
+    groups = -(-batch // made.rows) * heads
+    return -(-groups // made.groups) * step
