@@ -3,23 +3,24 @@
 import torch
 from torch import Tensor
 
+from lm_research.kernels.walk import Walk
+
 
 def check_scan(
-    gates: Tensor,
-    weight: Tensor,
-    count: int,
-    states: tuple[Tensor, ...],
-    lengths: Tensor | None,
-    reset_mask: Tensor | None,
+    gates: Tensor, weight: Tensor, count: int, states: tuple[Tensor, ...], walk: Walk
 ) -> None:
-    """Sizes, types and devices.
+    """Sizes, types and devices; ``count`` gates of R directions.
 
     Raises:
         RuntimeError: naming the argument, what was expected and what was got.
+        ValueError: both ``reverse`` and two directions.
     """
+    if walk.reverse and walk.directions == 2:
+        raise ValueError("reverse is for one direction; bidirectional walks both ways")
     if gates.dim() != 3:
         raise RuntimeError(f"gates must have 3 dimensions (B, T, {count} H), got {gates.dim()}")
     batch, _, width = gates.shape
+    count *= walk.directions
     _expect("gates' last size", width % count, 0, f"a multiple of {count}, got {width}")
     hidden = width // count
     fits = weight.dim() == 2 and weight.shape[0] == width and hidden % weight.shape[1] == 0
@@ -28,13 +29,31 @@ def check_scan(
             f"Expected weight size ({width}, D) with D a divisor of {hidden}, "
             f"got {list(weight.shape)}"
         )
+    _expect("gates' type", gates.is_floating_point(), True, f"floating, got {gates.dtype}")
     for name, state in zip(("h0", "c0"), states, strict=False):
-        check_size(name, state, (batch, hidden), gates)
+        check_size(name, state, (batch, walk.directions * hidden), gates)
+        _type(name, state, gates)
     _device("weight", weight, gates)
-    check_masks(gates, lengths, reset_mask)
+    _type("weight", weight, gates)
+    _check_walk(gates, walk.directions * hidden, walk)
 
 
-def check_masks(like: Tensor, lengths: Tensor | None, reset_mask: Tensor | None) -> None:
+def _check_walk(gates: Tensor, width: int, walk: Walk) -> None:
+    check_masks(gates, walk.lengths_B, walk.reset_BT, walk.directions)
+    batch, steps, _ = gates.shape
+    if walk.dropout_BH is not None:
+        check_size("dropout_mask", walk.dropout_BH, (batch, width), gates)
+    for name, zoneout in (("zoneout_h", walk.zoneout_h), ("zoneout_c", walk.zoneout_c)):
+        if isinstance(zoneout, Tensor):
+            check_size(name, zoneout, (batch, steps, width), gates)
+            _expect(f"{name}'s type", zoneout.dtype, torch.bool, "torch.bool")
+        elif zoneout is not None and not 0 <= zoneout <= 1:
+            raise RuntimeError(f"Expected {name} to be a share between 0 and 1, got {zoneout}")
+
+
+def check_masks(
+    like: Tensor, lengths: Tensor | None, reset_mask: Tensor | None, directions: int = 1
+) -> None:
     """``lengths`` is (B), int64, and ``reset_mask`` (B, T), bool, for an input (B, T, ...).
 
     Raises:
@@ -45,25 +64,27 @@ def check_masks(like: Tensor, lengths: Tensor | None, reset_mask: Tensor | None)
         check_size("lengths", lengths, (batch,), like)
         _expect("lengths' type", lengths.dtype, torch.int64, "torch.int64")
     if reset_mask is not None:
-        check_size("reset_mask", reset_mask, (batch, steps), like)
+        shape = (batch, steps) if directions == 1 else (directions, batch, steps)
+        check_size("reset_mask", reset_mask, shape, like)
         _expect("reset_mask's type", reset_mask.dtype, torch.bool, "torch.bool")
 
 
-def check_bias(bias_n: Tensor | None, gates: Tensor) -> None:
-    """The GRU's recurrent bias of n is (H).
+def check_bias(bias_n: Tensor | None, h0: Tensor) -> None:
+    """The GRU's recurrent bias of n is (R x H), one for every unit of the state (B, R x H).
 
     Raises:
         RuntimeError: it is not, or on another device.
     """
     if bias_n is not None:
-        check_size("bias_n", bias_n, (gates.shape[-1] // 3,), gates)
+        check_size("bias_n", bias_n, (h0.shape[1],), h0)
+        _type("bias_n", bias_n, h0)
 
 
 def real_resets(reset_mask: Tensor | None, lengths: Tensor | None) -> Tensor | None:
     """Resets of real steps: beyond a row's length nothing happens to its state."""
     if reset_mask is None or lengths is None:
         return reset_mask
-    steps = torch.arange(reset_mask.shape[1], device=reset_mask.device)
+    steps = torch.arange(reset_mask.shape[-1], device=reset_mask.device)
     return reset_mask & (steps < lengths[:, None])
 
 
@@ -90,6 +111,15 @@ def _device(name: str, tensor: Tensor, gates: Tensor) -> None:
         raise RuntimeError(
             f"Input and {name} tensors are not at the same device, found input tensor at "
             f"{gates.device} and {name} tensor at {tensor.device}"
+        )
+
+
+def _type(name: str, tensor: Tensor, gates: Tensor) -> None:
+    """Under autocast types are the caller's no more than in ``torch.nn``."""
+    if tensor.dtype != gates.dtype and not torch.is_autocast_enabled(gates.device.type):
+        raise RuntimeError(
+            f"Input and {name} tensors are not the same dtype, found input tensor with "
+            f"{gates.dtype} and {name} tensor with {tensor.dtype}"
         )
 
 

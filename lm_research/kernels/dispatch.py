@@ -57,7 +57,8 @@ def explain(
         dtype: of the input.
         hidden_size: H of all heads together.
         num_heads: heads of the recurrent weight.
-        beyond_torch: whether the call asks for what ``torch.nn`` does not know: resets, heads.
+        beyond_torch: whether the call asks for what ``torch.nn`` does not know: resets, heads,
+            state dropout, zoneout.
         backend: what was asked for.
         precision: of float32 products in a fused kernel.
 
@@ -73,7 +74,8 @@ def explain(
         raise RuntimeError(f"backend='triton' cannot serve this call: {obstacle}; use 'auto'")
     if backend == "torch" and beyond:
         raise RuntimeError(
-            "backend='torch' knows neither num_heads nor reset_mask; use 'auto' or 'reference'"
+            "backend='torch' knows neither num_heads, reset_mask, state_dropout nor zoneout; use "
+            "'auto' or 'reference'"
         )
     if backend != "auto":
         return Choice(backend, "asked for by name")

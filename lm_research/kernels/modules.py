@@ -2,21 +2,23 @@
 
 Each class is its ``torch.nn`` namesake: same constructor, parameters and results; a checkpoint of
 one loads into the other. Beyond it: ``lengths`` without packing, ``reset_mask``, block-diagonal
-heads, a choice of backend.
+heads, state dropout, zoneout, a choice of backend. Both directions are one scan.
 
-Shapes: B batch, T time, I input size, H hidden size, N heads, L layers x directions.
+Shapes: B batch, T time, I input size, H hidden size, N heads, R directions, L layers x directions.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
-from lm_research.kernels.checks import resets_against_time
+from lm_research.kernels.checks import real_resets, resets_against_time
 from lm_research.kernels.dispatch import Backend, Cell, Choice, Precision, explain
 from lm_research.kernels.functional import gru_scan, lstm_scan, rnn_scan
 
@@ -36,6 +38,9 @@ class _Fused(nn.Module, ABC):
         *args: Any,
         num_heads: int = 1,
         recurrent_bias: bool = True,
+        state_dropout: float = 0.0,
+        zoneout: float | tuple[float, float] = 0.0,
+        recompute: bool = False,
         backend: Backend = "auto",
         precision: Precision = "tf32x3",
         **kwargs: Any,
@@ -52,15 +57,32 @@ class _Fused(nn.Module, ABC):
             raise ValueError(
                 f"num_heads must divide hidden_size={plain.hidden_size}, got {num_heads}"
             )
-        if plain.proj_size and (num_heads > 1 or backend not in ("auto", "torch")):
-            raise ValueError("proj_size is served by backend='torch' alone, with one head")
         self.num_heads, self.backend, self.precision = num_heads, backend, precision
+        self.state_dropout, self.recompute = state_dropout, recompute
+        self.zoneout = zoneout if isinstance(zoneout, tuple) else (zoneout, zoneout)
+        self._check_probabilities()
+        if plain.proj_size and (self._beyond() or backend not in ("auto", "torch")):
+            raise ValueError(
+                "proj_size is served by backend='torch' alone, with one head, without "
+                "state_dropout and zoneout"
+            )
         for name, weight in plain.named_parameters():
             own = self._of_heads(weight) if name.startswith("weight_hh") else weight
             self.register_parameter(name, own)
         for name, zeros in plain.named_buffers():
             self.register_buffer(name, zeros, persistent=False)
         self._plain = [plain]  # in a list, so that it is no submodule
+
+    def _check_probabilities(self) -> None:
+        given = (("state_dropout", self.state_dropout), *(("zoneout", p) for p in self.zoneout))
+        for name, p in given:
+            if not 0 <= p < 1:
+                raise ValueError(f"{name} is {p}; it must be at least 0 and less than 1")
+
+    def _beyond(self) -> bool:
+        """Whether a call without resets asks for what ``torch.nn`` does not know."""
+        dropped = self.training and self.state_dropout > 0
+        return self.num_heads > 1 or dropped or any(self.zoneout)
 
     def _of_heads(self, weight: nn.Parameter) -> nn.Parameter:
         """Every head's own recurrent matrix, drawn as ``torch.nn`` draws its weights."""
@@ -102,7 +124,7 @@ class _Fused(nn.Module, ABC):
             dtype=dtype,
             hidden_size=self.hidden_size,
             num_heads=self.num_heads,
-            beyond_torch=beyond,
+            beyond_torch=beyond or self._beyond(),
             backend=self.backend,
             precision=self.precision,
         )
@@ -130,12 +152,14 @@ class _Fused(nn.Module, ABC):
         """
         packed = isinstance(input, PackedSequence)
         x = input.data if packed else cast(Tensor, input)
+        self._check_input(x, () if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx))
         chosen = self.choice(x, reset_mask is not None).backend
         plain = packed or x.dim() != 3 or x.numel() == 0
         if plain and (chosen != "torch" or lengths is not None):
             raise RuntimeError(
                 "packed, unbatched and empty inputs are served by backend='torch' without lengths, "
-                "reset_mask and num_heads; give a batch, and lengths in place of packing"
+                "reset_mask, num_heads, state_dropout and zoneout; give a batch, and lengths in "
+                "place of packing"
             )
         if chosen == "torch" and lengths is None:
             return self.plain()(input, hx)
@@ -149,6 +173,28 @@ class _Fused(nn.Module, ABC):
             scan = "reference" if chosen == "reference" else "triton"
             y_BTH, after = self._layers(x_BTI, states, lengths, reset_mask, scan)
         return (y_BTH if self.batch_first else y_BTH.transpose(0, 1)), after
+
+    def _check_input(self, x: Tensor, states: tuple[Tensor, ...]) -> None:
+        """Types and devices, in the words of ``torch.nn``."""
+        weight = cast(Tensor, self.weight_ih_l0)
+        free = torch.is_autocast_enabled(x.device.type)
+        if x.dtype != weight.dtype and not free:
+            raise ValueError(
+                f"RNN input dtype ({x.dtype}) does not match weight dtype ({weight.dtype}). "
+                f"Convert input: input.to({weight.dtype}), or convert model: model.to({x.dtype})"
+            )
+        named = [("parameter", weight), *(("hidden", state) for state in states)]
+        for name, tensor in named:
+            if tensor.device != x.device:
+                raise RuntimeError(
+                    f"Input and {name} tensors are not at the same device, found input tensor at "
+                    f"{x.device} and {name} tensor at {tensor.device}"
+                )
+            if tensor.dtype != x.dtype and not free:
+                raise RuntimeError(
+                    f"Input and {name} tensors are not the same dtype, found input tensor with "
+                    f"{x.dtype} and {name} tensor with {tensor.dtype}"
+                )
 
     def _states(self, x_BTI: Tensor, hx: Any) -> tuple[Tensor, ...]:
         """The initial states, checked as ``torch.nn`` checks them, each (L, B, H)."""
@@ -185,45 +231,89 @@ class _Fused(nn.Module, ABC):
         reset_BT: Tensor | None,
         backend: Any,
     ) -> tuple[Tensor, Any]:
-        directions = 2 if self.bidirectional else 1
+        count = 2 if self.bidirectional else 1
+        common: dict[str, Any] = {
+            "lengths": lengths,
+            "reset_mask": self._resets(reset_BT, lengths),
+            "bidirectional": self.bidirectional,
+            "recompute": self.recompute,
+            "backend": backend,
+            "precision": self.precision,
+        }
         after: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
             if layer and self.dropout:
                 x_BTI = F.dropout(x_BTI, self.dropout, self.training)
-            outputs = []
-            for direction in range(directions):
-                index = layer * directions + direction
-                before = tuple(part[index] for part in states)
-                suffix = f"_l{layer}" + ("_reverse" if direction else "")
-                options = {
-                    "lengths": lengths,
-                    "reset_mask": resets_against_time(reset_BT) if direction else reset_BT,
-                    "reverse": bool(direction),
-                    "backend": backend,
-                    "precision": self.precision,
-                }
-                y_BTH, last = self._scan(x_BTI, before, suffix, options)
-                outputs.append(y_BTH)
-                after.append(last)
-            x_BTI = torch.cat(outputs, -1) if directions == 2 else outputs[0]
-        stacked = tuple(torch.stack(parts) for parts in zip(*after, strict=True))
-        return x_BTI, stacked if self.cell == "lstm" else stacked[0]
+            own = slice(layer * count, (layer + 1) * count)
+            before = tuple(part[own].transpose(0, 1).flatten(1) for part in states)
+            options = {**common, **self._masks(x_BTI, before[0])}
+            x_BTI, last = self._run(x_BTI, before, layer, options)
+            after.append(tuple(p.unflatten(1, (count, -1)).transpose(0, 1) for p in last))
+        joined = tuple(torch.cat(parts) for parts in zip(*after, strict=True))
+        return x_BTI, joined if self.cell == "lstm" else joined[0]
+
+    def _resets(self, reset_BT: Tensor | None, lengths_B: Tensor | None) -> Tensor | None:
+        """(2, B, T) for two directions: each its own."""
+        reset_BT = real_resets(reset_BT, lengths_B)
+        if reset_BT is None or not self.bidirectional:
+            return reset_BT
+        return torch.stack([reset_BT, resets_against_time(reset_BT)])
+
+    def _masks(self, x_BTI: Tensor, h0_BH: Tensor) -> dict[str, Any]:
+        """State dropout's and zoneout's part of a layer's options, drawn anew."""
+        masks: dict[str, Any] = {}
+        if self.training and self.state_dropout:
+            masks["dropout_mask"] = F.dropout(torch.ones_like(h0_BH), self.state_dropout)
+        shape = (*x_BTI.shape[:2], h0_BH.shape[1])
+        for name, p in zip(("zoneout_h", "zoneout_c"), self.zoneout, strict=True):
+            if p and (name == "zoneout_h" or self.cell == "lstm"):
+                drawn = torch.empty(shape, dtype=torch.bool, device=x_BTI.device)
+                masks[name] = drawn.bernoulli_(p) if self.training else p
+        return masks
+
+    def _run(
+        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """A layer; to recompute, its gates W x are made again from x when the gradient needs them.
+
+        What the scan itself gave is kept, so it does not run twice.
+        """
+        again = self.recompute and self.cell != "rnn" and options["backend"] == "triton"
+        if not (again and torch.is_grad_enabled()):
+            return self._scan(x_BTI, before, layer, options)
+        from lm_research.kernels import ops
+
+        keep = partial(create_selective_checkpoint_contexts, [ops.operator(self.cell)])
+        return checkpoint(
+            self._scan, x_BTI, before, layer, options, use_reentrant=False, context_fn=keep
+        )
 
     @abstractmethod
     def _scan(
-        self, x_BTI: Tensor, before: tuple[Tensor, ...], suffix: str, options: dict[str, Any]
+        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """One layer in one direction: y and the state after it."""
+        """A layer in all its directions, states (B, R x H): y and the state after it."""
 
-    def _parts(self, suffix: str) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """W, U and the two biases of a layer and direction."""
+    def _parts(self, layer: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        """W, U and the two biases of a layer, those of its directions below each other."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return tuple(getattr(self, name + suffix, None) for name in names)  # type: ignore[return-value]
+        return tuple(self._part(f"{name}_l{layer}") for name in names)  # type: ignore[return-value]
+
+    def _part(self, name: str) -> Tensor | None:
+        part = getattr(self, name, None)
+        if part is None or not self.bidirectional:
+            return part
+        return torch.cat([part, cast(Tensor, getattr(self, f"{name}_reverse"))])
 
     def extra_repr(self) -> str:
         """As ``torch.nn`` prints it, with what is beyond."""
-        more = f", num_heads={self.num_heads}" if self.num_heads > 1 else ""
-        return f"{self._plain[0].extra_repr()}{more}, backend={self.backend}"
+        beyond: dict[str, Any] = {
+            "num_heads": (self.num_heads, 1),
+            "state_dropout": (self.state_dropout, 0),
+        }
+        beyond |= {"zoneout": (self.zoneout, (0, 0)), "recompute": (self.recompute, False)}
+        more = [f", {name}={value}" for name, (value, usual) in beyond.items() if value != usual]
+        return f"{self._plain[0].extra_repr()}{''.join(more)}, backend={self.backend}"
 
 
 def _remove_recurrent_bias(layer: nn.RNNBase) -> None:
@@ -251,6 +341,14 @@ class FusedRNN(_Fused):
         num_heads: N block-diagonal heads; ``weight_hh`` is then (H, H / N).
         recurrent_bias: whether b' is there to be trained; without it a layer has the one bias of
             the textbook, and b' is a constant zero.
+        state_dropout: probability of dropping a unit of h on its way to U, the same units at every
+            step of a call (variational dropout, Gal and Ghahramani 2016; ``recurrent_dropout`` in
+            Keras). In training alone.
+        zoneout: probability of a unit to keep its h for a step (Krueger et al. 2017); the LSTM's
+            cell likewise, or a pair (of h, of c). In evaluation every unit keeps that share.
+        recompute: in ``triton``, keep neither W x nor the gates' values for the gradient, but make
+            both anew: a product of matrices more, and a product more in every step back. The RNN
+            keeps neither in any case.
         backend: ``auto``, ``reference``, ``torch``, ``triton``.
         precision: of float32 products in ``triton``: ``tf32x3``, ``tf32``, ``ieee``.
     """
@@ -264,9 +362,9 @@ class FusedRNN(_Fused):
         return "relu" if self.mode == "RNN_RELU" else "tanh"
 
     def _scan(
-        self, x_BTI: Tensor, before: tuple[Tensor, ...], suffix: str, options: dict[str, Any]
+        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        w, u, b, b_hh = self._parts(suffix)
+        w, u, b, b_hh = self._parts(layer)
         gates = F.linear(x_BTI, w, _sum(b, b_hh))
         y, h = rnn_scan(gates, u, before[0], nonlinearity=self.nonlinearity, **options)
         return y, (h,)
@@ -279,9 +377,9 @@ class FusedLSTM(_Fused):
     namesake = nn.LSTM
 
     def _scan(
-        self, x_BTI: Tensor, before: tuple[Tensor, ...], suffix: str, options: dict[str, Any]
+        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        w, u, b, b_hh = self._parts(suffix)
+        w, u, b, b_hh = self._parts(layer)
         gates = F.linear(x_BTI, w, _sum(b, b_hh))
         return lstm_scan(gates, u, (before[0], before[1]), **options)
 
@@ -293,13 +391,14 @@ class FusedGRU(_Fused):
     namesake = nn.GRU
 
     def _scan(
-        self, x_BTI: Tensor, before: tuple[Tensor, ...], suffix: str, options: dict[str, Any]
+        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        w, u, b, b_hh = self._parts(suffix)
+        w, u, b, b_hh = self._parts(layer)
         bias, bias_n = b, None
         if b is not None and b_hh is not None:
-            outer = 2 * self.hidden_size
-            bias, bias_n = b + F.pad(b_hh[:outer], (0, self.hidden_size)), b_hh[outer:]
+            inner_R3H = b_hh.view(-1, 3, self.hidden_size)
+            bias = b + F.pad(inner_R3H[:, :2], (0, 0, 0, 1)).flatten()
+            bias_n = inner_R3H[:, 2].flatten()
         gates = F.linear(x_BTI, w, bias)
         y, h = gru_scan(gates, u, before[0], bias_n=bias_n, **options)
         return y, (h,)

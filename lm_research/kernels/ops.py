@@ -20,8 +20,14 @@ _WALK_HAS_NONE = (None,) * (TENSORS + VALUES)
 
 
 def previous(y_BTH: Tensor, h0_BH: Tensor, walk: Walk) -> Tensor:
-    """h_{t-1} as step t saw it: y a step earlier, h0 at first, zero after a reset."""
-    first_B1H = h0_BH[:, None].to(y_BTH.dtype)
+    """h_{t-1} as step t met it: y a step earlier, h0 at first, zero after a reset."""
+    count, parts = walk.directions, walk.parts()
+    pairs = zip(y_BTH.chunk(count, -1), h0_BH.to(y_BTH.dtype).chunk(count, -1), parts, strict=True)
+    before = [_one_earlier(y, h0[:, None], part) for y, h0, part in pairs]
+    return before[0] if count == 1 else torch.cat(before, -1)
+
+
+def _one_earlier(y_BTH: Tensor, first_B1H: Tensor, walk: Walk) -> Tensor:
     if not walk.reverse:
         before_BTH = torch.cat([first_B1H, y_BTH[:, :-1]], 1)
     else:
@@ -35,50 +41,65 @@ def previous(y_BTH: Tensor, h0_BH: Tensor, walk: Walk) -> Tensor:
     return before_BTH.masked_fill(walk.reset_BT[..., None], 0)
 
 
-def weight_gradient(dgates_BTG: Tensor, before_BTH: Tensor, size: int) -> Tensor:
-    """dU (G, D): dgates^T h over all rows and steps, each head for itself."""
-    hidden = before_BTH.shape[-1]
-    heads, gates = hidden // size, dgates_BTG.shape[-1] // hidden
-    if heads == 1:
+def weight_gradient(dgates_BTG: Tensor, before_BTH: Tensor, size: int, walk: Walk) -> Tensor:
+    """dU (G, D): dgates^T h over all rows and steps, each head and direction for itself."""
+    if walk.dropout_BH is not None:
+        before_BTH = before_BTH * walk.dropout_BH[:, None]
+    width = before_BTH.shape[-1]
+    heads, gates = width // size // walk.directions, dgates_BTG.shape[-1] // width
+    if width == size:
         return dgates_BTG.flatten(0, 1).t() @ before_BTH.flatten(0, 1)
-    dgates = dgates_BTG.reshape(-1, gates, heads, size).permute(2, 1, 3, 0).flatten(1, 2)
-    before = before_BTH.reshape(-1, heads, size).transpose(0, 1)
-    dweight_NGD = torch.bmm(dgates, before).unflatten(1, (gates, size))
-    return dweight_NGD.transpose(0, 1).reshape(-1, size)
+    dgates = dgates_BTG.reshape(-1, walk.directions, gates, heads, size).permute(1, 3, 2, 4, 0)
+    before = before_BTH.reshape(-1, width // size, size).transpose(0, 1)
+    dweight = torch.bmm(dgates.flatten(0, 1).flatten(1, 2), before)
+    blocks = dweight.view(walk.directions, heads, gates, size, size)
+    return blocks.transpose(1, 2).reshape(-1, size)
 
 
 # --- Elman
 
 
-def _rnn(gates: Tensor, weight: Tensor, h0: Tensor, relu: bool, *walk: Any) -> Any:
-    """y_BTH and h_BH."""
+def _rnn(gates: Tensor, weight: Tensor, h0: Tensor, save: bool, relu: bool, *walk: Any) -> Any:
+    """y_BTH, h_BH and, with ``save``, what the backward scan needs beside y."""
     from lm_research.kernels.fused import elman
 
-    return elman.forward(gates, weight, h0, Walk.of(*walk), relu)
+    return elman.forward(gates, weight, h0, Walk.of(*walk), save, relu)
 
 
 rnn_scan = custom_op(
     "lm_research::rnn_scan",
     _rnn,
     mutates_args=(),
-    schema=f"(Tensor gates, Tensor weight, Tensor h0, bool relu, {SCHEMA}) -> (Tensor, Tensor)",
+    schema=(
+        "(Tensor gates, Tensor weight, Tensor h0, bool save, bool relu, "
+        f"{SCHEMA}) -> (Tensor, Tensor, Tensor)"
+    ),
 )
 
 
 @rnn_scan.register_fake
-def _(gates, weight, h0, relu, *walk):  # type: ignore[no-untyped-def]
-    return empty_as(gates), empty_as(h0)
+def _(gates, weight, h0, save, relu, *walk):  # type: ignore[no-untyped-def]
+    kept = save and Walk.of(*walk).share_h is not None
+    return empty_as(gates), empty_as(h0), empty_as(gates) if kept else gates.new_empty(0)
 
 
 def _rnn_backward(
-    dy: Tensor, dh: Tensor, y: Tensor, weight: Tensor, h0: Tensor, relu: bool, *flat: Any
+    dy: Tensor,
+    dh: Tensor,
+    y: Tensor,
+    saved: Tensor,
+    weight: Tensor,
+    h0: Tensor,
+    relu: bool,
+    *flat: Any,
 ) -> Any:
     """Gradients of gates, weight and h0."""
     from lm_research.kernels.fused import elman
 
     walk = Walk.of(*flat)
-    dgates, dh0 = elman.backward(dy, dh, y, weight, walk, relu)
-    return dgates, weight_gradient(dgates, previous(y, h0, walk), weight.shape[1]), dh0
+    values = y if walk.share_h is None else saved
+    dgates, dh0 = elman.backward(dy, dh, values, weight, walk, relu)
+    return dgates, weight_gradient(dgates, previous(y, h0, walk), weight.shape[1], walk), dh0
 
 
 rnn_scan_backward = custom_op(
@@ -86,27 +107,29 @@ rnn_scan_backward = custom_op(
     _rnn_backward,
     mutates_args=(),
     schema=(
-        "(Tensor dy, Tensor dh, Tensor y, Tensor weight, Tensor h0, bool relu, "
+        "(Tensor dy, Tensor dh, Tensor y, Tensor saved, Tensor weight, Tensor h0, bool relu, "
         f"{SCHEMA}) -> (Tensor, Tensor, Tensor)"
     ),
 )
 
 
 @rnn_scan_backward.register_fake
-def _(dy, dh, y, weight, h0, *rest):  # type: ignore[no-untyped-def]
+def _(dy, dh, y, saved, weight, h0, *rest):  # type: ignore[no-untyped-def]
     return empty_as(y), empty_as(weight), empty_as(dh)
 
 
 def _rnn_context(ctx: Any, inputs: Any, output: Any) -> None:
-    _, weight, h0, ctx.relu, *walk = inputs
+    _, weight, h0, _, ctx.relu, *walk = inputs
+    y, _, saved = output
     ctx.values = walk[TENSORS:]
-    ctx.save_for_backward(output[0], weight, h0, *walk[:TENSORS])
+    ctx.mark_non_differentiable(saved)
+    ctx.save_for_backward(y, saved, weight, h0, *walk[:TENSORS])
 
 
-def _rnn_gradient(ctx: Any, dy: Tensor, dh: Tensor) -> Any:
-    y, weight, h0, *masks = ctx.saved_tensors
-    gradients = rnn_scan_backward(dy, dh, y, weight, h0, ctx.relu, *masks, *ctx.values)
-    return *gradients, None, *_WALK_HAS_NONE
+def _rnn_gradient(ctx: Any, dy: Tensor, dh: Tensor, *rest: Any) -> Any:
+    y, saved, weight, h0, *masks = ctx.saved_tensors
+    gradients = rnn_scan_backward(dy, dh, y, saved, weight, h0, ctx.relu, *masks, *ctx.values)
+    return *gradients, None, None, *_WALK_HAS_NONE
 
 
 rnn_scan.register_autograd(_rnn_gradient, setup_context=_rnn_context)
@@ -142,7 +165,7 @@ def _(gates, weight, h0, c0, save, *walk):  # type: ignore[no-untyped-def]
         gates.new_empty(shape),
         empty_as(h0),
         empty_as(c0),
-        empty_as(gates) if save else gates.new_empty(0),
+        empty_as(gates) if save and not Walk.of(*walk).recompute else gates.new_empty(0),
         gates.new_empty(shape if save else (0,), dtype=accumulator),
     )
 
@@ -162,9 +185,10 @@ def _lstm_backward(
     from lm_research.kernels.fused import lstm
 
     walk = Walk.of(*flat)
-    dgates, dh0, dc0 = lstm.backward(dy, dh, dc, saved, before, weight, walk)
-    dweight = weight_gradient(dgates, previous(y, h0, walk), weight.shape[1])
-    return dgates, dweight, dh0, dc0
+    hidden = previous(y, h0, walk)
+    given = hidden if walk.recompute else None
+    dgates, dh0, dc0 = lstm.backward(dy, dh, dc, saved, before, given, weight, walk)
+    return dgates, weight_gradient(dgates, hidden, weight.shape[1], walk), dh0, dc0
 
 
 lstm_scan_backward = custom_op(
@@ -184,10 +208,11 @@ def _(dy, dh, dc, y, saved, before, weight, *rest):  # type: ignore[no-untyped-d
 
 
 def _lstm_context(ctx: Any, inputs: Any, output: Any) -> None:
-    _, weight, h0, _, _, *walk = inputs
+    gates, weight, h0, _, _, *walk = inputs
     y, _, _, saved, before = output
     ctx.values = walk[TENSORS:]
     ctx.mark_non_differentiable(saved, before)
+    saved = gates if Walk.of(*walk).recompute else saved
     ctx.save_for_backward(y, saved, before, weight, h0, *walk[:TENSORS])
 
 
@@ -225,7 +250,8 @@ gru_scan = custom_op(
 def _(gates, weight, h0, bias_n, save, *walk):  # type: ignore[no-untyped-def]
     batch, steps, _ = gates.shape
     hidden = h0.shape[1]
-    saved = gates.new_empty((batch, steps, 4 * hidden) if save else (0,))
+    kept = save and not Walk.of(*walk).recompute
+    saved = gates.new_empty((batch, steps, 4 * hidden) if kept else (0,))
     return gates.new_empty(batch, steps, hidden), empty_as(h0), saved
 
 
@@ -236,17 +262,19 @@ def _gru_backward(
     saved: Tensor,
     weight: Tensor,
     h0: Tensor,
+    bias_n: Tensor,
     *flat: Any,
 ) -> Any:
     """Gradients of gates, weight, h0 and n's inner bias."""
     from lm_research.kernels.fused import gru
 
     walk = Walk.of(*flat)
-    seen = previous(y, h0, walk)
-    dgates, dinner, dh0 = gru.backward(dy, dh, saved, seen, weight, walk)
-    hidden, size = seen.shape[-1], weight.shape[1]
-    outer = weight_gradient(dgates[..., : 2 * hidden], seen, size)
-    dweight = torch.cat([outer, weight_gradient(dinner, seen, size)])
+    before, size = previous(y, h0, walk), weight.shape[1]
+    dgates, dinner, dh0 = gru.backward(dy, dh, saved, before, weight, bias_n, walk)
+    outer = dgates.unflatten(-1, (walk.directions, 3, -1))[..., :2, :].flatten(2)
+    inner = weight_gradient(dinner, before, size, walk)
+    dweights = [weight_gradient(outer, before, size, walk), inner]
+    dweight = torch.cat([d.unflatten(0, (walk.directions, -1)) for d in dweights], 1).flatten(0, 1)
     return dgates, dweight, dh0, dinner.sum((0, 1))
 
 
@@ -256,23 +284,24 @@ gru_scan_backward = custom_op(
     mutates_args=(),
     schema=(
         "(Tensor dy, Tensor dh, Tensor y, Tensor saved, Tensor weight, Tensor h0, "
-        f"{SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor)"
+        f"Tensor bias_n, {SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor)"
     ),
 )
 
 
 @gru_scan_backward.register_fake
-def _(dy, dh, y, saved, weight, h0, *walk):  # type: ignore[no-untyped-def]
+def _(dy, dh, y, saved, weight, h0, bias_n, *walk):  # type: ignore[no-untyped-def]
     dgates = y.new_empty(*y.shape[:2], 3 * y.shape[2])
-    return dgates, empty_as(weight), empty_as(dh), y.new_empty(y.shape[2])
+    return dgates, empty_as(weight), empty_as(dh), empty_as(bias_n)
 
 
 def _gru_context(ctx: Any, inputs: Any, output: Any) -> None:
-    _, weight, h0, _, _, *walk = inputs
+    gates, weight, h0, bias_n, _, *walk = inputs
     y, _, saved = output
     ctx.values = walk[TENSORS:]
     ctx.mark_non_differentiable(saved)
-    ctx.save_for_backward(y, saved, weight, h0, *walk[:TENSORS])
+    saved = gates if Walk.of(*walk).recompute else saved
+    ctx.save_for_backward(y, saved, weight, h0, bias_n, *walk[:TENSORS])
 
 
 def _gru_gradient(ctx: Any, dy: Tensor, dh: Tensor, *rest: Any) -> Any:
@@ -282,3 +311,8 @@ def _gru_gradient(ctx: Any, dy: Tensor, dh: Tensor, *rest: Any) -> Any:
 
 gru_scan.register_autograd(_gru_gradient, setup_context=_gru_context)
 not_twice(gru_scan_backward)
+
+
+def operator(cell: str) -> Any:
+    """The operator of a cell's scan, by which checkpointing knows what to keep."""
+    return getattr(torch.ops.lm_research, f"{cell}_scan").default

@@ -2,8 +2,8 @@
 
 Every other backend is compared with this one. It differs from ``torch.nn`` in nothing but speed.
 
-Shapes: B batch, T time, G gates (RNN 1, GRU 3, LSTM 4), H hidden size, N heads of D = H / N units.
-``gates`` are the inputs' share of the gates, W x_t + b, in the order of ``torch.nn``.
+Shapes: B batch, T time, G gates (RNN 1, GRU 3, LSTM 4), H hidden size, N heads of D = H / N units,
+R directions. ``gates`` are the inputs' share of the gates, W x_t + b, in the order of ``torch.nn``.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,8 @@ from torch import Tensor
 from lm_research.kernels.walk import Walk
 
 State = tuple[Tensor, ...]
-Step = Callable[[Tensor, State], State]
+Step = Callable[[Tensor, Tensor, State], State]
+"""The next state from gates (B, G H), from h as U sees it (B, H), and from the state (h, ...)."""
 
 
 def recurrent(h_BH: Tensor, weight_GND: Tensor) -> Tensor:
@@ -28,50 +29,42 @@ def recurrent(h_BH: Tensor, weight_GND: Tensor) -> Tensor:
 
 
 def rnn_scan(
-    gates_BTH: Tensor,
-    weight_HD: Tensor,
-    h0_BH: Tensor,
-    walk: Walk,
-    nonlinearity: str,
+    gates_BTH: Tensor, weight_HD: Tensor, h0_BH: Tensor, walk: Walk, nonlinearity: str
 ) -> tuple[Tensor, Tensor]:
     """h_t = f(a_t + U h_{t-1}), f being tanh or relu; returns (y_BTH, h_BH)."""
     function = torch.tanh if nonlinearity == "tanh" else torch.relu
 
-    def step(a_BH: Tensor, state: State) -> State:
-        return (function(a_BH + recurrent(state[0], weight_HD)[:, 0]),)
+    def step_of(weight: Tensor) -> Step:
+        return lambda a, h, state: (function(a + recurrent(h, weight)[:, 0]),)
 
-    y_BTH, (h_BH,) = _scan(step, gates_BTH, (h0_BH,), walk)
+    steps = [step_of(weight) for weight in weight_HD.chunk(walk.directions)]
+    y_BTH, (h_BH,) = scan(steps, gates_BTH, (h0_BH,), walk)
     return y_BTH, h_BH
 
 
 def lstm_scan(
-    gates_BTG: Tensor,
-    weight_GD: Tensor,
-    h0_BH: Tensor,
-    c0_BH: Tensor,
-    walk: Walk,
+    gates_BTG: Tensor, weight_GD: Tensor, h0_BH: Tensor, c0_BH: Tensor, walk: Walk
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gates in the order i, f, g, o; returns (y_BTH, h_BH, c_BH).
 
     i, f, o = sigmoid(a + U h), g = tanh(a + U h); c_t = f c_{t-1} + i g; h_t = o tanh(c_t).
     """
 
-    def step(a_BG: Tensor, state: State) -> State:
-        h_BH, c_BH = state
-        i, f, g, o = (_gates(a_BG, h_BH) + recurrent(h_BH, weight_GD)).unbind(1)
-        c_BH = f.sigmoid() * c_BH + i.sigmoid() * g.tanh()
-        return o.sigmoid() * c_BH.tanh(), c_BH
+    def step_of(weight: Tensor) -> Step:
+        def step(a: Tensor, h: Tensor, state: State) -> State:
+            i, f, g, o = (a.unflatten(1, (4, -1)) + recurrent(h, weight)).unbind(1)
+            c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
+            return o.sigmoid() * c.tanh(), c
 
-    y_BTH, (h_BH, c_BH) = _scan(step, gates_BTG, (h0_BH, c0_BH), walk)
+        return step
+
+    steps = [step_of(weight) for weight in weight_GD.chunk(walk.directions)]
+    y_BTH, (h_BH, c_BH) = scan(steps, gates_BTG, (h0_BH, c0_BH), walk)
     return y_BTH, h_BH, c_BH
 
 
 def gru_scan(
-    gates_BTG: Tensor,
-    weight_GD: Tensor,
-    h0_BH: Tensor,
-    bias_n_H: Tensor | None,
-    walk: Walk,
+    gates_BTG: Tensor, weight_GD: Tensor, h0_BH: Tensor, bias_n_H: Tensor, walk: Walk
 ) -> tuple[Tensor, Tensor]:
     """Gates in the order r, z, n; returns (y_BTH, h_BH).
 
@@ -79,38 +72,42 @@ def gru_scan(
     after the product, as cuDNN and PyTorch have it, with b' inside.
     """
 
-    def step(a_BG: Tensor, state: State) -> State:
-        (h_BH,) = state
-        r, z, n = _gates(a_BG, h_BH).unbind(1)
-        u_r, u_z, u_n = recurrent(h_BH, weight_GD).unbind(1)
-        if bias_n_H is not None:
-            u_n = u_n + bias_n_H
-        z = (z + u_z).sigmoid()
-        n = (n + (r + u_r).sigmoid() * u_n).tanh()
-        return ((1 - z) * n + z * h_BH,)
+    def step_of(weight: Tensor, bias: Tensor) -> Step:
+        def step(a: Tensor, h: Tensor, state: State) -> State:
+            a_r, a_z, a_n = a.unflatten(1, (3, -1)).unbind(1)
+            u_r, u_z, u_n = recurrent(h, weight).unbind(1)
+            z = (a_z + u_z).sigmoid()
+            n = (a_n + (a_r + u_r).sigmoid() * (u_n + bias)).tanh()
+            return ((1 - z) * n + z * state[0],)
 
-    y_BTH, (h_BH,) = _scan(step, gates_BTG, (h0_BH,), walk)
+        return step
+
+    count = walk.directions
+    pairs = zip(weight_GD.chunk(count), bias_n_H.chunk(count), strict=True)
+    y_BTH, (h_BH,) = scan([step_of(*pair) for pair in pairs], gates_BTG, (h0_BH,), walk)
     return y_BTH, h_BH
 
 
-def _gates(a_BG: Tensor, h_BH: Tensor) -> Tensor:
-    return a_BG.view(len(a_BG), -1, h_BH.shape[1])
+def scan(steps: list[Step], gates: Tensor, states: State, walk: Walk) -> tuple[Tensor, State]:
+    """Walk over all steps, each direction with its own; y and states of all beside each other."""
+    count = walk.directions
+    starts = zip(*(part.chunk(count, -1) for part in states), strict=True)
+    parts = zip(steps, gates.chunk(count, -1), starts, walk.parts(), strict=True)
+    outputs, after = zip(*(_one_direction(*part) for part in parts), strict=True)
+    return torch.cat(outputs, -1), tuple(torch.cat(part, -1) for part in zip(*after, strict=True))
 
 
-def _scan(
-    step: Step,
-    gates_BTG: Tensor,
-    state: State,
-    walk: Walk,
-) -> tuple[Tensor, State]:
+def _one_direction(step: Step, gates_BTG: Tensor, state: State, walk: Walk) -> tuple[Tensor, State]:
     """Steps in time's order or against it; rows past their length keep their state and give 0."""
-    steps = gates_BTG.shape[1]
+    steps, zoneouts = gates_BTG.shape[1], (walk.zoneout_h, walk.zoneout_c)
     outputs = [torch.empty(0)] * steps
     for t in reversed(range(steps)) if walk.reverse else range(steps):
         if walk.reset_BT is not None:
             fresh_B1 = walk.reset_BT[:, t, None]
             state = tuple(part.masked_fill(fresh_B1, 0) for part in state)
-        new = step(gates_BTG[:, t], state)
+        h_BH = state[0] if walk.dropout_BH is None else state[0] * walk.dropout_BH
+        new = step(gates_BTG[:, t], h_BH, state)
+        new = tuple(_zoned(*parts, t) for parts in zip(state, new, zoneouts, strict=False))
         if walk.lengths_B is None:
             state, outputs[t] = new, new[0]
         else:
@@ -121,3 +118,12 @@ def _scan(
     if not steps:
         return gates_BTG.new_empty(*gates_BTG.shape[:2], state[0].shape[1]), state
     return torch.stack(outputs, 1), state
+
+
+def _zoned(before: Tensor, after: Tensor, zoneout: Tensor | float | None, t: int) -> Tensor:
+    """What a step leaves of ``before``: masked units of it, or a share of all."""
+    if zoneout is None:
+        return after
+    if isinstance(zoneout, Tensor):
+        return torch.where(zoneout[:, t], before, after)
+    return zoneout * before + (1 - zoneout) * after

@@ -3,7 +3,7 @@
 Shapes: B batch, T time, H hidden size, R directions (1, or 2: in time's order and against it).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -47,13 +47,52 @@ class Walk:
     precision: str = "tf32x3"
     recompute: bool = False
 
+    @property
+    def mask_h(self) -> Tensor | None:
+        """Zoneout of h as a mask."""
+        return self.zoneout_h if isinstance(self.zoneout_h, Tensor) else None
+
+    @property
+    def mask_c(self) -> Tensor | None:
+        """Zoneout of the cell as a mask."""
+        return self.zoneout_c if isinstance(self.zoneout_c, Tensor) else None
+
+    @property
+    def share_h(self) -> float | None:
+        """Zoneout of h as a share."""
+        return None if isinstance(self.zoneout_h, Tensor) else self.zoneout_h
+
+    @property
+    def share_c(self) -> float | None:
+        """Zoneout of the cell as a share."""
+        return None if isinstance(self.zoneout_c, Tensor) else self.zoneout_c
+
+    def parts(self) -> list["Walk"]:
+        """One walk a direction."""
+        if self.directions == 1:
+            return [self]
+        return [self._part(direction) for direction in range(self.directions)]
+
+    def _part(self, direction: int) -> "Walk":
+        def mine(tensor: Any) -> Any:
+            whole = not isinstance(tensor, Tensor)
+            return tensor if whole else tensor.chunk(self.directions, -1)[direction]
+
+        return replace(
+            self,
+            reset_BT=None if self.reset_BT is None else self.reset_BT[direction],
+            reverse=bool(direction),
+            directions=1,
+            dropout_BH=mine(self.dropout_BH),
+            zoneout_h=mine(self.zoneout_h),
+            zoneout_c=mine(self.zoneout_c),
+        )
+
     def flat(self) -> tuple[Any, ...]:
         """As an operator takes it (:data:`SCHEMA`)."""
-        zoneouts = self.zoneout_h, self.zoneout_c
-        masks = [part if isinstance(part, Tensor) else None for part in zoneouts]
-        shares = [None if isinstance(part, Tensor) else part for part in zoneouts]
-        tensors = self.lengths_B, self.reset_BT, self.dropout_BH, *masks
-        return *tensors, *shares, self.reverse, self.directions, self.precision, self.recompute
+        tensors = self.lengths_B, self.reset_BT, self.dropout_BH, self.mask_h, self.mask_c
+        values = self.reverse, self.directions, self.precision, self.recompute
+        return *tensors, self.share_h, self.share_c, *values
 
     @classmethod
     def of(cls, *flat: Any) -> "Walk":

@@ -60,17 +60,27 @@ class Compiled:
 
 
 def compile_scan(
-    cell: str, kernel: str, kind: str, head_size: int, target: str, aligned: bool = True
+    cell: str,
+    kernel: str,
+    kind: str,
+    head_size: int,
+    target: str,
+    aligned: bool = True,
+    masks: bool = False,
+    recompute: bool = False,
 ) -> Compiled:
     """Compile ``kernel`` (``forward`` or ``backward``) of ``cell`` for ``target``.
 
     Args:
         kind: type of the inputs, or for float32 how its products are taken (``limits.TYPES``).
         aligned: whether the sizes are multiples of 16, which Triton compiles for specially.
+        masks: with state dropout and zoneout.
+        recompute: gates in the backward scan.
     """
     function = getattr(MODULES[cell], f"{kernel}_kernel")
     block = launch.block_of(head_size)
     constants = _constants(function, block, kind)
+    constants |= _without(function, kernel, masks, recompute)
     signature = {name: _type(name, cell, kind, constants) for name in function.arg_names}
     even = {"H", "D"} if aligned else set()
     names = enumerate(function.arg_names)
@@ -93,11 +103,9 @@ def compile_scan(
 
 def _constants(function: Any, block: int, kind: str) -> dict[str, Any]:
     every = {
-        "HAS_LENGTHS": True,
-        "HAS_RESET": True,
-        "REVERSE": False,
+        "SHARE_H": None,
+        "SHARE_C": None,
         "RELU": False,
-        "SAVE": True,
         "BLOCK_B": launch.BLOCK_B,
         "BLOCK_D": block,
         "ACC": tl.float32,
@@ -107,12 +115,21 @@ def _constants(function: Any, block: int, kind: str) -> dict[str, Any]:
     return {name: value for name, value in every.items() if name in function.arg_names}
 
 
+def _without(function: Any, kernel: str, masks: bool, recompute: bool) -> dict[str, Any]:
+    """What the variant is not given."""
+    gaps = set() if masks else {"dropout_ptr", "zoneout_h_ptr", "zoneout_c_ptr"}
+    gaps |= {"saved_ptr"} if recompute and kernel == "forward" else set()
+    gaps |= set() if recompute else {"hidden_ptr"}
+    flags = {"RECOMPUTE": recompute}
+    return {n: flags.get(n) for n in function.arg_names if n in gaps or n in flags}
+
+
 def _type(name: str, cell: str, kind: str, constants: dict[str, Any]) -> str:
     if name in constants:
         return "constexpr"
     if name == "lengths_ptr":
         return "*i64"
-    if name == "reset_ptr":
+    if name in ("reset_ptr", "zoneout_h_ptr", "zoneout_c_ptr"):
         return "*i1"
     if name.endswith("_ptr"):
         return "*fp32" if cell == "lstm" and name in FLOAT32 else POINTERS.get(kind, "*fp32")

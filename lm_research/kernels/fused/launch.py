@@ -38,13 +38,13 @@ def turned(weight_GD: Tensor) -> Tensor:
 
 
 class Launch:
-    """One scan over ``gates_BTG`` (B, T, gates x H) with the recurrent weight (gates x H, D)."""
+    """One scan over ``gates_BTG`` (B, T, R x gates x H) with the weight (R x gates x H, D)."""
 
     def __init__(self, gates_BTG: Tensor, weight_GD: Tensor, gates: int, walk: Walk) -> None:
         self.walk = walk
         self.batch, self.steps, width = gates_BTG.shape
-        self.hidden, self.head_size = width // gates, weight_GD.shape[1]
-        if BLOCK_B * self.steps * max(gates, 4) * self.hidden >= 2**31:
+        self.hidden, self.head_size = width // gates // walk.directions, weight_GD.shape[1]
+        if BLOCK_B * self.steps * max(gates, 4) * walk.directions * self.hidden >= 2**31:
             raise RuntimeError(
                 f"T={self.steps} steps of H={self.hidden} units are too many for one fused scan: "
                 "cut the sequence and hand the state on"
@@ -54,6 +54,7 @@ class Launch:
         block, amd = block_of(self.head_size), torch.version.hip is not None
         self.options = options_of(block, amd or INTERPRETED)
         self.constants: dict[str, Any] = {
+            "SHARE_H": walk.share_h,
             "BLOCK_B": BLOCK_B,
             "BLOCK_D": block,
             "ACC": tl.float64 if double else tl.float32,
@@ -61,13 +62,18 @@ class Launch:
             "UPCAST": INTERPRETED and gates_BTG.dtype == torch.bfloat16,
         }
 
-    def __call__(self, kernel: Any, inputs: tuple, outputs: tuple, **constants: bool) -> None:
-        """Run ``kernel`` on ``inputs``, then lengths and resets, then ``outputs``."""
-        masks = (self.walk.lengths_B, self.walk.reset_BT)
-        given = [x if x is None else x.contiguous() for x in (*inputs, *masks)]
+    def masks(self) -> tuple[Tensor | None, ...]:
+        """What every scan of the walk reads: lengths, resets, dropout, zoneout of h."""
+        walk = self.walk
+        return walk.lengths_B, walk.reset_BT, walk.dropout_BH, walk.mask_h
+
+    def __call__(self, kernel: Any, inputs: tuple, outputs: tuple, **constants: Any) -> None:
+        """Run ``kernel`` on ``inputs``, the walk's masks, ``outputs``, and sizes; None is a gap."""
+        given = [x if x is None else x.contiguous() for x in (*inputs, *self.masks())]
         if not self.batch:
             return
-        grid = (triton.cdiv(self.batch, BLOCK_B), self.hidden // self.head_size)
+        programs = self.walk.directions * self.hidden // self.head_size
+        grid = (triton.cdiv(self.batch, BLOCK_B), programs)
         with torch.cuda.device_of(given[0]):  # Triton launches on the current device
             kernel[grid](
                 *given,
@@ -76,9 +82,7 @@ class Launch:
                 self.steps,
                 self.hidden,
                 self.head_size,
-                HAS_LENGTHS=self.walk.lengths_B is not None,
-                HAS_RESET=self.walk.reset_BT is not None,
-                REVERSE=self.walk.reverse,
+                int(self.walk.reverse),
                 **constants,
                 **self.constants,
                 **self.options,

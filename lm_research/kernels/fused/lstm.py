@@ -1,9 +1,10 @@
-"""The LSTM scan, forward and backward, one program a batch tile and head.
+"""The LSTM scan, forward and backward, one program a batch tile, head and direction.
 
-Gates lie as i, f, g, o, each (B, T, H), in one (B, T, 4 H) tensor. The state is kept in registers
-in ACC (float32; float64 for float64 inputs), products take it in the weights' type.
+A direction's gates lie as i, f, g, o, each (B, T, H), in one (B, T, R x 4 H) tensor. The state is
+kept in registers in ACC (float32; float64 for float64 inputs), products take it in the weights'
+type. h is o tanh(c) of the cell before zoneout, as in Krueger et al. 2017.
 
-Shapes: B batch, T time, H hidden size, D head size (H if there is one head).
+Shapes: B batch, T time, H hidden size, D head size (H if there is one head), R directions.
 """
 
 import triton
@@ -12,18 +13,22 @@ from torch import Tensor
 
 from lm_research.kernels.fused.arithmetic import product, sigmoid, tanh
 from lm_research.kernels.fused.launch import Launch, turned
+from lm_research.kernels.fused.tile import direction, kept, matrix, parted, tile, zoned
 from lm_research.kernels.operators import empty_as
 from lm_research.kernels.walk import Walk
 
 
-@triton.jit(do_not_specialize=["B", "T"])
+@triton.jit(do_not_specialize=["B", "T", "reverse"])
 def forward_kernel(
     gates_ptr,
     turned_ptr,
     h0_ptr,
     c0_ptr,
+    zoneout_c_ptr,
     lengths_ptr,
     reset_ptr,
+    dropout_ptr,
+    zoneout_h_ptr,
     y_ptr,
     h_ptr,
     c_ptr,
@@ -33,89 +38,97 @@ def forward_kernel(
     T,
     H,
     D,
-    HAS_LENGTHS: tl.constexpr,
-    HAS_RESET: tl.constexpr,
-    REVERSE: tl.constexpr,
-    SAVE: tl.constexpr,
+    reverse,
+    SHARE_H: tl.constexpr,
+    SHARE_C: tl.constexpr,
     BLOCK_B: tl.constexpr,
     BLOCK_D: tl.constexpr,
     ACC: tl.constexpr,
     PRECISION: tl.constexpr,
     UPCAST: tl.constexpr,
 ):
-    """All steps of a batch tile and head; see the module for the layout."""
+    """All steps; see ``tile`` for the layout."""
+    local, rows, columns, units, inside = tile(B, D, BLOCK_B, BLOCK_D)
+    second, against = direction(H, D, reverse)
+    W = tl.num_programs(1) * D
     # A program's own offsets fit 32 bits; where its rows begin may need 64.
-    local = tl.arange(0, BLOCK_B)
-    rows = tl.program_id(0) * BLOCK_B + local
     first = tl.program_id(0).to(tl.int64) * BLOCK_B * T
-    columns = tl.arange(0, BLOCK_D)
-    units = tl.program_id(1) * D + columns
-    here = rows < B
-    inside = here[:, None] & (columns < D)[None, :]
-    state = rows.to(tl.int64)[:, None] * H + units[None, :]
-    narrow = local[:, None] * (T * H) + units[None, :]
-    wide = local[:, None] * (T * 4 * H) + units[None, :]
+    state = rows.to(tl.int64)[:, None] * W + units[None, :]
+    narrow = local[:, None] * (T * W) + units[None, :]
+    wide = local[:, None] * (T * 4 * W) + (units + second * (3 * H))[None, :]
 
-    square = (columns < D)[:, None] & (columns < D)[None, :]
-    straight = units[:, None] * D + columns[None, :]
-    u_i = tl.load(turned_ptr + straight, mask=square, other=0.0)
-    u_f = tl.load(turned_ptr + H * D + straight, mask=square, other=0.0)
-    u_g = tl.load(turned_ptr + 2 * H * D + straight, mask=square, other=0.0)
-    u_o = tl.load(turned_ptr + 3 * H * D + straight, mask=square, other=0.0)
+    outputs = units + second * (3 * H)
+    u_i = matrix(turned_ptr, outputs, columns, D)
+    u_f = matrix(turned_ptr + H * D, outputs, columns, D)
+    u_g = matrix(turned_ptr + 2 * H * D, outputs, columns, D)
+    u_o = matrix(turned_ptr + 3 * H * D, outputs, columns, D)
 
     h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
     c = tl.load(c0_ptr + state, mask=inside, other=0.0).to(ACC)
-    if HAS_LENGTHS:
-        lengths = tl.load(lengths_ptr + rows, mask=here, other=0)
+    if dropout_ptr is not None:
+        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
+    if lengths_ptr is not None:
+        lengths = tl.load(lengths_ptr + rows, mask=rows < B, other=0)
+    if reset_ptr is not None:
+        reset_ptr += second.to(tl.int64) * B * T
     for step in range(T):
-        t = T - 1 - step if REVERSE else step
+        t = tl.where(against, T - 1 - step, step)
         now = first + t
-        if HAS_RESET:
-            kept = tl.load(reset_ptr + now + local * T, mask=here, other=0) == 0
-            h = tl.where(kept[:, None], h, 0.0)
-            c = tl.where(kept[:, None], c, 0.0)
-        place = now * (4 * H)
+        if reset_ptr is not None:
+            goes_on = kept(reset_ptr, now, local, rows, B, T)
+            h = tl.where(goes_on, h, 0.0)
+            c = tl.where(goes_on, c, 0.0)
+        place = now * (4 * W)
         a_i = tl.load(gates_ptr + place + wide, mask=inside, other=0.0).to(ACC)
         a_f = tl.load(gates_ptr + place + H + wide, mask=inside, other=0.0).to(ACC)
         a_g = tl.load(gates_ptr + place + 2 * H + wide, mask=inside, other=0.0).to(ACC)
         a_o = tl.load(gates_ptr + place + 3 * H + wide, mask=inside, other=0.0).to(ACC)
-        operand = h.to(u_i.dtype)
+        seen = h
+        if dropout_ptr is not None:
+            seen *= dropout
+        operand = seen.to(u_i.dtype)
         i = sigmoid(a_i + product(operand, u_i, ACC, PRECISION, UPCAST))
         f = sigmoid(a_f + product(operand, u_f, ACC, PRECISION, UPCAST))
         g = tanh(a_g + product(operand, u_g, ACC, PRECISION, UPCAST))
         o = sigmoid(a_o + product(operand, u_o, ACC, PRECISION, UPCAST))
-        out = now * H
-        if SAVE:
+        out = now * W + narrow
+        if saved_ptr is not None:
             tl.store(saved_ptr + place + wide, i, mask=inside)
             tl.store(saved_ptr + place + H + wide, f, mask=inside)
             tl.store(saved_ptr + place + 2 * H + wide, g, mask=inside)
             tl.store(saved_ptr + place + 3 * H + wide, o, mask=inside)
-            tl.store(before_ptr + out + narrow, c, mask=inside)
+        if before_ptr is not None:
+            tl.store(before_ptr + out, c, mask=inside)
         new_c = f * c + i * g
-        new_h = o * tanh(new_c)
-        if HAS_LENGTHS:
+        new_h = zoned(h, o * tanh(new_c), zoneout_h_ptr, SHARE_H, out, inside)
+        new_c = zoned(c, new_c, zoneout_c_ptr, SHARE_C, out, inside)
+        if lengths_ptr is not None:
             real = (t < lengths)[:, None]
-            tl.store(y_ptr + out + narrow, tl.where(real, new_h, 0.0), mask=inside)
+            tl.store(y_ptr + out, tl.where(real, new_h, 0.0), mask=inside)
             h = tl.where(real, new_h, h)
             c = tl.where(real, new_c, c)
         else:
-            tl.store(y_ptr + out + narrow, new_h, mask=inside)
+            tl.store(y_ptr + out, new_h, mask=inside)
             h = new_h
             c = new_c
     tl.store(h_ptr + state, h, mask=inside)
     tl.store(c_ptr + state, c, mask=inside)
 
 
-@triton.jit(do_not_specialize=["B", "T"])
+@triton.jit(do_not_specialize=["B", "T", "reverse"])
 def backward_kernel(
     dy_ptr,
     dh_ptr,
     dc_ptr,
     saved_ptr,
     before_ptr,
+    hidden_ptr,
     weight_ptr,
+    zoneout_c_ptr,
     lengths_ptr,
     reset_ptr,
+    dropout_ptr,
+    zoneout_h_ptr,
     dgates_ptr,
     dh0_ptr,
     dc0_ptr,
@@ -123,57 +136,75 @@ def backward_kernel(
     T,
     H,
     D,
-    HAS_LENGTHS: tl.constexpr,
-    HAS_RESET: tl.constexpr,
-    REVERSE: tl.constexpr,
+    reverse,
+    SHARE_H: tl.constexpr,
+    SHARE_C: tl.constexpr,
     BLOCK_B: tl.constexpr,
     BLOCK_D: tl.constexpr,
     ACC: tl.constexpr,
     PRECISION: tl.constexpr,
     UPCAST: tl.constexpr,
 ):
-    """All steps against the forward scan's order; writes gradients before the gates' f."""
-    # A program's own offsets fit 32 bits; where its rows begin may need 64.
-    local = tl.arange(0, BLOCK_B)
-    rows = tl.program_id(0) * BLOCK_B + local
-    first = tl.program_id(0).to(tl.int64) * BLOCK_B * T
-    columns = tl.arange(0, BLOCK_D)
-    units = tl.program_id(1) * D + columns
-    here = rows < B
-    inside = here[:, None] & (columns < D)[None, :]
-    state = rows.to(tl.int64)[:, None] * H + units[None, :]
-    narrow = local[:, None] * (T * H) + units[None, :]
-    wide = local[:, None] * (T * 4 * H) + units[None, :]
+    """All steps against the forward scan's order; writes gradients before the gates' f.
 
-    square = (columns < D)[:, None] & (columns < D)[None, :]
-    straight = units[:, None] * D + columns[None, :]
-    u_i = tl.load(weight_ptr + straight, mask=square, other=0.0)
-    u_f = tl.load(weight_ptr + H * D + straight, mask=square, other=0.0)
-    u_g = tl.load(weight_ptr + 2 * H * D + straight, mask=square, other=0.0)
-    u_o = tl.load(weight_ptr + 3 * H * D + straight, mask=square, other=0.0)
+    ``saved_ptr`` holds the gates' values; or, if there is h_{t-1} to compute them with
+    (``hidden_ptr``), the inputs' share of them.
+    """
+    local, rows, columns, units, inside = tile(B, D, BLOCK_B, BLOCK_D)
+    second, against = direction(H, D, reverse)
+    W = tl.num_programs(1) * D
+    # A program's own offsets fit 32 bits; where its rows begin may need 64.
+    first = tl.program_id(0).to(tl.int64) * BLOCK_B * T
+    state = rows.to(tl.int64)[:, None] * W + units[None, :]
+    narrow = local[:, None] * (T * W) + units[None, :]
+    wide = local[:, None] * (T * 4 * W) + (units + second * (3 * H))[None, :]
+
+    outputs = units + second * (3 * H)
+    u_i = matrix(weight_ptr, outputs, columns, D)
+    u_f = matrix(weight_ptr + H * D, outputs, columns, D)
+    u_g = matrix(weight_ptr + 2 * H * D, outputs, columns, D)
+    u_o = matrix(weight_ptr + 3 * H * D, outputs, columns, D)
 
     dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
     dc = tl.load(dc_ptr + state, mask=inside, other=0.0).to(ACC)
-    if HAS_LENGTHS:
-        lengths = tl.load(lengths_ptr + rows, mask=here, other=0)
+    if dropout_ptr is not None:
+        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
+    if lengths_ptr is not None:
+        lengths = tl.load(lengths_ptr + rows, mask=rows < B, other=0)
+    if reset_ptr is not None:
+        reset_ptr += second.to(tl.int64) * B * T
     for step in range(T):
-        t = step if REVERSE else T - 1 - step
+        t = tl.where(against, step, T - 1 - step)
         now = first + t
-        place = now * (4 * H)
-        out = now * H
+        place = now * (4 * W)
+        out = now * W + narrow
         i = tl.load(saved_ptr + place + wide, mask=inside, other=0.0).to(ACC)
         f = tl.load(saved_ptr + place + H + wide, mask=inside, other=0.0).to(ACC)
         g = tl.load(saved_ptr + place + 2 * H + wide, mask=inside, other=0.0).to(ACC)
         o = tl.load(saved_ptr + place + 3 * H + wide, mask=inside, other=0.0).to(ACC)
-        before = tl.load(before_ptr + out + narrow, mask=inside, other=0.0)
-        dout = dh + tl.load(dy_ptr + out + narrow, mask=inside, other=0.0).to(ACC)
+        if hidden_ptr is not None:
+            seen = tl.load(hidden_ptr + out, mask=inside, other=0.0).to(ACC)
+            if dropout_ptr is not None:
+                seen *= dropout
+            operand = seen.to(u_i.dtype)
+            i = sigmoid(i + product(operand, tl.trans(u_i), ACC, PRECISION, UPCAST))
+            f = sigmoid(f + product(operand, tl.trans(u_f), ACC, PRECISION, UPCAST))
+            g = tanh(g + product(operand, tl.trans(u_g), ACC, PRECISION, UPCAST))
+            o = sigmoid(o + product(operand, tl.trans(u_o), ACC, PRECISION, UPCAST))
+        before = tl.load(before_ptr + out, mask=inside, other=0.0)
+        dout = dh + tl.load(dy_ptr + out, mask=inside, other=0.0).to(ACC)
+        dnext = dc
+        if zoneout_h_ptr is not None or SHARE_H is not None:
+            stays_h, dout = parted(dout, zoneout_h_ptr, SHARE_H, out, inside)
+        if zoneout_c_ptr is not None or SHARE_C is not None:
+            stays_c, dnext = parted(dnext, zoneout_c_ptr, SHARE_C, out, inside)
         squashed = tanh(f * before + i * g)
-        dcell = dc + dout * o * (1.0 - squashed * squashed)
+        dcell = dnext + dout * o * (1.0 - squashed * squashed)
         d_i = dcell * g * i * (1.0 - i)
         d_f = dcell * before * f * (1.0 - f)
         d_g = dcell * i * (1.0 - g * g)
         d_o = dout * squashed * o * (1.0 - o)
-        if HAS_LENGTHS:
+        if lengths_ptr is not None:
             real = (t < lengths)[:, None]
             d_i = tl.where(real, d_i, 0.0)
             d_f = tl.where(real, d_f, 0.0)
@@ -192,13 +223,19 @@ def backward_kernel(
         new_dh += product(d_g, u_g, ACC, PRECISION, UPCAST)
         new_dh += product(d_o, u_o, ACC, PRECISION, UPCAST)
         new_dc = dcell * f
-        if HAS_LENGTHS:
+        if dropout_ptr is not None:
+            new_dh *= dropout
+        if zoneout_h_ptr is not None or SHARE_H is not None:
+            new_dh += stays_h
+        if zoneout_c_ptr is not None or SHARE_C is not None:
+            new_dc += stays_c
+        if lengths_ptr is not None:
             new_dh = tl.where(real, new_dh, dh)
             new_dc = tl.where(real, new_dc, dc)
-        if HAS_RESET:
-            kept = (tl.load(reset_ptr + now + local * T, mask=here, other=0) == 0)[:, None]
-            new_dh = tl.where(kept, new_dh, 0.0)
-            new_dc = tl.where(kept, new_dc, 0.0)
+        if reset_ptr is not None:
+            goes_on = kept(reset_ptr, now, local, rows, B, T)
+            new_dh = tl.where(goes_on, new_dh, 0.0)
+            new_dc = tl.where(goes_on, new_dc, 0.0)
         dh = new_dh
         dc = new_dc
     tl.store(dh0_ptr + state, dh, mask=inside)
@@ -206,28 +243,22 @@ def backward_kernel(
 
 
 def forward(
-    gates_BTG: Tensor,
-    weight_GD: Tensor,
-    h0_BH: Tensor,
-    c0_BH: Tensor,
-    walk: Walk,
-    save: bool,
+    gates_BTG: Tensor, weight_GD: Tensor, h0_BH: Tensor, c0_BH: Tensor, walk: Walk, save: bool
 ) -> tuple[Tensor, ...]:
-    """Returns y_BTH, h_BH, c_BH and, for the backward pass, the gates' values and c_{t-1}."""
+    """Returns y_BTH, h_BH, c_BH and, to ``save``, c_{t-1} and (not to recompute) gates' values."""
     launch = Launch(gates_BTG, weight_GD, 4, walk)
-    batch, steps, hidden = launch.batch, launch.steps, launch.hidden
-    y_BTH = gates_BTG.new_empty(batch, steps, hidden)
-    h_BH, c_BH = empty_as(h0_BH), empty_as(c0_BH)
-    saved = empty_as(gates_BTG) if save else gates_BTG.new_empty(0)
-    kept = (batch, steps, hidden) if save else (0,)
-    before = gates_BTG.new_empty(kept, dtype=launch.accumulator)
+    shape = (launch.batch, launch.steps, h0_BH.shape[1])
+    y_BTH, h_BH, c_BH = gates_BTG.new_empty(shape), empty_as(h0_BH), empty_as(c0_BH)
+    keep = save and not walk.recompute
+    saved_BTG = gates_BTG.new_empty(gates_BTG.shape if keep else (0,))
+    before_BTH = gates_BTG.new_empty(shape if save else (0,), dtype=launch.accumulator)
     launch(
         forward_kernel,
-        (gates_BTG, turned(weight_GD), h0_BH, c0_BH),
-        (y_BTH, h_BH, c_BH, saved, before),
-        SAVE=save,
+        (gates_BTG, turned(weight_GD), h0_BH, c0_BH, walk.mask_c),
+        (y_BTH, h_BH, c_BH, saved_BTG if keep else None, before_BTH if save else None),
+        SHARE_C=walk.share_c,
     )
-    return y_BTH, h_BH, c_BH, saved, before
+    return y_BTH, h_BH, c_BH, saved_BTG, before_BTH
 
 
 def backward(
@@ -236,16 +267,23 @@ def backward(
     dc_BH: Tensor,
     saved_BTG: Tensor,
     before_BTH: Tensor,
+    hidden_BTH: Tensor | None,
     weight_GD: Tensor,
     walk: Walk,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the gradients of the gates, h0 and c0."""
-    launch = Launch(saved_BTG, weight_GD, 4, walk)
+    """Returns the gradients of the gates, h0 and c0.
+
+    Args:
+        saved_BTG: gates' values; to recompute them the gates as the forward scan took them.
+        before_BTH: c_{t-1}.
+        hidden_BTH: h_{t-1}, to recompute with; None otherwise.
+    """
     dgates_BTG = empty_as(saved_BTG)
     dh0_BH, dc0_BH = empty_as(dh_BH), empty_as(dc_BH)
-    launch(
+    Launch(saved_BTG, weight_GD, 4, walk)(
         backward_kernel,
-        (dy_BTH, dh_BH, dc_BH, saved_BTG, before_BTH, weight_GD),
+        (dy_BTH, dh_BH, dc_BH, saved_BTG, before_BTH, hidden_BTH, weight_GD, walk.mask_c),
         (dgates_BTG, dh0_BH, dc0_BH),
+        SHARE_C=walk.share_c,
     )
     return dgates_BTG, dh0_BH, dc0_BH

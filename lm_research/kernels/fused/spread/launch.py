@@ -1,0 +1,173 @@
+"""How a spread scan is launched: its grid, its exchange, and what if one waits in vain."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from lm_research.kernels.fused.launch import INTERPRETED
+from lm_research.kernels.fused.spread.plan import GATES, Cell, Plan, plan_for
+from lm_research.kernels.walk import Walk
+
+NUMBERS = ["B", "T", "R", "group", "start", "stop"]
+"""Kernel arguments that no kernel is compiled anew for."""
+LINE = 32
+"""int32s between two counters: groups do not share a line of the cache."""
+
+
+@functools.cache
+def failure(device: torch.device) -> Tensor:
+    """int32 (1,), 1 once a scan on ``device`` has waited in vain.
+
+    Pinned, so that kernels write it and the host reads it without waiting for the device.
+    """
+    return torch.zeros(1, dtype=torch.int32, pin_memory=device.type == "cuda")
+
+
+def raise_failure(device: torch.device) -> None:
+    """Raises RuntimeError once if an earlier scan on ``device`` has waited in vain."""
+    flag = failure(device)
+    if flag.item():
+        flag.zero_()
+        raise RuntimeError(
+            "an earlier fused scan over several processors waited in vain for its other programs, "
+            "and its results are NaN: its programs were not all run at once (a debugger, a shared "
+            "GPU?); use backend='reference'"
+        )
+
+
+class Launch:
+    """One scan over a tensor (B, T, R x gates x H) with the recurrent weight (R x gates x H, D).
+
+    A persistent scan is one cooperative launch for as many groups as the processors can hold at
+    once, and further ones for the rest. Otherwise each step is a launch, which needs no waiting:
+    so it is in the interpreter, whose programs run one after another.
+
+    A program that waits in vain (``exchange.LIMIT``) goes on without waiting and makes all it
+    writes from there on NaN. The host does not wait to hear of it: the next scan on the device,
+    its backward scan for one, raises RuntimeError.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        direction: Literal["forward", "backward"],
+        gates_BTG: Tensor,
+        weight_GD: Tensor,
+        walk: Walk,
+        plan: Plan | None,
+    ) -> None:
+        self.walk, self.device = walk, gates_BTG.device
+        self.batch, self.steps = gates_BTG.shape[:2]
+        self.head_size = weight_GD.shape[1]
+        self.gates = GATES[cell]
+        self.width = len(weight_GD) // self.gates  # R x H
+        self.hidden = self.width // walk.directions
+        self.heads = self.width // self.head_size  # of all directions
+        self.double = gates_BTG.dtype == torch.float64
+        self.accumulator = torch.float64 if self.double else torch.float32
+        self.plan = plan or plan_for(
+            cell, direction, gates_BTG, self.head_size, self.heads, walk.precision
+        )
+        smallest = max(16 * self.plan.warps, triton.next_power_of_2(self.head_size))
+        self.inner = min(self.plan.inner, smallest)
+        self.chunks = triton.cdiv(self.head_size, self.inner)
+        most = 4 * self.heads * self.chunks * self.inner
+        if max(self.plan.rows * self.steps, 2 * self.batch + 2 * self.plan.rows) * most >= 2**31:
+            raise RuntimeError(
+                f"B={self.batch} rows of T={self.steps} steps of {self.width} units are too many "
+                "for one fused scan: cut the sequence and hand the state on"
+            )
+        self.dtype = gates_BTG.dtype
+
+    def __call__(
+        self,
+        kernel: Any,
+        inputs: tuple,
+        outputs: tuple,
+        h0_BH: Tensor | None = None,
+        **constants: Any,
+    ) -> None:
+        """Run ``kernel`` on ``inputs``, the walk's masks, ``outputs``; a forward scan gives h0."""
+        if not self.batch:
+            return
+        raise_failure(self.device)
+        walk, plan = self.walk, self.plan
+        masks = (walk.lengths_B, walk.reset_BT, walk.dropout_BH, walk.mask_h)
+        given = [x if x is None else x.contiguous() for x in (*inputs, *masks)]
+        groups = triton.cdiv(self.batch, plan.rows) * self.heads
+        counters = torch.zeros(groups, LINE, dtype=torch.int32, device=self.device)
+        scratch = self._scratch(h0_BH)
+        numbers = (self.batch, self.steps, self.hidden, self.head_size, walk.directions)
+        for group in range(0, groups, plan.groups):
+            grid = (triton.cdiv(self.head_size, plan.units), min(plan.groups, groups - group))
+            for start, stop in self._spans(h0_BH is None):
+                self._run(
+                    kernel[grid],
+                    (*given, *outputs, *scratch, counters, failure(self.device)),
+                    (*numbers, group, start, stop),
+                    constants,
+                )
+
+    def _scratch(self, h0_BH: Tensor | None) -> tuple[Tensor, Tensor]:
+        """States between launches; two slots of what is exchanged, the second filled with h0.
+
+        The exchange is padded with zeros, rows to whole tiles and heads to whole chunks, so that
+        nobody needs a mask to read it.
+        """
+        shape = (0,) if self.plan.persistent else (2, self.batch, self.width)
+        carried = torch.empty(shape, dtype=self.accumulator, device=self.device)
+        rows = triton.cdiv(self.batch, self.plan.rows) * self.plan.rows
+        gates = 1 if h0_BH is not None else self.gates
+        exchange = torch.zeros(
+            (2, rows, gates, self.heads, self.chunks * self.inner),
+            dtype=self.dtype,
+            device=self.device,
+        )
+        if h0_BH is not None:
+            dropout_BH = self.walk.dropout_BH
+            h0_BH = h0_BH if dropout_BH is None else h0_BH * dropout_BH
+            exchange[1, : self.batch, 0, :, : self.head_size] = h0_BH.unflatten(1, (self.heads, -1))
+        return carried, exchange
+
+    def _spans(self, backward: bool) -> Iterator[tuple[int, int]]:
+        """(start, stop) of each launch; the backward scan ends with a product, after all steps."""
+        if self.plan.persistent:
+            yield 0, self.steps
+            return
+        yield from ((step, step + 1) for step in range(self.steps))
+        if backward or not self.steps:
+            yield self.steps, self.steps
+
+    def _run(self, kernel: Any, tensors: tuple, numbers: tuple, constants: dict[str, Any]) -> None:
+        walk, plan = self.walk, self.plan
+        try:
+            with torch.cuda.device_of(tensors[0]):  # Triton launches on the current device
+                kernel(
+                    *tensors,
+                    *numbers,
+                    **constants,
+                    REVERSE=walk.reverse,
+                    SHARE_H=walk.share_h,
+                    SYNC=plan.persistent,
+                    BLOCK_B=plan.rows,
+                    UNITS=plan.units,
+                    W=plan.warps,
+                    K=self.inner // plan.warps,
+                    CHUNKS=self.chunks,
+                    ACC=tl.float64 if self.double else tl.float32,
+                    PRECISION=walk.precision,
+                    UPCAST=INTERPRETED and self.dtype == torch.bfloat16,
+                    **plan.options(),
+                )
+        except RuntimeError as error:
+            if "cooperative" not in str(error):
+                raise
+            raise RuntimeError(
+                "the GPU has no room for all programs of a fused scan over several processors at "
+                "once: it is shared or partitioned; use backend='reference'"
+            ) from error
