@@ -130,7 +130,7 @@ RUNTIME = {
     "task": {"vectorizer", "model", "tokenizer", "optimizer", "scheduler", "steps"},
     "optimizer": {"params"},
     "scheduler": {"steps"},
-    "callbacks": {"recorder", "data"},
+    "callbacks": {"recorder", "data", "signals"},
     "tracking": set(),
     "text": set(),
 }
