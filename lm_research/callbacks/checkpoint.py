@@ -126,7 +126,8 @@ class Checkpoint(pl.Callback):
         config = self.recorder.folder.config if trainer.is_global_zero else None
         checkpoint["lm_research"] = {"format": FORMAT, "config": config}
         if trainer.world_size > 1:
-            own = {name: checkpoint.get(name) for name in OWN}
+            own = {"callbacks": checkpoint["callbacks"]}
+            pl_module.on_save_checkpoint(own)  # Lightning asks the module after the callbacks
             every: list[Any] = [None] * trainer.world_size
             dist.all_gather_object(every, own)
             checkpoint["processes"] = every
@@ -153,10 +154,6 @@ class Checkpoint(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep them until training starts."""
         self.generators = state_dict["generators"]
-
-
-OWN = ("callbacks", "stream")
-"""Parts of a checkpoint that differ between the processes of a data-parallel run."""
 
 
 def _any_process(trainer: pl.Trainer, one: bool) -> bool:

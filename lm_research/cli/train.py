@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.attempt import attempt, clock, command, failures, finished
 from lm_research.cli.axes import columns, covering
 from lm_research.config.compose import Composed, compose, finalise, loader, register_studies
@@ -216,6 +217,11 @@ def job(cfg: DictConfig) -> str:
 
     try:
         train(config, output)
+    except Stopped as stopped:
+        words = [word for word in sys.argv[1:] if not word.startswith("output=")]
+        again = shlex.join(["lm-research", "train", *words[1:], f"output={output}"])
+        print(f"lm-research train: {stopped}; to go on: {again}", file=sys.stderr)
+        raise
     except Exception as error:
         if not is_ours(error):
             raise
