@@ -13,8 +13,10 @@ import torch
 import torch.distributed as dist
 
 from lm_research.callbacks.pause import pause
+from lm_research.callbacks.processes import in_any_process
 from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.config.types import PositiveInt
+from lm_research.tasks.evaluation import DivergenceError
 from lm_research.tracking.checkpoint_store import FORMAT, CheckpointError, CheckpointStore
 from lm_research.tracking.errors import RunFolderError, write_error
 from lm_research.tracking.recorder import Recorder
@@ -87,10 +89,10 @@ class Checkpoint(pl.Callback):
         self.due = self.due or last or self._is_time(step, evaluated == step)
         if step % trainer.accumulate_grad_batches and not last:
             return  # gradients that are being added up are in no checkpoint
-        stop = _any_process(trainer, self.signals.requested is not None)
+        stop = in_any_process(trainer, self.signals.requested is not None)
         if self.due or stop:
             with pause(pl_module):
-                self._save(trainer)
+                self._save(trainer, pl_module)
             self.due, self.score = False, None
         if stop:
             self.signals.raise_requested()
@@ -102,7 +104,12 @@ class Checkpoint(pl.Callback):
         score = scores.get(self.monitor.removeprefix("val/"))
         return scores["loss_nats"] if score is None else score
 
-    def _save(self, trainer: pl.Trainer) -> None:
+    def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if in_any_process(trainer, not _finite(pl_module)):
+            raise DivergenceError(
+                f"weights are not finite after step {self.step}, though the loss was: no "
+                "checkpoint is written; lower optimizer.lr, or set trainer.gradient_clip"
+            )
         files: Any = trainer.strategy.checkpoint_io
         trainer.save_checkpoint(self.store.part(self.step))  # every process takes part
         if not trainer.is_global_zero:
@@ -156,11 +163,10 @@ class Checkpoint(pl.Callback):
         self.generators = state_dict["generators"]
 
 
-def _any_process(trainer: pl.Trainer, one: bool) -> bool:
-    """Whether ``one`` holds in any process; all of them have to do the same."""
-    if trainer.world_size == 1:
-        return one
-    return trainer.strategy.reduce_boolean_decision(one, all=False)
+def _finite(module: torch.nn.Module) -> bool:
+    """Whether every weight is a finite number."""
+    sums = [p.detach().sum(dtype=torch.float64) for p in module.parameters()]
+    return not sums or bool(torch.stack(sums).isfinite().all())
 
 
 def newest_whole(store: CheckpointStore) -> tuple[Path, dict[str, Any]] | None:

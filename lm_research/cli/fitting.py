@@ -10,12 +10,13 @@ import torch
 
 from lm_research.callbacks.checkpoint import newest_whole, take_up
 from lm_research.callbacks.checkpoint_files import CheckpointFiles
+from lm_research.callbacks.divergence import take_back
 from lm_research.callbacks.evaluation import as_numbers
 from lm_research.callbacks.stop_signals import StopSignals
-from lm_research.cli.assembly import Assembly
+from lm_research.cli.assembly import Assembly, assemble
 from lm_research.config.build import build
 from lm_research.tasks.counted import CountedLanguageModel
-from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating
+from lm_research.tasks.evaluation import DivergenceError, Evaluation, evaluate, evaluating
 from lm_research.tasks.generation import Sampling, generate
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.tasks.lean_loop import LeanLoop, Unprofiled
@@ -25,11 +26,19 @@ from lm_research.tracking.recorder import Recorder
 Config = dict[str, Any]
 
 
-def fit(config: Config, assembly: Assembly, recorder: Recorder, signals: StopSignals) -> Evaluation:
-    """Train, and return the last evaluation on the validation split."""
-    if isinstance(assembly.model, CountedLanguageModel):
-        return _count(assembly, assembly.model, recorder)
-    return _train(config, assembly, assembly.model, recorder, signals)
+def fit(
+    config: Config, assembly: Assembly, recorder: Recorder, signals: StopSignals
+) -> tuple[Assembly, Evaluation]:
+    """Train, and return what was trained with its last evaluation on the validation split."""
+    while True:
+        try:
+            if isinstance(assembly.model, CountedLanguageModel):
+                return assembly, _count(assembly, assembly.model, recorder)
+            return assembly, _train(config, assembly, assembly.model, recorder, signals)
+        except DivergenceError as error:
+            if not take_back(error, recorder, config["callbacks"].get("divergence", {})):
+                raise
+            assembly = assemble(config)
 
 
 def _train(
@@ -58,6 +67,7 @@ def _resumed(config: Config, recorder: Recorder) -> Path | None:
     """The checkpoint to continue from, its records taken up; None for a new run."""
     found = newest_whole(CheckpointStore(recorder.folder.checkpoints))
     if found is None:
+        recorder.rewind(0, {"metrics": 0, "samples": 0})  # of an attempt cut before its first one
         return None
     path, saved = found
     take_up(saved, recorder, config["trainer"]["devices"])

@@ -54,10 +54,8 @@ def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
         torch.set_num_threads(threads)
     assembly = assemble(config)
     _describe(assembly, recorder)
-    results = {
-        "val": fit(config, assembly, recorder, signals),
-        **_elsewhere(config, assembly, recorder),
-    }
+    assembly, result = fit(config, assembly, recorder, signals)
+    results = {"val": result, **_elsewhere(config, assembly, recorder)}
     scores = {f"{group}/{k}": v for group, r in results.items() for k, v in r.scores.items()}
     recorder.summary(scores)
     if recorder.folder.state is not None:  # the process that owns the folder
