@@ -66,7 +66,7 @@ class Checkpoint(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """After a resume: the generators as they were. Signals wait for the end of a step now."""
         if self.generators is not None:
-            _restore_generators(self.generators)
+            restore_generators(self.generators)
             self.generators = None
         if trainer.is_global_zero:
             self.store.clean()
@@ -238,7 +238,8 @@ def _generators() -> dict[str, Any]:
     }
 
 
-def _restore_generators(state: dict[str, Any]) -> None:
+def restore_generators(state: dict[str, Any]) -> None:
+    """Set the random generators to what a checkpoint holds."""
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])

@@ -70,6 +70,11 @@ def _groups() -> str:
 
 
 def _one(composed: Composed, arguments: Sequence[str]) -> int:
+    if (composed.config.get("debug") or {}).get("replay"):
+        from lm_research.cli.replay import replay
+
+        replay(composed.config, composed.hydra.run.dir)
+        return 0
     folder = make_folder(composed.hydra.run.dir)
     if finished(composed.config, folder):
         print(f"{folder}: done already; give another output=FOLDER to run it again")

@@ -79,6 +79,7 @@ class Debug:
     overfit_batches: NonNegativeInt
     max_steps: PositiveInt | None
     profile: bool
+    replay: bool
 
 
 @dataclass
