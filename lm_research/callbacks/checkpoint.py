@@ -1,89 +1,158 @@
 """Checkpoints that are whole or not there, with everything that a continuation needs."""
 
-import os
+import logging
 import random
-import shutil
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 
 from lm_research.callbacks.pause import pause
+from lm_research.callbacks.processes import in_any_process
+from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.config.types import PositiveInt
+from lm_research.tasks.evaluation import DivergenceError
+from lm_research.tracking.checkpoint_store import FORMAT, CheckpointError, CheckpointStore
+from lm_research.tracking.errors import RunFolderError, write_error
 from lm_research.tracking.recorder import Recorder
+from lm_research.tracking.run_identity import config_hash, difference_table
+
+_log = logging.getLogger(__name__)
 
 
 class Checkpoint(pl.Callback):
-    """``checkpoints/last.ckpt`` and ``checkpoints/best.ckpt`` in the run folder.
+    """The newest and the best checkpoints in the run folder, and one where a signal asks to stop.
 
     It comes last among the callbacks, so that the rows of its own step are in the records already.
     Beside what Lightning keeps (weights, optimizer, scheduler, position of the loader) a checkpoint
-    holds the carried state (the task's hook) and the random generators, which are restored when
-    training starts, after everything else has drawn from them.
+    holds the carried state (the task's hook), the random generators, which are restored when
+    training starts, after everything else has drawn from them, and of a data-parallel run all
+    that each process has for itself.
 
     Args:
         every: steps between checkpoints; null: after every evaluation.
         monitor: score that makes a checkpoint the best one, lower is better; where it is
             undefined, ``val/loss_nats`` decides.
+        keep_last: how many of the newest checkpoints stay; two, so that a damaged one can be done
+            without.
+        keep_best: how many of the best ones stay.
+        on_error: when one cannot be written (a full disk): ``continue`` training without it, the
+            older ones whole, or ``stop``.
     """
 
     def __init__(
         self,
         recorder: Recorder,
+        signals: StopSignals,
         every: PositiveInt | None = None,
         monitor: str = "val/bits_per_byte",
+        keep_last: PositiveInt = 2,
+        keep_best: PositiveInt = 1,
+        on_error: Literal["continue", "stop"] = "continue",
     ) -> None:
-        self.recorder = recorder
-        self.folder = Path(recorder.folder.path) / "checkpoints"
-        self.step = 0
-        self.every, self.monitor = every, monitor
-        self.best = float("inf")
+        self.recorder, self.signals = recorder, signals
+        self.store = CheckpointStore(recorder.folder.checkpoints, keep_last, keep_best)
+        self.every, self.monitor, self.on_error = every, monitor, on_error
+        self.step, self.due = 0, False
+        self.score: float | None = None
+        self.held = ExitStack()
         self.generators: dict[str, Any] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """After a resume: the generators as they were."""
+        """After a resume: the generators as they were. Signals wait for the end of a step now."""
         if self.generators is not None:
-            _restore_generators(self.generators)
+            restore_generators(self.generators)
             self.generators = None
+        if trainer.is_global_zero:
+            self.store.clean()
+        self.signals.install()  # Lightning has set its own
+        self.held.enter_context(self.signals.hold())
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Training is over, however it ended: signals no longer wait."""
+        self.held.close()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save when it is time."""
+        """Save when it is time, or when a signal asks to stop."""
         step = self.step = batch_idx + 1
         evaluated, result = getattr(pl_module, "last_evaluation", (None, None))
-        due = step % self.every == 0 if self.every else evaluated == step
-        better = evaluated == step and result is not None and self._better(result.scores)
-        if due or better or step == trainer.num_training_batches:
+        if evaluated == step and result is not None:
+            self.score = self._score(result.scores)
+        last = step == trainer.num_training_batches
+        self.due = self.due or last or self._is_time(step, evaluated == step)
+        if step % trainer.accumulate_grad_batches and not last:
+            return  # gradients that are being added up are in no checkpoint
+        stop = in_any_process(trainer, self.signals.requested is not None)
+        if self.due or stop:
             with pause(pl_module):
-                self._save(trainer, better)
+                self._save(trainer, pl_module)
+            self.due, self.score = False, None
+        if stop:
+            self.signals.raise_requested()
 
-    def _better(self, scores: dict[str, float | None]) -> bool:
+    def _is_time(self, step: int, evaluated: bool) -> bool:
+        return evaluated or (self.every is not None and step % self.every == 0)
+
+    def _score(self, scores: dict[str, float | None]) -> float | None:
         score = scores.get(self.monitor.removeprefix("val/"))
-        score = scores["loss_nats"] if score is None else score
-        if score is None or not score < self.best:
-            return False
-        self.best = score
-        return True
+        return scores["loss_nats"] if score is None else score
 
-    def _save(self, trainer: pl.Trainer, better: bool) -> None:
-        part = self.folder / "last.ckpt.part"
-        trainer.save_checkpoint(part)  # every process takes part
+    def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if in_any_process(trainer, not _finite(pl_module)):
+            raise DivergenceError(
+                f"weights are not finite after step {self.step}, though the loss was: no "
+                "checkpoint is written; lower optimizer.lr, or set trainer.gradient_clip"
+            )
+        files: Any = trainer.strategy.checkpoint_io
+        trainer.save_checkpoint(self.store.part(self.step))  # every process takes part
         if not trainer.is_global_zero:
             return
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, self.folder / "last.ckpt")
-        if better:
-            shutil.copyfile(self.folder / "last.ckpt", self.folder / "best.ckpt.part")
-            os.replace(self.folder / "best.ckpt.part", self.folder / "best.ckpt")
+        try:
+            files.raise_error()
+            self.store.commit(self.step, self.score)
+        except (OSError, RunFolderError) as error:
+            self.store.discard(self.step)
+            told = str(
+                write_error(self.store.folder, error) if isinstance(error, OSError) else error
+            )
+            if self.on_error == "stop":
+                raise RunFolderError(told) from error
+            _log.error("no checkpoint of step %d, the older ones are whole: %s", self.step, told)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Say what run this is, and keep what every process has for itself."""
+        config = self.recorder.folder.config if trainer.is_global_zero else None
+        checkpoint["lm_research"] = {"format": FORMAT, "config": config}
+        if trainer.world_size > 1:
+            own = {"callbacks": checkpoint["callbacks"]}
+            pl_module.on_save_checkpoint(own)  # Lightning asks the module after the callbacks
+            every: list[Any] = [None] * trainer.world_size
+            dist.all_gather_object(every, own)
+            checkpoint["processes"] = every
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        """Take this process's own part, before callbacks are given theirs."""
+        every = checkpoint.get("processes")
+        if every is None:
+            return
+        own = every[trainer.global_rank]
+        checkpoint["callbacks"] = own["callbacks"]
+        pl_module.on_load_checkpoint(own)
 
     def state_dict(self) -> dict[str, Any]:
-        """Best score so far, the random generators, and how far the records went."""
+        """The random generators, and how far the records went."""
         return {
-            "best": self.best,
             "generators": _generators(),
             "step": self.step,
             "records": self.recorder.state_dict(),
@@ -91,14 +160,70 @@ class Checkpoint(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep them until training starts."""
-        self.best, self.generators = state_dict["best"], state_dict["generators"]
+        self.generators = state_dict["generators"]
 
 
-def take_up(checkpoint: Path, recorder: Recorder) -> None:
-    """Before training continues from ``checkpoint``: take back the rows written after it."""
-    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    states = saved["callbacks"].values()
-    state = next(s for s in states if isinstance(s, dict) and "records" in s)
+def _finite(module: torch.nn.Module) -> bool:
+    """Whether every weight is a finite number."""
+    sums = [p.detach().sum(dtype=torch.float64) for p in module.parameters()]
+    return not sums or bool(torch.stack(sums).isfinite().all())
+
+
+def newest_whole(store: CheckpointStore) -> tuple[Path, dict[str, Any]] | None:
+    """File and content of the newest checkpoint that is whole; damaged ones are set aside and told.
+
+    Raises:
+        CheckpointError: there are checkpoints, and none is whole.
+    """
+    damaged = []
+    for entry, fault in list(store.whole()):
+        path = store.folder / entry.file
+        fault = fault or _unreadable(path)
+        if fault is None:
+            return path, torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        store.forget(entry)
+        damaged.append(entry.file)
+        _log.error("%s: damaged (%s); it is set aside as *.damaged", path, fault)
+    if damaged:
+        raise CheckpointError(
+            f"{store.folder}: every checkpoint is damaged ({', '.join(damaged)}, set aside as "
+            "*.damaged). Run the same command again to start anew, or give another output=FOLDER."
+        )
+    return None
+
+
+def _unreadable(path: Path) -> str | None:
+    """Why torch cannot read ``path``, though its bytes are those that were written; or None."""
+    try:
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
+        return next(iter(str(error).splitlines()), type(error).__name__)
+    return None
+
+
+def take_up(saved: dict[str, Any], recorder: Recorder, processes: int) -> None:
+    """Before training continues from ``saved``: check it, and take back the rows written after it.
+
+    Raises:
+        CheckpointError: it is of another run, of a later version, or of other processes.
+    """
+    said = saved.get("lm_research", {})
+    if said.get("format") != FORMAT:
+        raise CheckpointError(
+            f"the checkpoint is of format {said.get('format')!r}, this version reads {FORMAT}"
+        )
+    stored, now = said["config"], recorder.folder.config
+    if config_hash(stored) != config_hash(now):
+        raise CheckpointError(
+            f"{recorder.folder.checkpoints}: of another run. What differs (there -> now):\n"
+            f"{difference_table(stored, now)}\nGive another output=FOLDER."
+        )
+    if (before := len(saved.get("processes", [None]))) != processes:
+        raise CheckpointError(
+            f"{recorder.folder.path}: was cut with {before} processes; it continues exactly with "
+            f"as many alone, not with trainer.devices={processes}"
+        )
+    state = next(s for s in saved["callbacks"].values() if isinstance(s, dict) and "records" in s)
     recorder.rewind(state["step"], state["records"])
 
 
@@ -113,7 +238,8 @@ def _generators() -> dict[str, Any]:
     }
 
 
-def _restore_generators(state: dict[str, Any]) -> None:
+def restore_generators(state: dict[str, Any]) -> None:
+    """Set the random generators to what a checkpoint holds."""
     torch.set_rng_state(state["torch"])
     if state["cuda"]:
         torch.cuda.set_rng_state_all(state["cuda"])

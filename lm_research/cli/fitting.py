@@ -2,52 +2,59 @@
 
 import time
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from lm_research.callbacks.checkpoint import take_up
+from lm_research.callbacks.checkpoint import newest_whole, take_up
+from lm_research.callbacks.checkpoint_files import CheckpointFiles
+from lm_research.callbacks.divergence import take_back
 from lm_research.callbacks.evaluation import as_numbers
-from lm_research.cli.assembly import Assembly
+from lm_research.callbacks.stop_signals import StopSignals
+from lm_research.cli.assembly import Assembly, assemble
 from lm_research.config.build import build
 from lm_research.tasks.counted import CountedLanguageModel
-from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating
+from lm_research.tasks.evaluation import DivergenceError, Evaluation, evaluate, evaluating
 from lm_research.tasks.generation import Sampling, generate
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.tasks.lean_loop import LeanLoop, Unprofiled
+from lm_research.tracking.checkpoint_store import CheckpointStore
 from lm_research.tracking.recorder import Recorder
 
 Config = dict[str, Any]
 
 
-def fit(config: Config, assembly: Assembly, recorder: Recorder) -> Evaluation:
-    """Train, and return the last evaluation on the validation split."""
-    if isinstance(assembly.model, CountedLanguageModel):
-        return _count(assembly, assembly.model, recorder)
-    return _train(config, assembly, assembly.model, recorder)
+def fit(
+    config: Config, assembly: Assembly, recorder: Recorder, signals: StopSignals
+) -> tuple[Assembly, Evaluation]:
+    """Train, and return what was trained with its last evaluation on the validation split."""
+    while True:
+        try:
+            if isinstance(assembly.model, CountedLanguageModel):
+                return assembly, _count(assembly, assembly.model, recorder)
+            return assembly, _train(config, assembly, assembly.model, recorder, signals)
+        except DivergenceError as error:
+            if not take_back(error, recorder, config["callbacks"].get("divergence", {})):
+                raise
+            assembly = assemble(config)
 
 
 def _train(
-    config: Config, assembly: Assembly, module: LanguageModeling, recorder: Recorder
+    config: Config,
+    assembly: Assembly,
+    module: LanguageModeling,
+    recorder: Recorder,
+    signals: StopSignals,
 ) -> Evaluation:
-    nodes = config["callbacks"].values()
-    callbacks = [build(node, recorder=recorder, data=assembly.data) for node in nodes]
+    runtime = {"recorder": recorder, "data": assembly.data, "signals": signals}
+    callbacks = [build(node, **runtime) for node in config["callbacks"].values()]
     trainer = make_trainer(config["trainer"], callbacks)
-    last = recorder.folder.checkpoints / "last.ckpt"
-    resumed = last if last.exists() else None
-    if resumed:
-        _require_one_process(config, resumed)
-        _take_up(resumed, recorder)
+    resumed = _resumed(config, recorder)
     with _profiled(config, recorder.folder.path):
-        try:
-            trainer.fit(module, datamodule=assembly.data, ckpt_path=resumed, weights_only=True)
-        except SystemExit as error:  # Lightning's answer to Ctrl-C, which is no failure
-            if trainer.interrupted:
-                raise KeyboardInterrupt from error
-            raise
+        trainer.fit(module, datamodule=assembly.data, ckpt_path=resumed, weights_only=True)
+    signals.raise_requested()
     step, result = getattr(module, "last_evaluation", (None, None))
     if step != assembly.steps or result is None:  # callbacks=none, or stopped by max_seconds
         with evaluating(module):
@@ -56,31 +63,15 @@ def _train(
     return result
 
 
-class ResumeError(Exception):
-    """A run that cannot be continued from where it was cut; says why, and the fix."""
-
-
-def _take_up(checkpoint: Path, recorder: Recorder) -> None:
-    try:
-        take_up(checkpoint, recorder)
-    except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
-        raise ResumeError(
-            f"{checkpoint}: damaged ({_line(error)}); copy best.ckpt over it, "
-            "or start again with another output=FOLDER"
-        ) from error
-
-
-def _line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def _require_one_process(config: Config, checkpoint: Path) -> None:
-    """A checkpoint holds process 0's carried state and generators; the others' are not in it."""
-    if config["trainer"]["devices"] > 1:
-        raise ResumeError(
-            f"{checkpoint.parent.parent}: a cut data-parallel run cannot be continued exactly yet; "
-            "start it again with another output=FOLDER"
-        )
+def _resumed(config: Config, recorder: Recorder) -> Path | None:
+    """The checkpoint to continue from, its records taken up; None for a new run."""
+    found = newest_whole(CheckpointStore(recorder.folder.checkpoints))
+    if found is None:
+        recorder.rewind(0, {"metrics": 0, "samples": 0})  # of an attempt cut before its first one
+        return None
+    path, saved = found
+    take_up(saved, recorder, config["trainer"]["devices"])
+    return path
 
 
 def make_trainer(options: Config, callbacks: list[pl.Callback]) -> pl.Trainer:
@@ -97,6 +88,7 @@ def make_trainer(options: Config, callbacks: list[pl.Callback]) -> pl.Trainer:
         max_epochs=1,
         max_time={"seconds": seconds} if seconds else None,
         callbacks=[*callbacks, LeanLoop()],
+        plugins=[CheckpointFiles()],
         logger=False,
         profiler=Unprofiled(),
         enable_checkpointing=False,

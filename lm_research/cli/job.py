@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.cli.assembly import Assembly, assemble, prepare_text, size_summary
 from lm_research.cli.fitting import fit
 from lm_research.config.build import build
@@ -27,15 +28,16 @@ EVALUATION_WINDOW = 1024
 def run(config: Config, output: str | Path, rank: int = 0) -> None:
     """This process's part of a run; process 0 owns the folder."""
     quiet()
-    if rank:
-        _work(config, SilentRecorder(RunFolder(output)))
-        return
-    with RunFolder.create(output, config, resume=config["resume"]) as folder:
-        if folder.state is FolderState.DONE:
-            print(f"{folder.path}: done already; give another output=FOLDER to run it again")
+    with StopSignals() as signals:
+        if rank:
+            _work(config, SilentRecorder(RunFolder(output)), signals)
             return
-        with Recorder(folder, [build(config["tracking"])]) as recorder:
-            _work(config, recorder)
+        with RunFolder.create(output, config, resume=config["resume"]) as folder:
+            if folder.state is FolderState.DONE:
+                print(f"{folder.path}: done already; give another output=FOLDER to run it again")
+                return
+            with Recorder(folder, [build(config["tracking"])]) as recorder:
+                _work(config, recorder, signals)
 
 
 def quiet() -> None:
@@ -46,13 +48,14 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", module=ours)
 
 
-def _work(config: Config, recorder: Recorder) -> None:
+def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
     threads = config["trainer"]["threads"]
     if threads:
         torch.set_num_threads(threads)
     assembly = assemble(config)
     _describe(assembly, recorder)
-    results = {"val": fit(config, assembly, recorder), **_elsewhere(config, assembly, recorder)}
+    assembly, result = fit(config, assembly, recorder, signals)
+    results = {"val": result, **_elsewhere(config, assembly, recorder)}
     scores = {f"{group}/{k}": v for group, r in results.items() for k, v in r.scores.items()}
     recorder.summary(scores)
     if recorder.folder.state is not None:  # the process that owns the folder

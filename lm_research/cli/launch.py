@@ -7,18 +7,21 @@ running the command line again in every process would start the sweep again.
 import os
 import signal
 import socket
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from lm_research.callbacks.stop_signals import INTERRUPTED, Stopped
 from lm_research.tracking.errors import RunFolderError
 from lm_research.tracking.json_files import read_json
 from lm_research.tracking.run_folder import RunFolder
 
 PATIENCE_S = 10.0
 """How long the other processes may take to end by themselves once one has failed."""
+ASKED_BY = {os.EX_TEMPFAIL: signal.SIGTERM, INTERRUPTED: signal.SIGINT}
+"""Exit status of a process that was asked to stop -> the signal that asked."""
 
 
 class ProcessError(Exception):
@@ -54,9 +57,13 @@ def launch(config: dict[str, Any], output: str | Path, processes: int) -> None:
         job = (config, str(Path(output).absolute()), processes, free_port(), place)
         context: Any = start_processes(work, job, processes, join=False)
         try:
-            while not context.join(grace_period=PATIENCE_S):
-                pass
+            with _passing_on(context.processes):
+                while not context.join(grace_period=PATIENCE_S):
+                    pass
         except ProcessException as error:
+            code = getattr(error, "exit_code", None)
+            if code in ASKED_BY:
+                raise Stopped(ASKED_BY[code]) from error
             reason = reason_told(Path(place))
             _note(config, output, reason or str(error))
             if reason or "signal" in str(error):
@@ -65,6 +72,23 @@ def launch(config: dict[str, Any], output: str | Path, processes: int) -> None:
         except KeyboardInterrupt:
             _end(context.processes)
             raise
+
+
+@contextmanager
+def _passing_on(processes: Sequence[Any]) -> Iterator[None]:
+    """A scheduler's signals may reach this process alone: tell the others."""
+
+    def tell(number: int, frame: Any) -> None:
+        for process in processes:
+            if process.is_alive():
+                os.kill(process.pid, number)
+
+    before = {number: signal.signal(number, tell) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def free_port() -> int:

@@ -14,6 +14,7 @@ from lm_research.data.preparation import restore_lexicon
 from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.text.tokenizer import Tokenizer
+from lm_research.tracking.checkpoint_store import CheckpointError, CheckpointStore
 from lm_research.tracking.json_files import read_json
 from lm_research.tracking.run_folder import RunFolder
 
@@ -72,11 +73,9 @@ def _weights_file(folder: RunFolder, checkpoint: str) -> Path:
             "`lm-research train` printed, or its output=FOLDER"
         )
     counts = folder.checkpoints / "counts.npz"
-    file = counts if counts.exists() else folder.checkpoints / f"{checkpoint}.ckpt"
-    if not file.exists():
-        there = ", ".join(sorted(f.name for f in folder.checkpoints.glob("*"))) or "nothing"
-        raise SavedRunError(
-            f"run={folder.path}: no checkpoint `{checkpoint}` (checkpoints/ holds {there}); "
-            "has the run been trained?"
-        )
-    return file
+    if counts.exists():
+        return counts
+    try:
+        return CheckpointStore(folder.checkpoints).path(checkpoint)
+    except CheckpointError as error:
+        raise SavedRunError(f"run={error}") from error

@@ -14,6 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.attempt import attempt, clock, command, failures, finished
 from lm_research.cli.axes import columns, covering
 from lm_research.config.compose import Composed, compose, finalise, loader, register_studies
@@ -69,6 +70,11 @@ def _groups() -> str:
 
 
 def _one(composed: Composed, arguments: Sequence[str]) -> int:
+    if (composed.config.get("debug") or {}).get("replay"):
+        from lm_research.cli.replay import replay
+
+        replay(composed.config, composed.hydra.run.dir)
+        return 0
     folder = make_folder(composed.hydra.run.dir)
     if finished(composed.config, folder):
         print(f"{folder}: done already; give another output=FOLDER to run it again")
@@ -216,6 +222,11 @@ def job(cfg: DictConfig) -> str:
 
     try:
         train(config, output)
+    except Stopped as stopped:
+        words = [word for word in sys.argv[1:] if not word.startswith("output=")]
+        again = shlex.join(["lm-research", "train", *words[1:], f"output={output}"])
+        print(f"lm-research train: {stopped}; to go on: {again}", file=sys.stderr)
+        raise
     except Exception as error:
         if not is_ours(error):
             raise

@@ -22,7 +22,7 @@ def cross_checks(config: Plain, file: File) -> Iterator[Problem]:
     for name in ("output", "cache"):
         if config.get(name) == "":
             yield Problem(name, "is empty", "", "a folder", file=file(name))
-    for check in (_splits, _batch, _optimizer):
+    for check in (_splits, _batch, _optimizer, _rollback):
         try:
             yield from check(config, file)
         except (KeyError, TypeError, AttributeError):
@@ -41,6 +41,13 @@ def _batch(config: Plain, file: File) -> Iterator[Problem]:
     if isinstance(devices, int) and isinstance(batch, int) and devices > 0 and batch % devices:
         allowed = f"a multiple of trainer.devices = {devices}"
         yield Problem("budget.batch_size", "cannot be shared out", str(batch), allowed)
+
+
+def _rollback(config: Plain, file: File) -> Iterator[Problem]:
+    field = "callbacks.divergence.policy"
+    if config["trainer"]["devices"] > 1 and config["callbacks"]["divergence"]["policy"] != "stop":
+        message = f"is for one process, not for trainer.devices={config['trainer']['devices']}"
+        yield Problem(field, message, "rollback", "stop", file=file(field))
 
 
 def _optimizer(config: Plain, file: File) -> Iterator[Problem]:

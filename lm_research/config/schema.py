@@ -79,6 +79,7 @@ class Debug:
     overfit_batches: NonNegativeInt
     max_steps: PositiveInt | None
     profile: bool
+    replay: bool
 
 
 @dataclass
@@ -130,7 +131,7 @@ RUNTIME = {
     "task": {"vectorizer", "model", "tokenizer", "optimizer", "scheduler", "steps"},
     "optimizer": {"params"},
     "scheduler": {"steps"},
-    "callbacks": {"recorder", "data"},
+    "callbacks": {"recorder", "data", "signals"},
     "tracking": set(),
     "text": set(),
 }

@@ -10,6 +10,7 @@ is told once and left out from then on.
 
 import logging
 import numbers
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -187,5 +188,6 @@ def ending(error: BaseException) -> Ending:
     """How a run ends that ``error`` stops: a person or a signal interrupts, the rest fails."""
     stopped = isinstance(error, KeyboardInterrupt | GeneratorExit)
     if isinstance(error, SystemExit):
-        stopped = error.code in (None, 0) or (isinstance(error.code, int) and error.code > 128)
+        signalled = isinstance(error.code, int) and error.code > 128
+        stopped = signalled or error.code in (None, 0, os.EX_TEMPFAIL)
     return "interrupted" if stopped else "failed"

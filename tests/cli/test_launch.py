@@ -1,5 +1,6 @@
 """Several processes of one run: they start, fail and end together."""
 
+import json
 import os
 import signal
 import subprocess
@@ -102,3 +103,27 @@ def test_an_interrupt_reaches_every_process(start, tmp_path, read_json):
     assert process.returncode == 130
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert read_json(out / "status.json")["state"] == "interrupted"
+
+
+def rows(folder: Path) -> list[dict]:
+    clock = ("seconds", "perf/tokens_per_s")
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [{k: v for k, v in line.items() if k not in clock} for line in lines]
+
+
+def test_a_cut_run_of_two_processes_continues_bit_for_bit(start, tmp_path, read_json):
+    """SIGTERM to the parent alone: both save what they have, and go on as if nothing had been."""
+    options = ["budget.train_tokens=200000", "callbacks.metrics.every=5", "model.dropout=0.2"]
+    options += ["model.num_layers=2"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    start(*options, f"output={whole}").communicate(timeout=120)
+    process = start(*options, f"output={cut}")
+    wait_for(lambda: trains(cut))
+    os.kill(process.pid, signal.SIGTERM)
+    complaint = process.communicate(timeout=60)[1]
+    assert process.returncode == os.EX_TEMPFAIL, complaint
+    assert f"output={cut}" in complaint
+    assert read_json(cut / "status.json")["state"] == "interrupted"
+    complaint = start(*options, f"output={cut}").communicate(timeout=120)[1]
+    assert read_json(cut / "status.json")["state"] == "done", complaint
+    assert rows(cut) == rows(whole)

@@ -1,0 +1,56 @@
+"""``debug=replay``: where a run went wrong."""
+
+import pytest
+
+from lm_research.cli.main import main
+
+DIVERGES = [
+    "model=rnn",
+    "model.nonlinearity=relu",
+    "model.num_layers=2",
+    "optimizer=sgd",
+    "optimizer.lr=300",
+    "trainer=cpu",
+    "trainer.gradient_clip=0",
+    "budget=smoke",
+    "budget.train_bytes=20000",
+    "budget.eval_bytes=2000",
+    "callbacks=quiet",
+    "callbacks.checkpoint.every=1",
+    "tracking=disabled",
+    "output=out",
+]
+
+
+@pytest.fixture
+def lm_research(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: str) -> int:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        return int(ended.value.code or 0)
+
+    return command
+
+
+def files(folder):
+    return {f: f.stat().st_mtime_ns for f in folder.rglob("*") if f.is_file()}
+
+
+def test_a_replay_finds_where_it_began_and_writes_nothing(lm_research, tmp_path, capsys):
+    assert lm_research("train", *DIVERGES) == 1
+    assert "debug=replay" in capsys.readouterr().err
+    before = files(tmp_path / "out")
+    assert lm_research("train", *DIVERGES, "debug=replay") == 0
+    said = capsys.readouterr().out
+    assert "first that is not finite: output of model" in said
+    assert files(tmp_path / "out") == before
+
+
+def test_there_must_be_something_to_replay(lm_research, capsys):
+    assert lm_research("train", *DIVERGES, "optimizer.lr=0.01") == 0
+    assert lm_research("train", *DIVERGES, "optimizer.lr=0.01", "debug=replay") == 1
+    assert "no step diverged" in capsys.readouterr().err
+    assert lm_research("train", *DIVERGES, "debug=replay") == 1
+    assert "optimizer.lr: 0.01 -> 300" in capsys.readouterr().err
