@@ -5,7 +5,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lm_research.kernels.normalized.scans import (
+from lm_research.kernels.normalized import (
     layer_norm_gru_scan,
     layer_norm_lstm_scan,
     layer_norm_rnn_scan,
