@@ -18,7 +18,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
-from lm_research.kernels.checks import real_resets, resets_against_time
+from lm_research.kernels.checks import (
+    autocast,
+    check_device,
+    check_type,
+    real_resets,
+    resets_against_time,
+)
 from lm_research.kernels.dispatch import Backend, Cell, Choice, Precision, explain
 from lm_research.kernels.functional import gru_scan, lstm_scan, rnn_scan
 
@@ -117,7 +123,7 @@ class _Fused(nn.Module, ABC):
 
     def choice(self, x: Tensor, beyond: bool = False) -> Choice:
         """The backend for input ``x``; ``beyond``: with resets."""
-        dtype = torch.get_autocast_dtype(x.device.type) if _autocast(x) else x.dtype
+        dtype = torch.get_autocast_dtype(x.device.type) if autocast(x) else x.dtype
         return explain(
             self.cell,
             device=x.device,
@@ -177,24 +183,15 @@ class _Fused(nn.Module, ABC):
     def _check_input(self, x: Tensor, states: tuple[Tensor, ...]) -> None:
         """Types and devices, in the words of ``torch.nn``."""
         weight = cast(Tensor, self.weight_ih_l0)
-        free = torch.is_autocast_enabled(x.device.type)
-        if x.dtype != weight.dtype and not free:
+        check_device("parameter", weight, x)
+        if x.dtype != weight.dtype and not autocast(x):
             raise ValueError(
                 f"RNN input dtype ({x.dtype}) does not match weight dtype ({weight.dtype}). "
                 f"Convert input: input.to({weight.dtype}), or convert model: model.to({x.dtype})"
             )
-        named = [("parameter", weight), *(("hidden", state) for state in states)]
-        for name, tensor in named:
-            if tensor.device != x.device:
-                raise RuntimeError(
-                    f"Input and {name} tensors are not at the same device, found input tensor at "
-                    f"{x.device} and {name} tensor at {tensor.device}"
-                )
-            if tensor.dtype != x.dtype and not free:
-                raise RuntimeError(
-                    f"Input and {name} tensors are not the same dtype, found input tensor with "
-                    f"{x.dtype} and {name} tensor with {tensor.dtype}"
-                )
+        for state in states:
+            check_device("hidden", state, x)
+            check_type("hidden", state, x)
 
     def _states(self, x_BTI: Tensor, hx: Any) -> tuple[Tensor, ...]:
         """The initial states, checked as ``torch.nn`` checks them, each (L, B, H)."""
@@ -323,10 +320,6 @@ def _remove_recurrent_bias(layer: nn.RNNBase) -> None:
             delattr(layer, name)
             layer.register_buffer(name, torch.zeros_like(bias, requires_grad=False), False)
             setattr(layer, name, getattr(layer, name))  # tells torch.nn's list of weights
-
-
-def _autocast(x: Tensor) -> bool:
-    return torch.is_autocast_enabled(x.device.type)
 
 
 def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
