@@ -9,7 +9,7 @@ from functools import partial
 from typing import Literal
 
 from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
-from lm_research.kernels import FusedGRU
+from lm_research.kernels import FusedGRU, LayerNormGRU
 from lm_research.models.recurrent import Recurrent
 
 
@@ -27,6 +27,7 @@ class GRU(Recurrent):
         output_dropout: DropProbability = 0.0,
         state_dropout: DropProbability = 0.0,
         zoneout: DropProbability = 0.0,
+        layer_norm: bool = False,
         recurrent_bias: bool = True,
         start: Literal["zeros", "learned"] = "zeros",
         init: Literal["torch", "keras", "uniform"] = "torch",
@@ -36,7 +37,7 @@ class GRU(Recurrent):
     ) -> None:
         super().__init__(
             partial(
-                FusedGRU,
+                LayerNormGRU if layer_norm else FusedGRU,
                 batch_first=True,
                 recurrent_bias=recurrent_bias,
                 state_dropout=state_dropout,

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Literal
 
 from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
-from lm_research.kernels import FusedLSTM
+from lm_research.kernels import FusedLSTM, LayerNormLSTM
 from lm_research.models.recurrent import Recurrent
 
 
@@ -30,6 +30,7 @@ class LSTM(Recurrent):
         output_dropout: DropProbability = 0.0,
         state_dropout: DropProbability = 0.0,
         zoneout: DropProbability = 0.0,
+        layer_norm: bool = False,
         recurrent_bias: bool = True,
         start: Literal["zeros", "learned"] = "zeros",
         init: Literal["torch", "keras", "uniform"] = "torch",
@@ -39,7 +40,7 @@ class LSTM(Recurrent):
     ) -> None:
         super().__init__(
             partial(
-                FusedLSTM,
+                LayerNormLSTM if layer_norm else FusedLSTM,
                 batch_first=True,
                 recurrent_bias=recurrent_bias,
                 state_dropout=state_dropout,

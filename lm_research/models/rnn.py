@@ -4,7 +4,7 @@ from functools import partial
 from typing import Literal
 
 from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
-from lm_research.kernels import FusedRNN
+from lm_research.kernels import FusedRNN, LayerNormRNN
 from lm_research.models.recurrent import Recurrent
 
 
@@ -26,6 +26,7 @@ class RNN(Recurrent):
         output_dropout: DropProbability = 0.0,
         state_dropout: DropProbability = 0.0,
         zoneout: DropProbability = 0.0,
+        layer_norm: bool = False,
         recurrent_bias: bool = True,
         start: Literal["zeros", "learned"] = "zeros",
         init: Literal["torch", "keras", "uniform"] = "torch",
@@ -37,7 +38,7 @@ class RNN(Recurrent):
             raise ValueError(f"nonlinearity is {nonlinearity!r}; choose 'tanh' or 'relu'")
         super().__init__(
             partial(
-                FusedRNN,
+                LayerNormRNN if layer_norm else FusedRNN,
                 nonlinearity=nonlinearity,
                 batch_first=True,
                 recurrent_bias=recurrent_bias,
