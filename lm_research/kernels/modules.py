@@ -19,7 +19,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
-from lm_research.kernels.checks import real_resets, resets_against_time
+from lm_research.kernels.checks import (
+    autocast,
+    check_device,
+    check_type,
+    real_resets,
+    resets_against_time,
+)
 from lm_research.kernels.dispatch import ON_CPU, Backend, Cell, Choice, Precision, explain
 from lm_research.kernels.functional import gru_scan, lstm_scan, rnn_scan
 
@@ -132,12 +138,10 @@ class _Fused(nn.Module, ABC):
         if x.dim() == 3:
             names = ("batch", "steps") if self.batch_first else ("steps", "batch")
             size = dict(zip(names, x.shape[:2], strict=True))
-        kind = x.device.type
-        autocast = torch.is_autocast_enabled(kind)
         return explain(
             self.cell,
             device=x.device,
-            dtype=torch.get_autocast_dtype(kind) if autocast else x.dtype,
+            dtype=torch.get_autocast_dtype(x.device.type) if autocast(x) else x.dtype,
             hidden_size=self.hidden_size,
             num_heads=self.num_heads,
             num_layers=self.num_layers,
@@ -196,24 +200,15 @@ class _Fused(nn.Module, ABC):
     def _check_input(self, x: Tensor, states: tuple[Tensor, ...]) -> None:
         """Types and devices, in the words of ``torch.nn``."""
         weight = cast(Tensor, self.weight_ih_l0)
-        free = torch.is_autocast_enabled(x.device.type)
-        if x.dtype != weight.dtype and not free:
+        check_device("parameter", weight, x)
+        if x.dtype != weight.dtype and not autocast(x):
             raise ValueError(
                 f"RNN input dtype ({x.dtype}) does not match weight dtype ({weight.dtype}). "
                 f"Convert input: input.to({weight.dtype}), or convert model: model.to({x.dtype})"
             )
-        named = [("parameter", weight), *(("hidden", state) for state in states)]
-        for name, tensor in named:
-            if tensor.device != x.device:
-                raise RuntimeError(
-                    f"Input and {name} tensors are not at the same device, found input tensor at "
-                    f"{x.device} and {name} tensor at {tensor.device}"
-                )
-            if tensor.dtype != x.dtype and not free:
-                raise RuntimeError(
-                    f"Input and {name} tensors are not the same dtype, found input tensor with "
-                    f"{x.dtype} and {name} tensor with {tensor.dtype}"
-                )
+        for state in states:
+            check_device("hidden", state, x)
+            check_type("hidden", state, x)
 
     def _states(self, x_BTI: Tensor, hx: Any) -> tuple[Tensor, ...]:
         """The initial states, checked as ``torch.nn`` checks them, each (L, B, H)."""
@@ -274,9 +269,10 @@ class _Fused(nn.Module, ABC):
     def _resets(self, reset_BT: Tensor | None, lengths_B: Tensor | None) -> Tensor | None:
         """(2, B, T) for two directions: each its own."""
         reset_BT = real_resets(reset_BT, lengths_B)
-        if reset_BT is None or not self.bidirectional:
+        back_BT = resets_against_time(reset_BT)
+        if reset_BT is None or back_BT is None or not self.bidirectional:
             return reset_BT
-        return torch.stack([reset_BT, resets_against_time(reset_BT)])
+        return torch.stack([reset_BT, back_BT])
 
     def _masks(self, x_BTI: Tensor, h0_BH: Tensor) -> dict[str, Any]:
         """State dropout's and zoneout's part of a layer's options, drawn anew."""
@@ -326,12 +322,9 @@ class _Fused(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         """As ``torch.nn`` prints it, with what is beyond."""
-        beyond: dict[str, Any] = {
-            "num_heads": (self.num_heads, 1),
-            "state_dropout": (self.state_dropout, 0),
-        }
-        beyond |= {"zoneout": (self.zoneout, (0, 0)), "recompute": (self.recompute, False)}
-        more = [f", {name}={value}" for name, (value, usual) in beyond.items() if value != usual]
+        usual = {"num_heads": 1, "state_dropout": 0, "zoneout": (0, 0), "recompute": False}
+        own = {name: getattr(self, name) for name in usual}
+        more = [f", {name}={value}" for name, value in own.items() if value != usual[name]]
         return f"{self._plain[0].extra_repr()}{''.join(more)}, backend={self.backend}"
 
 
