@@ -10,6 +10,7 @@ Shapes: B batch, T time, I input size, H hidden size, N heads, R directions, L l
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
+from operator import is_
 from typing import Any, cast
 
 import torch
@@ -25,7 +26,7 @@ from lm_research.kernels.checks import (
     real_resets,
     resets_against_time,
 )
-from lm_research.kernels.dispatch import Backend, Cell, Choice, Precision, explain
+from lm_research.kernels.dispatch import ON_CPU, Backend, Cell, Choice, Precision, explain
 from lm_research.kernels.functional import gru_scan, lstm_scan, rnn_scan
 
 
@@ -101,15 +102,14 @@ class _Fused(nn.Module, ABC):
         return fewer
 
     def plain(self) -> nn.RNNBase:
-        """The ``torch.nn`` layer on the parameters as they are now (loading may replace them)."""
+        """The ``torch.nn`` layer on our weights as they are now, loaded, swapped or made anew."""
         layer = self._plain[0]
-        for ours, theirs in (
-            (self._parameters, layer._parameters),
-            (self._buffers, layer._buffers),
-        ):
-            changed = [name for name, own in ours.items() if theirs[name] is not own]
-            for name in changed:
-                setattr(layer, name, ours[name])
+        theirs = layer._parameters
+        if not all(map(is_, map(self._parameters.get, theirs), theirs.values())):
+            for name in theirs:  # what a parametrization makes is an attribute, no parameter
+                theirs[name] = getattr(self, name)
+        if self._buffers:
+            layer._buffers.update(self._buffers)
         if layer.training != self.training:
             layer.train(self.training)
         return layer
@@ -121,16 +121,34 @@ class _Fused(nn.Module, ABC):
             self.plain().flatten_parameters()
         return self
 
-    def choice(self, x: Tensor, beyond: bool = False) -> Choice:
-        """The backend for input ``x``; ``beyond``: with resets."""
-        dtype = torch.get_autocast_dtype(x.device.type) if autocast(x) else x.dtype
+    def choice(self, x: Tensor, beyond: bool = False, packed: bool = False) -> Choice:
+        """The backend for input ``x``, or a vector for one of no certain size.
+
+        Args:
+            x: the input; of a packed one its data.
+            beyond: with resets.
+            packed: whether it is.
+        """
+        beyond = beyond or self._beyond()
+        if x.is_cpu and self.backend == "auto" and not beyond:
+            return ON_CPU  # calls may be so short there that asking further would be felt
+        plain = packed or x.dim() == 2 or x.numel() == 0 < x.dim() - 1  # torch.nn alone takes them
+        untimed = plain or self.bidirectional or self.recompute or self.proj_size > 0
+        size = {}
+        if x.dim() == 3:
+            names = ("batch", "steps") if self.batch_first else ("steps", "batch")
+            size = dict(zip(names, x.shape[:2], strict=True))
         return explain(
             self.cell,
             device=x.device,
-            dtype=dtype,
+            dtype=torch.get_autocast_dtype(x.device.type) if autocast(x) else x.dtype,
             hidden_size=self.hidden_size,
             num_heads=self.num_heads,
-            beyond_torch=beyond or self._beyond(),
+            num_layers=self.num_layers,
+            **size,
+            training=torch.is_grad_enabled(),
+            timed=not untimed,
+            beyond_torch=beyond,
             backend=self.backend,
             precision=self.precision,
         )
@@ -157,18 +175,17 @@ class _Fused(nn.Module, ABC):
             RuntimeError: sizes, types or devices do not fit.
         """
         packed = isinstance(input, PackedSequence)
-        x = input.data if packed else cast(Tensor, input)
+        x = cast(Tensor, input.data if packed else input)
+        chosen = self.choice(x, reset_mask is not None, packed).backend
+        if chosen == "torch" and lengths is None:
+            return self.plain().forward(input, hx)  # checks its input itself
         self._check_input(x, () if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx))
-        chosen = self.choice(x, reset_mask is not None).backend
-        plain = packed or x.dim() != 3 or x.numel() == 0
-        if plain and (chosen != "torch" or lengths is not None):
+        if packed or x.dim() != 3 or x.numel() == 0:
             raise RuntimeError(
                 "packed, unbatched and empty inputs are served by backend='torch' without lengths, "
                 "reset_mask, num_heads, state_dropout and zoneout; give a batch, and lengths in "
                 "place of packing"
             )
-        if chosen == "torch" and lengths is None:
-            return self.plain()(input, hx)
         x_BTI = x if self.batch_first else x.transpose(0, 1)
         states = self._states(x_BTI, hx)
         if reset_mask is not None and not self.batch_first:
