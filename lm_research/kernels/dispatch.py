@@ -7,10 +7,11 @@ been timed on a GPU yet. Where ``torch`` cannot, it takes a fused kernel if one 
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
-from typing import Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -41,6 +42,8 @@ TIMED = {"tf32x3": "fp32", "tf32": "tf32"}
 """What a fused kernel's float32 products are called in the measured times; ``ieee`` has none."""
 MARGIN = 1.02
 """So many times faster than torch.nn has a fused kernel to be: what a timing is off by."""
+
+Asking = TypeVar("Asking", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -154,18 +157,24 @@ class _Asked(NamedTuple):
         return fused, plain
 
 
+def _constant(function: Asking) -> Asking:
+    """What torch.compiler.assume_constant_result does, without importing Triton with Dynamo."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
 # torch.compile takes the next two for constants, so that they may read files; what lies between
 # them in `explain` is traced, and guards go by the timed sizes around the input's. It hands plain
 # tuples over whole, but none with names.
 
 
-@torch.compiler.assume_constant_result
+@_constant
 def _timed_sizes(asked: tuple) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Batches and numbers of steps, ascending; none where no fused kernel is to be had."""
     return _timed(_Asked(*asked))[1:]
 
 
-@torch.compiler.assume_constant_result
+@_constant
 def _faster(asked: tuple, batch: Pair | None, steps: Pair | None) -> Choice:
     """``torch`` or ``triton``, whichever was faster on that device at sizes around the input's."""
     return _fastest(_Asked(*asked), batch, steps)

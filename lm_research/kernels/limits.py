@@ -6,9 +6,8 @@ memory. What the compiler aborts on (an LSTM's plain float32 products on sm_90 f
 counts as too large.
 """
 
-from typing import Literal
-
 CELLS = ("rnn", "lstm", "gru")
+LAYER_NORM_CELLS = ("layer_norm_rnn", "layer_norm_lstm", "layer_norm_gru")
 TYPES = ("fp16", "bf16", "tf32x3", "tf32", "ieee")
 """Types of the inputs; the last three are float32 by how products are taken."""
 SHARED = {"sm_80": 166_912, "sm_90": 232_448, "sm_100": 232_448, "gfx942": 65_536}
@@ -37,12 +36,11 @@ _AMD = {
 _GROUPS = {"fp16": "half", "bf16": "half", "tf32x3": "tf32", "tf32": "tf32", "ieee": "ieee"}
 
 
-def largest_head(
-    cell: Literal["rnn", "lstm", "gru"], kind: str, target: str, aligned: bool = True
-) -> int:
+def largest_head(cell: str, kind: str, target: str, aligned: bool = True) -> int:
     """Units of the largest head, 0 if none fits.
 
     Args:
+        cell: one of :data:`CELLS` or :data:`LAYER_NORM_CELLS`.
         kind: one of :data:`TYPES`.
         target: a chip of :data:`SHARED`.
         aligned: whether hidden and head size are multiples of 16.

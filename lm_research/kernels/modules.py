@@ -293,7 +293,9 @@ class _Fused(nn.Module, ABC):
 
         What the scan itself gave is kept, so it does not run twice.
         """
-        again = self.recompute and not self.mode.startswith("RNN") and options["backend"] == "triton"
+        again = (
+            self.recompute and not self.mode.startswith("RNN") and options["backend"] == "triton"
+        )
         if not (again and torch.is_grad_enabled()):
             return self._scan(x_BTI, before, layer, options)
         from lm_research.kernels import ops

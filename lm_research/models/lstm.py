@@ -10,7 +10,7 @@ from functools import partial
 from typing import Literal
 
 from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
-from lm_research.kernels import FusedLSTM
+from lm_research.kernels import FusedLSTM, LayerNormLSTM
 from lm_research.models.recurrent import Recurrent
 
 
@@ -28,6 +28,9 @@ class LSTM(Recurrent):
         dropout_kind: Literal["standard", "variational"] = "standard",
         input_dropout: DropProbability = 0.0,
         output_dropout: DropProbability = 0.0,
+        state_dropout: DropProbability = 0.0,
+        zoneout: DropProbability = 0.0,
+        layer_norm: bool = False,
         recurrent_bias: bool = True,
         start: Literal["zeros", "learned"] = "zeros",
         init: Literal["torch", "keras", "uniform"] = "torch",
@@ -36,7 +39,14 @@ class LSTM(Recurrent):
         backend: Literal["auto", "reference", "torch", "triton"] = "auto",
     ) -> None:
         super().__init__(
-            partial(FusedLSTM, batch_first=True, recurrent_bias=recurrent_bias, backend=backend),
+            partial(
+                LayerNormLSTM if layer_norm else FusedLSTM,
+                batch_first=True,
+                recurrent_bias=recurrent_bias,
+                state_dropout=state_dropout,
+                zoneout=zoneout,
+                backend=backend,
+            ),
             input_size,
             hidden_size,
             num_layers,

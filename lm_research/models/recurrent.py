@@ -13,7 +13,14 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from lm_research.kernels import FusedGRU, FusedLSTM, FusedRNN
+from lm_research.kernels import (
+    FusedGRU,
+    FusedLSTM,
+    FusedRNN,
+    LayerNormGRU,
+    LayerNormLSTM,
+    LayerNormRNN,
+)
 from lm_research.models.dropout import DropoutKind, check_dropout, sequence_dropout
 from lm_research.models.lengths import check_lengths
 from lm_research.models.sequence_model import SequenceModel, State
@@ -21,7 +28,7 @@ from lm_research.models.sequence_model import SequenceModel, State
 Start = Literal["zeros", "learned"]
 Init = Literal["torch", "keras", "uniform"]
 LayerState = Tensor | tuple[Tensor, ...]
-Layer = FusedRNN | FusedLSTM | FusedGRU
+Layer = FusedRNN | FusedLSTM | FusedGRU | LayerNormRNN | LayerNormLSTM | LayerNormGRU
 
 
 class Recurrent(SequenceModel):
@@ -36,14 +43,16 @@ class Recurrent(SequenceModel):
         num_layers: layers of the stack.
         dropout: probability of dropping an entry between two layers.
         dropout_kind: ``standard`` (a mask a step) or ``variational`` (a mask a sequence, kept for
-            the whole window), for all three places. Recurrent connections are never dropped.
+            the whole window), for all three places. What happens on the way from step to step
+            (``state_dropout``, ``zoneout``) is the layer's own.
         input_dropout: the same on x, before the first layer.
         output_dropout: the same on y, after the last layer.
         start: the state before the first step: ``zeros``, or ``learned`` (zero at first; trained
             by windows that begin a stream).
         init: how weights begin: ``torch`` (U(-1/sqrt(H), 1/sqrt(H)) everywhere), ``keras``
             (Glorot-uniform over the whole (D, GH) kernel, orthogonal (H, GH) recurrent kernel,
-            zero biases and an LSTM's forget bias of 1), ``uniform`` (U(-r, r) everywhere).
+            zero biases and an LSTM's forget bias of 1), ``uniform`` (U(-r, r) everywhere). Gains
+            of layers with layer normalization begin at 1 in any case.
         init_range: r of ``init="uniform"``.
         residual: add each layer's input to its output, from the second layer on.
     """
@@ -164,8 +173,9 @@ def initialize(layer: Layer, init: Init, init_range: float) -> None:
     if init == "keras":
         _initialize_as_keras(layer)
     elif init == "uniform":
-        for parameter in layer.parameters():
-            nn.init.uniform_(parameter, -init_range, init_range)
+        for name, parameter in layer.named_parameters():
+            if not name.startswith("gain"):
+                nn.init.uniform_(parameter, -init_range, init_range)
     elif init != "torch":
         raise ValueError(f"init is {init!r}; choose 'torch', 'keras' or 'uniform'")
 
@@ -177,6 +187,6 @@ def _initialize_as_keras(layer: Layer) -> None:
     bias = cast(Tensor, layer.bias_ih_l0)
     nn.init.zeros_(bias)
     nn.init.zeros_(cast(Tensor, layer.bias_hh_l0))
-    if layer.cell == "lstm":
+    if layer.mode == "LSTM":
         with torch.no_grad():
             bias[layer.hidden_size : 2 * layer.hidden_size] = 1.0

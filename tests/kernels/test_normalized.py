@@ -5,7 +5,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lm_research.kernels.normalized.scans import (
+from lm_research.kernels.normalized import (
     layer_norm_gru_scan,
     layer_norm_lstm_scan,
     layer_norm_rnn_scan,
@@ -99,7 +99,7 @@ def test_every_type_and_direction(cell, dtype, reverse, device, agree):
     agree(*both(cell, tensors, {**options, "reverse": reverse}), names_of(cell), dtype)
 
 
-SHAPES = [(1, 1, 4), (16, 2, 16), (17, 7, 20), (2, 63, 8), (5, 3, 64), (33, 2, 33)]
+SHAPES = [(1, 1, 4), (16, 2, 16), (17, 7, 20), (2, 31, 8), (5, 3, 64), (33, 2, 33)]
 
 
 @pytest.mark.parametrize("cell", GATES)
@@ -110,7 +110,7 @@ def test_odd_shapes(cell, shape, device, agree):
 
 
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     cell=st.sampled_from(sorted(GATES)),
@@ -182,7 +182,7 @@ def test_a_mean_far_from_zero_costs_no_accuracy(cell, mean, device, agree):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradcheck(cell, device):
-    tensors, options = case(cell, torch.float64, device, 2, 3, 8, 2, 2, [3, 2], 0.3)
+    tensors, options = case(cell, torch.float64, device, 2, 2, 8, 2, 1, [2, 1], 0.3)
     inputs = [t.requires_grad_() for t in tensors]
     assert torch.autograd.gradcheck(
         lambda *t: run(cell, t, options, "triton"), inputs, fast_mode=True

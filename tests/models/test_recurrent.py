@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from lm_research import kernels
 from lm_research.models.gru import GRU
 from lm_research.models.lstm import LSTM
 from lm_research.models.rnn import RNN
@@ -136,6 +137,29 @@ def test_residual_adds_inputs_from_the_second_layer_on(cls):
     for layer in model.layers[1:]:
         y_BTH = y_BTH + layer(y_BTH)[0]
     torch.testing.assert_close(model(x_BTD)[0], y_BTH)
+
+
+@every_class
+@pytest.mark.parametrize("init", ["torch", "keras", "uniform"])
+def test_layer_norm_is_the_kernels_layer(cls, init):
+    model = cls(INPUT_SIZE, HIDDEN_SIZE, 2, layer_norm=True, init=init).double()
+    gains = [p for name, p in model.named_parameters() if name.split(".")[-1].startswith("gain")]
+    assert len(gains) == (6 if cls is LSTM else 4)
+    assert all((gain == 1).all() for gain in gains)
+    oracle = getattr(kernels, f"LayerNorm{cls.__name__}")(
+        INPUT_SIZE, HIDDEN_SIZE, 2, batch_first=True
+    )
+    weights = {
+        name.replace("_l0", f"_l{index}"): weight
+        for index, layer in enumerate(model.layers)
+        for name, weight in layer.state_dict().items()
+    }
+    oracle.double().load_state_dict(weights)
+    x_BTD = random_input()
+    y_first, state = model(x_BTD[:, :4])
+    y_last, _ = model(x_BTD[:, 4:], state)
+    expected, _ = oracle(x_BTD)
+    torch.testing.assert_close(torch.cat([y_first, y_last], 1), expected)
 
 
 @every_class

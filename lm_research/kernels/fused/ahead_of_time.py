@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -27,7 +27,7 @@ from lm_research.kernels.fused import elman, gru, launch, lstm
 from lm_research.kernels.fused.normalized import elman as normalized_elman
 from lm_research.kernels.fused.normalized import gru as normalized_gru
 from lm_research.kernels.fused.normalized import lstm as normalized_lstm
-from lm_research.kernels.limits import CELLS, SHARED, TYPES, largest_head
+from lm_research.kernels.limits import CELLS, LAYER_NORM_CELLS, SHARED, TYPES, largest_head
 
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
@@ -182,15 +182,19 @@ def _ptxas(ptx: str, target: str) -> str:
 Configuration = tuple[str, str, str, int, str, bool]
 
 
-def configurations(target: str, largest: bool) -> Iterator[Configuration]:
+def configurations(
+    target: str, cells: Iterable[str], kinds: Iterable[str], largest: bool
+) -> Iterator[Configuration]:
     """(cell, kernel, type, head size, target, aligned) of what dispatch may choose.
 
     Args:
         target: the chip.
+        cells: of ``limits.CELLS`` and ``limits.LAYER_NORM_CELLS``.
+        kinds: of ``limits.TYPES``.
         largest: of each the largest head alone.
     """
-    for cell, kind, aligned in product(CELLS, TYPES, (True, False)):
-        most = largest_head(cell, kind, target, aligned)  # type: ignore[arg-type]
+    for cell, kind, aligned in product(cells, kinds, (True, False)):
+        most = largest_head(cell, kind, target, aligned)
         sizes = [most] if largest else [size for size in (16, 32, 64, 128, 256) if size <= most]
         for size, kernel in product(sizes if most else [], ("forward", "backward")):
             yield cell, kernel, kind, size, target, aligned
@@ -201,7 +205,7 @@ def line(row: Compiled) -> str:
     verdict = "" if row.fits else "  DOES NOT FIT"
     sizes = "multiples of 16" if row.aligned else "any size"
     return (
-        f"{row.target:6} {row.cell:4} {row.kernel:8} {row.kind:6} D {row.head_size:3} {sizes:15} "
+        f"{row.target:6} {row.cell:15} {row.kernel:8} {row.kind:6} D {row.head_size:3} {sizes:15} "
         f"{row.warps:2} warps {row.registers} registers, {row.spilled} B spilled, "
         f"{row.shared:7,} B shared{verdict}"
     )
@@ -213,12 +217,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--target", choices=list(TARGETS), help="this chip alone")
+    cells = (*CELLS, *LAYER_NORM_CELLS)
+    parser.add_argument("--cells", nargs="+", choices=cells, default=cells, help="these alone")
+    parser.add_argument("--types", nargs="+", choices=TYPES, default=TYPES, help="these alone")
     parser.add_argument("--largest", action="store_true", help="of each the largest head alone")
     parser.add_argument("--json", action="store_true", help="a JSON object a row")
     arguments = parser.parse_args()
     bad = 0
     for target in [arguments.target] if arguments.target else TARGETS:
-        for configuration in configurations(target, arguments.largest):
+        wanted = (target, arguments.cells, arguments.types, arguments.largest)
+        for configuration in configurations(*wanted):
             row = compile_scan(*configuration)
             bad += not row.fits
             text = json.dumps({**asdict(row), "fits": row.fits}) if arguments.json else line(row)

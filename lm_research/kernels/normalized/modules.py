@@ -44,10 +44,13 @@ class _LayerNorm(_Fused):
     def _gates(self, x_BTI: Tensor, layer: int, bias_G: Tensor | None) -> Tensor:
         """LN(W x) and the gates' bias, all steps at once, in the type of the product."""
         products = F.linear(x_BTI, cast(Tensor, self._part(f"weight_ih_l{layer}")))
-        gain = cast(Tensor, self._part(f"gain_ih_l{layer}"))
+        gain = self._gain("ih", layer)
         size = self.hidden_size // self.num_heads
         blocks = (2 if self.bidirectional else 1, self.num_heads, size)
         return normalize(products, blocks, gain, bias_G, self.eps).to(products.dtype)
+
+    def _gain(self, name: str, layer: int) -> Tensor:
+        return cast(Tensor, self._part(f"gain_{name}_l{layer}"))
 
     def extra_repr(self) -> str:
         """As the layer without normalization is printed, with eps."""
@@ -80,7 +83,7 @@ class LayerNormRNN(_LayerNorm):
         y, h = layer_norm_rnn_scan(
             self._gates(x_BTI, layer, _sum(b, b_hh)),
             u,
-            self._part(f"gain_hh_l{layer}"),
+            self._gain("hh", layer),
             before[0],
             nonlinearity=self.nonlinearity,
             eps=self.eps,
@@ -110,11 +113,9 @@ class LayerNormLSTM(_LayerNorm):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         _, u, b, b_hh = self._parts(layer)
         gates = self._gates(x_BTI, layer, _sum(b, b_hh))
-        names = ("gain_hh", "gain_c", "bias_c")
-        norms = (self._part(f"{name}_l{layer}") for name in names)
-        return layer_norm_lstm_scan(
-            gates, u, *norms, (before[0], before[1]), eps=self.eps, **options
-        )
+        gain, gain_c = self._gain("hh", layer), self._gain("c", layer)
+        bias_c, state = self._part(f"bias_c_l{layer}"), (before[0], before[1])
+        return layer_norm_lstm_scan(gates, u, gain, gain_c, bias_c, state, eps=self.eps, **options)
 
 
 class LayerNormGRU(_LayerNorm):
@@ -132,7 +133,7 @@ class LayerNormGRU(_LayerNorm):
             inner_R3H = b_hh.view(-1, 3, self.hidden_size)
             bias = b + F.pad(inner_R3H[:, :2], (0, 0, 0, 1)).flatten()
             bias_n = inner_R3H[:, 2].flatten()
-        gates, gain = self._gates(x_BTI, layer, bias), self._part(f"gain_hh_l{layer}")
+        gates, gain = self._gates(x_BTI, layer, bias), self._gain("hh", layer)
         y, h = layer_norm_gru_scan(
             gates, u, gain, before[0], bias_n=bias_n, eps=self.eps, **options
         )

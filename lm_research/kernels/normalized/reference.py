@@ -21,7 +21,7 @@ def normalize(
     bias_G: Tensor | None,
     eps: float,
 ) -> Tensor:
-    """LN(x), (..., R x G), statistics over the gates and units of a head; ``blocks`` is (R, N, D)."""
+    """LN(x), (..., R x G), each head over all its gates and units; ``blocks`` is (R, N, D)."""
     directions, heads, size = blocks
     if directions == heads == 1:
         return F.layer_norm(x_BG, x_BG.shape[-1:], gain_G, bias_G, eps)

@@ -135,7 +135,8 @@ def layer_norm_lstm_scan(
     h0, c0, walk = h0.to(gates.dtype), c0.to(gates.dtype), _prepared(walk, gates)
     norms = gain, gain_c, bias_c
     if scan_backend("layer_norm_lstm", gates, weight, backend, precision).backend == "reference":
-        weight, *norms = (part.to(gates.dtype) for part in (weight, *norms))
+        weight, gain, gain_c, bias_c = (part.to(gates.dtype) for part in (weight, *norms))
+        norms = gain, gain_c, bias_c
         y, h, c = reference.lstm_scan(gates, weight, (h0, c0), norms, walk, eps)
         return y, (h, c)
     save = _needs_gradient(gates, weight, *norms, h0, c0)

@@ -190,7 +190,7 @@ def forward(
     relu: bool,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Returns y_BTH, h_BH and, to ``save``, f's values if they are not y, and 1 / sigma (B, T, P)."""
+    """Returns y_BTH, h_BH and, to ``save``, f's values if not y, and 1 / sigma (B, T, P)."""
     launch = Launch(gates_BTH, weight_HD, 1, walk)
     y_BTH, h_BH = empty_as(gates_BTH), empty_as(h0_BH)
     values_BTH = empty_as(gates_BTH) if save and walk.share_h is not None else None
