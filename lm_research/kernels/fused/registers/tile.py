@@ -42,30 +42,20 @@ def staging(columns: int, type: Any) -> Any:
 
 
 @gluon.jit
-def place(B, T, H, D, DIRECTIONS: gl.constexpr, BLOCK_D: gl.constexpr, SUM: gl.constexpr):
-    """This program's rows, which of them there are, its columns, and the mask of its tile.
-
-    Also its direction (0 or 1) and its head's first unit.
-    """
+def place(B, D, BLOCK_D: gl.constexpr, SUM: gl.constexpr):
+    """This program's rows, which of them there are, its columns, and the mask of its tile."""
     local = gl.arange(0, 16, gl.SliceLayout(1, SUM))
     columns = gl.arange(0, BLOCK_D, gl.SliceLayout(0, SUM))
     here = gl.program_id(0) * 16 + local < B
-    inside = here[:, None] & (columns < D)[None, :]
-    heads = H // D
-    direction = gl.program_id(1) // heads if DIRECTIONS == 2 else 0
-    unit = (gl.program_id(1) - direction * heads) * D
-    return local, here, columns, inside, direction, unit
+    return local, here, columns, here[:, None] & (columns < D)[None, :]
 
 
 @gluon.jit
-def order(T, direction, REVERSE: gl.constexpr, DIRECTIONS: gl.constexpr):
-    """The time step that a scan begins with, and what it goes on by."""
-    if DIRECTIONS == 2:
-        return direction * (T - 1), 1 - 2 * direction
-    elif REVERSE:
-        return T - 1, -1
-    else:
-        return 0, 1
+def direction(H, D, T, reverse):
+    """Whether the program is of a second direction; its first time step and what it goes on by."""
+    second = (gl.program_id(1) >= H // D).to(gl.int32)
+    against = second | reverse
+    return second, against * (T - 1), 1 - 2 * against
 
 
 @gluon.jit
@@ -81,3 +71,25 @@ def matrix(pointer, D, TURNED: gl.constexpr, BLOCK_D: gl.constexpr, RIGHT: gl.co
     n = gl.arange(0, BLOCK_D, gl.SliceLayout(0, RIGHT))[None, :]
     at = n * D + k if TURNED else k * D + n
     return gl.load(pointer + at, mask=(k < D) & (n < D), other=0.0)
+
+
+@gluon.jit
+def four(at, H, wide, inside):
+    """A tile of each of four gates."""
+    a = gl.load(at + wide, mask=inside, other=0.0)
+    b = gl.load(at + H + wide, mask=inside, other=0.0)
+    c = gl.load(at + 2 * H + wide, mask=inside, other=0.0)
+    d = gl.load(at + 3 * H + wide, mask=inside, other=0.0)
+    return a, b, c, d
+
+
+@gluon.jit
+def kept(reset_ptr, past, here):
+    """Which rows are not cleared before the step that ``reset_ptr`` points at, as a column."""
+    return (gl.load(reset_ptr + past, mask=here, other=0) == 0)[:, None]
+
+
+@gluon.jit
+def cleared(x, goes_on):
+    """Rows of x that do not go on are 0."""
+    return gl.where(goes_on, x, gl.full_like(x, 0.0))
