@@ -68,8 +68,8 @@ def forward_kernel(
     u_f = matrix(head_ptr + H * D, D, True, BLOCK_D, RIGHT)
     u_g = matrix(head_ptr + 2 * H * D, D, True, BLOCK_D, RIGHT)
     u_o = matrix(head_ptr + 3 * H * D, D, True, BLOCK_D, RIGHT)
-    even = gl.allocate_shared_memory(TYPE, [16, BLOCK_D], staging(BLOCK_D, TYPE))
-    odd = gl.allocate_shared_memory(TYPE, [16, BLOCK_D], staging(BLOCK_D, TYPE))
+    even = gl.allocate_shared_memory(TYPE, [16, BLOCK_D], staging(16, BLOCK_D, TYPE))
+    odd = gl.allocate_shared_memory(TYPE, [16, BLOCK_D], staging(16, BLOCK_D, TYPE))
 
     h = gl.load(h0_ptr + corner * W + state, mask=inside, other=0.0)
     c = gl.load(c0_ptr + corner * W + state, mask=inside, other=0.0).to(gl.float32)
@@ -170,8 +170,8 @@ def backward_kernel(
     u_f = matrix(head_ptr + H * D, D, False, BLOCK_D, RIGHT)
     u_g = matrix(head_ptr + 2 * H * D, D, False, BLOCK_D, RIGHT)
     u_o = matrix(head_ptr + 3 * H * D, D, False, BLOCK_D, RIGHT)
-    even = gl.allocate_shared_memory(TYPE, [16, 4 * BLOCK_D], staging(4 * BLOCK_D, TYPE))
-    odd = gl.allocate_shared_memory(TYPE, [16, 4 * BLOCK_D], staging(4 * BLOCK_D, TYPE))
+    even = gl.allocate_shared_memory(TYPE, [16, 4 * BLOCK_D], staging(16, 4 * BLOCK_D, TYPE))
+    odd = gl.allocate_shared_memory(TYPE, [16, 4 * BLOCK_D], staging(16, 4 * BLOCK_D, TYPE))
 
     dh = gl.load(dh_ptr + corner * W + state, mask=inside, other=0.0).to(gl.float32)
     dc = gl.load(dc_ptr + corner * W + state, mask=inside, other=0.0).to(gl.float32)

@@ -15,6 +15,7 @@ from lm_research.kernels.fused import arithmetic
 
 sigmoid = gluon.jit(arithmetic.sigmoid.fn)
 tanh = gluon.jit(arithmetic.tanh.fn)
+barrier = gl.barrier if hasattr(gl, "barrier") else gl.thread_barrier  # its name until Triton 3.7
 
 
 @constexpr_function
@@ -30,15 +31,21 @@ def operand(index: int, parent: Any, type: Any) -> Any:
 
 
 @constexpr_function
-def staging(columns: int, type: Any) -> Any:
-    """Shared memory of 16 rows, all rows of 16 bytes first, then those of the next 16 bytes.
+def staging(rows: int, columns: int, type: Any) -> Any:
+    """Shared memory: of all rows their first 16 bytes, then of all rows the next 16 bytes.
 
     So no two rows meet in a bank, and addresses differ by constants, which cost no registers.
     """
     vector = (128 // type.primitive_bitwidth).bit_length() - 1
-    bits = [[0, 1 << i] for i in range(columns.bit_length() - 1)]
-    rows = [[1, 0], [2, 0], [4, 0], [8, 0]]
-    return gl.SharedLinearLayout(bits[:vector] + rows + bits[vector:])
+    across = [[0, 1 << i] for i in range(columns.bit_length() - 1)]
+    down = [[1 << i, 0] for i in range(rows.bit_length() - 1)]
+    return gl.SharedLinearLayout(across[:vector] + down + across[vector:])
+
+
+@constexpr_function
+def rowwise(warps: int) -> Any:
+    """Rows as they lie in global memory, pairs of numbers a thread."""
+    return gl.BlockedLayout([1, 2], [4, 8], [warps, 1], [1, 0])
 
 
 @gluon.jit
@@ -66,11 +73,22 @@ def offsets(local, columns, stride):
 
 @gluon.jit
 def matrix(pointer, D, TURNED: gl.constexpr, BLOCK_D: gl.constexpr, RIGHT: gl.constexpr):
-    """(D, D) of a gate, or its transpose, as a right operand in registers."""
-    k = gl.arange(0, BLOCK_D, gl.SliceLayout(1, RIGHT))[:, None]
-    n = gl.arange(0, BLOCK_D, gl.SliceLayout(0, RIGHT))[None, :]
-    at = n * D + k if TURNED else k * D + n
-    return gl.load(pointer + at, mask=(k < D) & (n < D), other=0.0)
+    """(D, D) of a gate, or its transpose, as a right operand in registers.
+
+    By way of shared memory, for the moment: read one by one, its numbers would lie in a register
+    each, and not in pairs.
+    """
+    ROWS: gl.constexpr = rowwise(gl.num_warps())
+    TYPE: gl.constexpr = pointer.dtype.element_ty
+    rows = gl.arange(0, BLOCK_D, gl.SliceLayout(1, ROWS))[:, None]
+    columns = gl.arange(0, BLOCK_D, gl.SliceLayout(0, ROWS))[None, :]
+    within = (rows < D) & (columns < D)
+    u = gl.load(pointer + rows * D + columns, mask=within, other=0.0)
+    LAYOUT: gl.constexpr = staging(BLOCK_D, BLOCK_D, TYPE)
+    stage = gl.allocate_shared_memory(TYPE, [BLOCK_D, BLOCK_D], LAYOUT, u)
+    right = stage.permute([1, 0]).load(RIGHT) if TURNED else stage.load(RIGHT)
+    barrier()  # else the compiler has the loop's first step wait, each time, lest it overwrite it
+    return right
 
 
 @gluon.jit
