@@ -1,13 +1,14 @@
 """Are the fused recurrent kernels right, and how fast are they?
 
     python benchmarks/kernels.py check --device cpu            # interpreter, ahead-of-time compiler
+    python benchmarks/kernels.py ptx --target sm_90            # compiled, executed on the CPU
     python benchmarks/kernels.py check --device cuda           # natively: races, long, huge
     python benchmarks/kernels.py speed --device cuda --quick   # a subset of the grid
     python benchmarks/kernels.py speed --device cuda --resume --seconds 540
     python benchmarks/kernels.py speed --device cpu            # dry run: the code, not the kernels
     python benchmarks/kernels.py report                        # tables and plot from the CSV alone
 
-`check` exits with 1 if anything does not hold. `speed` writes CSV, a plot and a table into
+`check` and `ptx` exit with 1 if anything does not hold. `speed` writes CSV, a plot and a table into
 benchmarks/results/. What needs a GPU (check --device cuda, speed --device cuda, and the adapters of
 FlashRNN, TorchRL and haste) has not yet run on one.
 """
@@ -35,6 +36,9 @@ def parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="right or wrong")
     check.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     check.add_argument("--only", help=" or ".join(map(", ".join, PARTS.values())))
+    ptx = commands.add_parser("ptx", help="right or wrong as compiled, without a GPU")
+    ptx.add_argument("--target", nargs="+", default=["sm_80", "sm_90"])
+    ptx.add_argument("--whole", action="store_true", help="all small cases: minutes a target")
     speed = commands.add_parser("speed", help="how fast")
     speed.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
     speed.add_argument("--quick", action="store_true", help="a subset of the grid")
@@ -62,6 +66,13 @@ def run_check(arguments: argparse.Namespace) -> int:
     from kernel_suite import check_gpu
 
     return check_gpu.main(arguments.only)
+
+
+def run_ptx(arguments: argparse.Namespace) -> int:
+    os.environ.pop("TRITON_INTERPRET", None)
+    from kernel_suite.ptx import check
+
+    return check.main(arguments.target, arguments.whole)
 
 
 def run_speed(arguments: argparse.Namespace) -> int:
@@ -100,7 +111,7 @@ def run_report(arguments: argparse.Namespace) -> int:
 
 def main() -> int:
     arguments = parser().parse_args()
-    commands = {"check": run_check, "speed": run_speed, "report": run_report}
+    commands = {"check": run_check, "ptx": run_ptx, "speed": run_speed, "report": run_report}
     return commands[arguments.command](arguments)
 
 

@@ -16,6 +16,23 @@ from kernel_suite.ptx.state import Warp
 
 WIDER = {"u16": "u32", "s16": "s32", "u32": "u64", "s32": "s64"}
 FLOATS = ("f16", "f32", "f64")
+COMPARE = {
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "lo": np.less,
+    "ls": np.less_equal,
+    "hi": np.greater,
+    "hs": np.greater_equal,
+}
+COMBINE = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}
+PARTS = {*TYPES, "tf32", *COMPARE, *(f"{name}u" for name in COMPARE), "num", "nan", *COMBINE}
+PARTS |= {"rn", "rna", "rni", "rzi", "ftz", "approx", "full", "NaN", "lo", "hi", "wide"}
+PARTS |= {"to", "global"}
+"""Of an opcode, after its name; any other is refused."""
 
 
 def from_bfloat16(bits: np.ndarray) -> np.ndarray:
@@ -41,6 +58,8 @@ def compute(
     instruction: Instruction, function: Callable, sources: list[str], result: str | None = None
 ) -> Step:
     """``function`` of all operands but the first, read as ``sources``, into the first."""
+    if not PARTS.issuperset(instruction.opcode[1:]):
+        raise UnsupportedError(instruction.text)
     first, *rest = instruction.operands
     write = writer(first, guard_of(instruction))
     readers = [reader(operand, kind) for operand, kind in zip(rest, sources, strict=True)]
@@ -116,14 +135,6 @@ def _multiply_floats(instruction: Instruction, added: bool) -> Step:
     return compute(instruction, done, [kind] * (3 if added else 2), kind)
 
 
-COMPARE = {
-    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
-    "ge": np.greater_equal, "lo": np.less, "ls": np.less_equal, "hi": np.greater,
-    "hs": np.greater_equal,
-}  # fmt: skip
-COMBINE = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}
-
-
 def comparison(name: str, floating: bool) -> Callable:
     """PTX's comparison: ``ltu`` holds also of NaN, ``lt`` and even ``ne`` do not."""
     if name == "num":
@@ -196,8 +207,6 @@ def extract(instruction: Instruction) -> Step:
 def convert(instruction: Instruction) -> Step:
     """cvt between integers, between floats, and from one to the other."""
     *modifiers, target, source = instruction.opcode[1:]
-    if instruction.has("sat", "relu"):
-        raise UnsupportedError(instruction.text)
     if target in ("f16x2", "bf16x2"):
         narrow = to_bfloat16 if target == "bf16x2" else lambda a: a.astype(np.float16)
         return compute(

@@ -160,14 +160,15 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns y_BTH, h_BH and, if ``save`` and zoneout keeps a share, f's values."""
     y_BTH, h_BH = empty_as(gates_BTH), empty_as(h0_BH)
-    values_BTH = empty_as(gates_BTH) if save and walk.share_h is not None else None
+    keep = save and walk.share_h is not None
+    values_BTH = gates_BTH.new_empty(gates_BTH.shape if keep else (0,))
     Launch(gates_BTH, weight_HD, 1, walk)(
         forward_kernel,
         (gates_BTH, turned(weight_HD), h0_BH),
-        (y_BTH, h_BH, values_BTH),
+        (y_BTH, h_BH, values_BTH if keep else None),
         RELU=relu,
     )
-    return y_BTH, h_BH, gates_BTH.new_empty(0) if values_BTH is None else values_BTH
+    return y_BTH, h_BH, values_BTH
 
 
 def backward(

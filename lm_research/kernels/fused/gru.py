@@ -227,14 +227,14 @@ def forward(
     launch = Launch(gates_BTG, weight_GD, 3, walk)
     batch, steps, hidden = launch.batch, launch.steps, h0_BH.shape[1]
     y_BTH, h_BH = gates_BTG.new_empty(batch, steps, hidden), empty_as(h0_BH)
-    shape = (batch, steps, 4 * hidden)
-    saved_BT4 = gates_BTG.new_empty(shape) if save and not walk.recompute else None
+    keep = save and not walk.recompute
+    saved_BT4 = gates_BTG.new_empty((batch, steps, 4 * hidden) if keep else (0,))
     launch(
         forward_kernel,
         (gates_BTG, turned(weight_GD), h0_BH, bias_n_H),
-        (y_BTH, h_BH, saved_BT4),
+        (y_BTH, h_BH, saved_BT4 if keep else None),
     )
-    return y_BTH, h_BH, gates_BTG.new_empty(0) if saved_BT4 is None else saved_BT4
+    return y_BTH, h_BH, saved_BT4
 
 
 def backward(

@@ -249,17 +249,16 @@ def forward(
     launch = Launch(gates_BTG, weight_GD, 4, walk)
     shape = (launch.batch, launch.steps, h0_BH.shape[1])
     y_BTH, h_BH, c_BH = gates_BTG.new_empty(shape), empty_as(h0_BH), empty_as(c0_BH)
-    before_BTH = gates_BTG.new_empty(shape, dtype=launch.accumulator) if save else None
-    saved_BTG = empty_as(gates_BTG) if save and not walk.recompute else None
+    keep = save and not walk.recompute
+    saved_BTG = gates_BTG.new_empty(gates_BTG.shape if keep else (0,))
+    before_BTH = gates_BTG.new_empty(shape if save else (0,), dtype=launch.accumulator)
     launch(
         forward_kernel,
         (gates_BTG, turned(weight_GD), h0_BH, c0_BH, walk.mask_c),
-        (y_BTH, h_BH, c_BH, saved_BTG, before_BTH),
+        (y_BTH, h_BH, c_BH, saved_BTG if keep else None, before_BTH if save else None),
         SHARE_C=walk.share_c,
     )
-    nothing = gates_BTG.new_empty(0)
-    before_BTH = nothing.to(launch.accumulator) if before_BTH is None else before_BTH
-    return y_BTH, h_BH, c_BH, nothing if saved_BTG is None else saved_BTG, before_BTH
+    return y_BTH, h_BH, c_BH, saved_BTG, before_BTH
 
 
 def backward(

@@ -1,0 +1,69 @@
+"""Are the compiled scans right? Each is compiled for a chip and executed here, against float64."""
+
+from dataclasses import replace
+from unittest import mock
+
+import torch
+from rich.console import Console
+
+from kernel_suite.cases import LIMITS, Case, errors_of, small_cases
+from kernel_suite.check import console, error_row, error_table, poisoned_memory
+from kernel_suite.ptx.device import emulated
+from kernel_suite.ptx.errors import KernelError
+from lm_research.kernels import dispatch
+
+TARGETS = ("sm_80", "sm_90")
+SHAPE = Case("", "", 18, 3, 32, heads=2, lengths=True, resets="some")
+"""Two batch tiles, the second not full; two heads."""
+
+
+def cases(whole: bool) -> list[Case]:
+    """Every cell in bfloat16 and float32; or all that Triton's interpreter is shown, too."""
+    few = [
+        replace(SHAPE, cell=cell, dtype=dtype)
+        for cell in ("rnn", "lstm", "gru")
+        for dtype in ("bf16", "fp32")
+    ]
+    return [*few, *small_cases()] if whole else few
+
+
+def errors_compiled(case: Case, target: str) -> dict[str, float]:
+    """``cases.errors_of`` with kernels compiled for ``target``, its warps in a random order.
+
+    Raises:
+        KernelError: a race, an address out of bounds and so on.
+    """
+    # dispatch serves CPU tensors where it takes Triton for interpreted
+    served = mock.patch.object(dispatch, "interpreted", return_value=True)
+    with served, poisoned_memory(), emulated(target, seed=0) as launched:
+        errors = errors_of(case, "cpu")
+    if not launched:
+        raise RuntimeError("no kernel was compiled: unset TRITON_INTERPRET before the first import")
+    return errors
+
+
+def check(out: Console, target: str, whole: bool) -> bool:
+    """The table of errors; whether all hold."""
+    table = error_table(f"Compiled for {target}, executed in numpy: relative errors to float64")
+    good = 0
+    chosen = cases(whole)
+    for case in chosen:
+        try:
+            good += error_row(table, case, errors_compiled(case, target))
+        except KernelError as error:
+            limit = f"{LIMITS[case.dtype]:.0e}"
+            blank = [""] * (len(table.columns) - 5)
+            row = (case.cell, case.dtype, case.label, *blank, limit, "[red]FAILS[/]")
+            table.add_row(*row)
+            out.print(f"{case.cell} {case.dtype} {case.label}: {error}", markup=False)
+    out.print(table)
+    out.print(f"{good} of {len(chosen)} cases hold")
+    return good == len(chosen)
+
+
+def main(targets: list[str], whole: bool) -> int:
+    """Every target; returns the exit status."""
+    torch.set_num_threads(1)
+    out = console()
+    good = [check(out, target, whole) for target in targets]
+    return 0 if all(good) else 1
