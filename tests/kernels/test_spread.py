@@ -1,6 +1,10 @@
 """Scans spread over several programs against float64, one step a launch in the interpreter."""
 
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -184,3 +188,62 @@ def test_a_scan_that_waited_in_vain_is_told_at_the_next(device):
     with pytest.raises(RuntimeError, match="waited in vain"):
         lstm.forward(gates, weight, *states, Walk(precision="ieee"), False, cut())
     lstm.forward(gates, weight, *states, Walk(precision="ieee"), False, cut())
+
+
+SLOW = pytest.mark.slow
+COMPILED = [
+    ("rnn", "sm_90"),
+    pytest.param("lstm", "sm_90", marks=SLOW),
+    pytest.param("gru", "sm_80", marks=SLOW),
+]
+
+
+@pytest.mark.parametrize(("cell", "target"), COMPILED)
+def test_programs_that_wait_for_each_other(cell, target):
+    """What the compiler makes of a persistent scan, three programs a group, without a GPU."""
+    script = Path(__file__).parent / "compiled_spread.py"
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    command = [sys.executable, str(script), cell, target, "7"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100"])
+def test_every_plan_compiles_without_spilling(target):
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    module = "lm_research.kernels.fused.spread.ahead_of_time"
+    command = [sys.executable, "-m", module, "--target", target]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
+PROCESSORS = [108, 132, 148]
+
+
+@pytest.mark.parametrize("count", PROCESSORS)
+@pytest.mark.parametrize("head_size", [129, 256, 768, 1000, 1024])
+def test_a_plan_fits_its_processors(count, head_size):
+    from lm_research.kernels.fused.spread.plan import GATES, Processors, plan
+
+    for cell in GATES:
+        for batch in (1, 16, 300):
+            made = plan(cell, "backward", "bf16", batch, head_size, 2, Processors(count, 166_912))
+            assert 1 <= made.groups * made.slices(head_size) <= count
+            assert made.padded(head_size) >= head_size
+            assert made.inner >= 16 * made.warps  # a product's least
+
+
+REFUSED = [
+    ("lstm", "bf16", 2048, "registers"),
+    ("rnn", "bf16", 2048, "do not fit 100 processors"),
+    ("gru", "ieee", 256, "tensor core"),
+]
+
+
+@pytest.mark.parametrize(("cell", "kind", "head_size", "said"), REFUSED)
+def test_what_does_not_fit_is_named(cell, kind, head_size, said):
+    from lm_research.kernels.fused.spread.plan import Processors, plan
+
+    with pytest.raises(RuntimeError, match=said):
+        plan(cell, "forward", kind, 16, head_size, 1, Processors(100, 232_448))

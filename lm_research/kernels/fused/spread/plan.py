@@ -97,7 +97,7 @@ def plan(
     """
     if reason := obstacle(cell, kind, head_size, processors):
         raise RuntimeError(f"no scan over several processors: {reason}")
-    fitting = _fitting(cell, kind, head_size, processors)
+    fitting = _fitting(cell, direction, kind, head_size, processors)
     return min(fitting, key=lambda p: _cycles(p, cell, direction, kind, batch, head_size, heads))
 
 
@@ -108,19 +108,21 @@ def obstacle(cell: Cell, kind: str, head_size: int, processors: Processors) -> s
     largest = LARGEST[cell, GROUPS[kind]]
     if head_size > largest:
         return f"{head_size} units a head spill registers: at most {largest} in {kind}"
-    if not any(_fitting(cell, kind, head_size, processors)):
-        return (
-            f"{head_size} units a head do not fit {processors.count} processors of "
-            f"{processors.shared:,} bytes"
-        )
-    return None
+    if any(_fitting(cell, "forward", kind, head_size, processors)):
+        return None
+    return (
+        f"{head_size} units a head do not fit {processors.count} processors of "
+        f"{processors.shared:,} bytes"
+    )
 
 
-def _fitting(cell: Cell, kind: str, head_size: int, processors: Processors) -> Iterator[Plan]:
+def _fitting(
+    cell: Cell, direction: Direction, kind: str, head_size: int, processors: Processors
+) -> Iterator[Plan]:
     """Plans whose group fits the processors, each with as many groups as they hold at once."""
     half = GROUPS[kind] == "half"
     bytes_each = 2 if half else 4
-    warps = 16 if cell == "gru" and not half else 8
+    warps = 16 if (cell, direction, half) == ("gru", "backward", False) else 8  # or it spills
     for rows, units in product(ROWS, UNITS) if half else [(16, 8)]:
         inner = _inner(head_size, 16 * warps, GATHERED // (rows * bytes_each))
         groups = processors.count // -(-head_size // units)
