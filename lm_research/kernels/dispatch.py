@@ -6,25 +6,31 @@ kernel if it was faster when both were timed on this very device (:mod:`.measure
 been timed on a GPU yet. Where ``torch`` cannot, it takes a fused kernel if one fits.
 """
 
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.util import find_spec
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from lm_research.kernels import measured
-from lm_research.kernels.limits import SHARED, largest_head
 from lm_research.kernels.measured import Kind, Measured, Pair, around
+from lm_research.kernels.obstacles import (
+    KINDS,
+    Cell,
+    Precision,
+    form_for,
+    interpreted,
+)
+from lm_research.kernels.walk import Walk
 
-Backend = Literal["auto", "reference", "torch", "triton"]
-ScanBackend = Literal["auto", "reference", "triton"]
-Precision = Literal["ieee", "tf32x3", "tf32"]
-Cell = Literal["rnn", "lstm", "gru", "layer_norm_rnn", "layer_norm_lstm", "layer_norm_gru"]
-
+Backend = Literal[
+    "auto", "reference", "torch", "triton", "triton:single", "triton:registers", "triton:spread"
+]
+ScanBackend = Literal[
+    "auto", "reference", "triton", "triton:single", "triton:registers", "triton:spread"
+]
 COUNTS: dict[Cell, int] = {
     "rnn": 1,
     "lstm": 4,
@@ -34,10 +40,9 @@ COUNTS: dict[Cell, int] = {
     "layer_norm_gru": 3,
 }
 """Gates of a cell."""
-INSTALLED = find_spec("triton") is not None
-KINDS = {torch.float16: "fp16", torch.bfloat16: "bf16"}
-FORMS = ("single",)
-"""Forms of fused kernels: ``single`` has one program a batch tile, head and direction."""
+FORMS = ("single", "registers", "spread")
+"""Forms of fused kernels: one program a batch tile, head and direction (``single``), the same with
+U in registers (``registers``), several programs that exchange states (``spread``)."""
 TIMED = {"tf32x3": "fp32", "tf32": "tf32"}
 """What a fused kernel's float32 products are called in the measured times; ``ieee`` has none."""
 MARGIN = 1.02
@@ -56,11 +61,6 @@ class Choice:
 
 
 ON_CPU = Choice("torch", "torch.nn serves it, and no fused kernel: those run on GPUs, not on cpu")
-
-
-def interpreted() -> bool:
-    """Whether Triton's kernels run in its interpreter, on any device."""
-    return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def explain(
@@ -119,15 +119,18 @@ def explain(
     if backend in ("reference", "torch"):
         return Choice(backend, "asked for by name")
     sizes = hidden_size, hidden_size // num_heads
-    obstacle = _obstacle(cell, torch.device(device), dtype, sizes, precision)
-    if backend == "triton":
+    form, obstacle = form_for(
+        cell, torch.device(device), dtype, sizes, precision, backend.partition(":")[2]
+    )
+    if backend != "auto":
         if obstacle:
-            raise RuntimeError(f"backend='triton' cannot serve this call: {obstacle}; use 'auto'")
-        return Choice("triton", "asked for by name", FORMS[0])
+            raise RuntimeError(
+                f"backend='{backend}' cannot serve this call: {obstacle}; use 'auto'"
+            )
+        return Choice("triton", "asked for by name", form)
     if obstacle:
         return Choice("reference", f"torch.nn cannot serve it, and no fused kernel: {obstacle}")
-    reason = "torch.nn cannot serve it; one fused kernel walks over all steps"
-    return Choice("triton", reason, FORMS[0])
+    return Choice("triton", "torch.nn cannot serve it; one fused scan walks over all steps", form)
 
 
 def _tf32() -> bool:
@@ -184,7 +187,7 @@ def _faster(asked: tuple, batch: Pair | None, steps: Pair | None) -> Choice:
 def _timed(asked: _Asked) -> tuple[str | None, tuple[int, ...], tuple[int, ...]]:
     """Why torch.nn is not measured against a fused kernel, or None; batches; steps."""
     where, size = asked.device, (asked.hidden, asked.hidden)
-    obstacle = _obstacle(asked.cell, where, asked.dtype, size, asked.precision)
+    obstacle = form_for(asked.cell, where, asked.dtype, size, asked.precision)[1]
     if obstacle or interpreted():
         return f"no fused kernel: {obstacle or 'the interpreter is for tests'}", (), ()
     if not asked.timed:
@@ -243,42 +246,16 @@ def scan_backend(
     )
 
 
-def unavailable(device: torch.device, dtype: torch.dtype) -> str | None:
-    """Why no fused kernel of any size runs there, or None."""
-    if not INSTALLED:
-        return "triton is not installed"
-    if interpreted():
-        return None if dtype.is_floating_point else f"{dtype} is not a floating type"
-    if device.type != "cuda":
-        return f"fused kernels run on GPUs, not on {device.type}"
-    if dtype not in KINDS and dtype != torch.float32:
-        return f"{dtype} is not among float16, bfloat16, float32"
-    return None
+def in_form(walk: Walk, form: str | None) -> Walk:
+    """``walk`` by kernels of ``form``.
 
-
-def _obstacle(
-    cell: Cell,
-    device: torch.device,
-    dtype: torch.dtype,
-    sizes: tuple[int, int],
-    precision: Precision,
-) -> str | None:
-    """Why no fused kernel serves it, or None."""
-    if (reason := unavailable(device, dtype)) or interpreted():
-        return reason
-    kind, target = KINDS.get(dtype, precision), _target(device)
-    aligned = all(size % 16 == 0 for size in sizes)
-    largest = largest_head(cell, kind, target, aligned)
-    if sizes[1] > largest:
-        return f"{sizes[1]} units a head do not fit: at most {largest} in {kind} on {target}"
-    return None
-
-
-def _target(device: torch.device) -> str:
-    """The chip whose limits hold: the newest of the table that the device reaches."""
-    if torch.version.hip:
-        return "gfx942"
-    major, minor = torch.cuda.get_device_capability(device)
-    known = sorted(int(name[3:]) for name in SHARED if name.startswith("sm_"))
-    reached = [number for number in known if number <= 10 * major + minor]
-    return f"sm_{reached[-1]}" if reached else "older than sm_80"
+    Raises:
+        RuntimeError: that form does not know what the walk asks for.
+    """
+    zoneout = walk.zoneout_h is not None or walk.zoneout_c is not None
+    if form == "registers" and (zoneout or walk.dropout_BH is not None or walk.recompute):
+        raise RuntimeError(
+            "kernels with U in registers know neither state dropout, zoneout nor recompute: use "
+            "backend='triton'"
+        )
+    return replace(walk, form=form or "single")

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from lm_research.kernels import reference
 from lm_research.kernels.checks import check_bias, check_scan, real_resets
-from lm_research.kernels.dispatch import Precision, ScanBackend, scan_backend
+from lm_research.kernels.dispatch import ScanBackend, in_form, scan_backend
+from lm_research.kernels.obstacles import Precision
 from lm_research.kernels.walk import Walk
 
 States = Tensor | tuple[Tensor, Tensor]
@@ -56,7 +57,8 @@ def rnn_scan(
             the share of itself that every h keeps, zoneout's expectation.
         recompute: keep less for the gradient: the gates' values are computed anew from ``gates``
             (which is kept instead) in the backward scan. An Elman network has none to keep.
-        backend: ``reference``, ``triton``, or ``auto`` for what :func:`explain` says.
+        backend: ``reference``, ``triton``, or ``auto`` for what :func:`explain` says;
+            ``triton:single``, ``triton:registers`` or ``triton:spread`` for one form of kernels.
         precision: of float32 products in ``triton``: ``tf32x3`` (float32's accuracy on tensor
             cores), ``tf32`` (three digits), ``ieee`` (no tensor cores).
 
@@ -84,10 +86,12 @@ def rnn_scan(
     h0 = _zeros(gates, 1) if h0 is None else h0
     check_scan(gates, weight, 1, (h0,), walk)
     weight, h0, walk = weight.to(gates.dtype), h0.to(gates.dtype), _prepared(walk, gates)
-    if scan_backend("rnn", gates, weight, backend, precision).backend == "reference":
+    chosen = scan_backend("rnn", gates, weight, backend, precision)
+    if chosen.backend == "reference":
         return reference.rnn_scan(gates, weight, h0, walk, nonlinearity)
     from lm_research.kernels import ops
 
+    walk = in_form(walk, chosen.form)
     save, relu = _needs_gradient(gates, weight, h0), nonlinearity == "relu"
     y, h, _ = ops.rnn_scan(gates, weight, h0, save, relu, *walk.flat())
     return y, h
@@ -123,11 +127,13 @@ def lstm_scan(
     check_scan(gates, weight, 4, (h0, c0), walk)
     weight, h0, c0 = (part.to(gates.dtype) for part in (weight, h0, c0))
     walk = _prepared(walk, gates)
-    if scan_backend("lstm", gates, weight, backend, precision).backend == "reference":
+    chosen = scan_backend("lstm", gates, weight, backend, precision)
+    if chosen.backend == "reference":
         y, h, c = reference.lstm_scan(gates, weight, h0, c0, walk)
         return y, (h, c)
     from lm_research.kernels import ops
 
+    walk = in_form(walk, chosen.form)
     save = _needs_gradient(gates, weight, h0, c0)
     y, h, c, *_ = ops.lstm_scan(gates, weight, h0, c0, save, *walk.flat())
     return y, (h, c)
@@ -172,10 +178,12 @@ def gru_scan(
     bias_n = torch.zeros_like(h0[0]) if bias_n is None else bias_n
     weight, h0, bias_n = (part.to(gates.dtype) for part in (weight, h0, bias_n))
     walk = _prepared(walk, gates)
-    if scan_backend("gru", gates, weight, backend, precision).backend == "reference":
+    chosen = scan_backend("gru", gates, weight, backend, precision)
+    if chosen.backend == "reference":
         return reference.gru_scan(gates, weight, h0, bias_n, walk)
     from lm_research.kernels import ops
 
+    walk = in_form(walk, chosen.form)
     save = _needs_gradient(gates, weight, bias_n, h0)
     y, h, _ = ops.gru_scan(gates, weight, h0, bias_n, save, *walk.flat())
     return y, h

@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lm_research.kernels.checks import resets_against_time
-from lm_research.kernels.diagonal import explain_diagonal, minimal_scan
-from lm_research.kernels.dispatch import Backend, Choice
+from lm_research.kernels.diagonal import Backend, explain_diagonal, minimal_scan
+from lm_research.kernels.dispatch import Choice
 
 
 class _Minimal(nn.Module):

@@ -26,8 +26,9 @@ from lm_research.kernels.checks import (
     real_resets,
     resets_against_time,
 )
-from lm_research.kernels.dispatch import ON_CPU, Backend, Cell, Choice, Precision, explain
+from lm_research.kernels.dispatch import ON_CPU, Backend, Choice, explain
 from lm_research.kernels.functional import gru_scan, lstm_scan, rnn_scan
+from lm_research.kernels.obstacles import Cell, Precision
 
 
 class _Fused(nn.Module, ABC):
@@ -177,10 +178,11 @@ class _Fused(nn.Module, ABC):
         packed = isinstance(input, PackedSequence)
         x = cast(Tensor, input.data if packed else input)
         given = () if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx)
-        by_name = self.backend in ("reference", "triton")
+        by_name = self.backend.startswith(("reference", "triton"))
         if by_name:
             self._check_input(x, given)
-        chosen = self.choice(x, reset_mask is not None, packed).backend
+        choice = self.choice(x, reset_mask is not None, packed)
+        chosen = choice.backend
         if chosen == "torch" and lengths is None:
             return self.plain().forward(input, hx)  # checks its input itself
         if not by_name:
@@ -198,7 +200,7 @@ class _Fused(nn.Module, ABC):
         if chosen == "torch":
             y_BTH, after = self._packed(x_BTI, hx, cast(Tensor, lengths))
         else:
-            scan = "reference" if chosen == "reference" else "triton"
+            scan = "reference" if chosen == "reference" else f"triton:{choice.form}"
             y_BTH, after = self._layers(x_BTI, states, lengths, reset_mask, scan)
         return (y_BTH if self.batch_first else y_BTH.transpose(0, 1)), after
 
@@ -299,7 +301,7 @@ class _Fused(nn.Module, ABC):
         What the scan itself gave is kept, so it does not run twice.
         """
         again = (
-            self.recompute and not self.mode.startswith("RNN") and options["backend"] == "triton"
+            self.recompute and not self.mode.startswith("RNN") and options["backend"] != "reference"
         )
         if not (again and torch.is_grad_enabled()):
             return self._scan(x_BTI, before, layer, options)

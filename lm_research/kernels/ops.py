@@ -6,6 +6,7 @@ no gradient of their own. Every operator ends with the walk's flat arguments (``
 Shapes: B batch, T time, G gates x hidden size, H hidden size, D head size.
 """
 
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -17,6 +18,12 @@ from lm_research.kernels.walk import SCHEMA, TENSORS, VALUES, Walk
 
 _WALK_HAS_NONE = (None,) * (TENSORS + VALUES)
 """Gradients of a walk's arguments."""
+
+
+def _kernels(walk: Walk, cell: str) -> Any:
+    """The module of a cell's kernels in the form that the walk names; here Triton is imported."""
+    form = "" if walk.form == "single" else f".{walk.form}"
+    return import_module(f"lm_research.kernels.fused{form}.{cell}")
 
 
 def previous(y_BTH: Tensor, h0_BH: Tensor, walk: Walk) -> Tensor:
@@ -61,9 +68,8 @@ def weight_gradient(dgates_BTG: Tensor, before_BTH: Tensor, size: int, walk: Wal
 
 def _rnn(gates: Tensor, weight: Tensor, h0: Tensor, save: bool, relu: bool, *walk: Any) -> Any:
     """y_BTH, h_BH and, with ``save``, what the backward scan needs beside y."""
-    from lm_research.kernels.fused import elman
-
-    return elman.forward(gates, weight, h0, Walk.of(*walk), save, relu)
+    walked = Walk.of(*walk)
+    return _kernels(walked, "elman").forward(gates, weight, h0, walked, save, relu)
 
 
 rnn_scan = custom_op(
@@ -94,11 +100,9 @@ def _rnn_backward(
     *flat: Any,
 ) -> Any:
     """Gradients of gates, weight and h0."""
-    from lm_research.kernels.fused import elman
-
     walk = Walk.of(*flat)
     values = y if walk.share_h is None else saved
-    dgates, dh0 = elman.backward(dy, dh, values, weight, walk, relu)
+    dgates, dh0 = _kernels(walk, "elman").backward(dy, dh, values, weight, walk, relu)
     return dgates, weight_gradient(dgates, previous(y, h0, walk), weight.shape[1], walk), dh0
 
 
@@ -141,9 +145,8 @@ not_twice(rnn_scan_backward)
 
 def _lstm(gates: Tensor, weight: Tensor, h0: Tensor, c0: Tensor, save: bool, *walk: Any) -> Any:
     """y_BTH, h_BH, c_BH and, with ``save``, what the backward scan needs."""
-    from lm_research.kernels.fused import lstm
-
-    return lstm.forward(gates, weight, h0, c0, Walk.of(*walk), save)
+    walked = Walk.of(*walk)
+    return _kernels(walked, "lstm").forward(gates, weight, h0, c0, walked, save)
 
 
 lstm_scan = custom_op(
@@ -182,12 +185,12 @@ def _lstm_backward(
     *flat: Any,
 ) -> Any:
     """Gradients of gates, weight, h0 and c0."""
-    from lm_research.kernels.fused import lstm
-
     walk = Walk.of(*flat)
     hidden = previous(y, h0, walk)
     given = hidden if walk.recompute else None
-    dgates, dh0, dc0 = lstm.backward(dy, dh, dc, saved, before, given, weight, walk)
+    dgates, dh0, dc0 = _kernels(walk, "lstm").backward(
+        dy, dh, dc, saved, before, given, weight, walk
+    )
     return dgates, weight_gradient(dgates, hidden, weight.shape[1], walk), dh0, dc0
 
 
@@ -230,9 +233,8 @@ not_twice(lstm_scan_backward)
 
 def _gru(gates: Tensor, weight: Tensor, h0: Tensor, bias_n: Tensor, save: bool, *walk: Any) -> Any:
     """y_BTH, h_BH and, with ``save``, what the backward scan needs."""
-    from lm_research.kernels.fused import gru
-
-    return gru.forward(gates, weight, h0, bias_n, Walk.of(*walk), save)
+    walked = Walk.of(*walk)
+    return _kernels(walked, "gru").forward(gates, weight, h0, bias_n, walked, save)
 
 
 gru_scan = custom_op(
@@ -266,11 +268,11 @@ def _gru_backward(
     *flat: Any,
 ) -> Any:
     """Gradients of gates, weight, h0 and n's inner bias."""
-    from lm_research.kernels.fused import gru
-
     walk = Walk.of(*flat)
     before, size = previous(y, h0, walk), weight.shape[1]
-    dgates, dinner, dh0 = gru.backward(dy, dh, saved, before, weight, bias_n, walk)
+    dgates, dinner, dh0 = _kernels(walk, "gru").backward(
+        dy, dh, saved, before, weight, bias_n, walk
+    )
     outer = dgates.unflatten(-1, (walk.directions, 3, -1))[..., :2, :].flatten(2)
     inner = weight_gradient(dinner, before, size, walk)
     dweights = [weight_gradient(outer, before, size, walk), inner]

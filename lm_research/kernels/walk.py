@@ -10,10 +10,11 @@ from torch import Tensor
 
 SCHEMA = (
     "Tensor? lengths, Tensor? reset, Tensor? dropout, Tensor? zoneout_h, Tensor? zoneout_c, "
-    "float? share_h, float? share_c, bool reverse, int directions, str precision, bool recompute"
+    "float? share_h, float? share_c, bool reverse, int directions, str precision, bool recompute, "
+    "str form"
 )
 """A walk's part of an operator's arguments: tensors, then values (:meth:`Walk.flat`)."""
-TENSORS, VALUES = 5, 6
+TENSORS, VALUES = 5, 7
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Walk:
         zoneout_c: the same of the LSTM's cell.
         precision: of float32 products: ``tf32x3``, ``tf32``, ``ieee``.
         recompute: keep the least for the gradient and compute gates anew in the backward scan.
+        form: which fused kernels walk (``dispatch.FORMS``).
     """
 
     lengths_B: Tensor | None = None
@@ -46,6 +48,7 @@ class Walk:
     zoneout_c: Tensor | float | None = None
     precision: str = "tf32x3"
     recompute: bool = False
+    form: str = "single"
 
     @property
     def mask_h(self) -> Tensor | None:
@@ -91,7 +94,7 @@ class Walk:
     def flat(self) -> tuple[Any, ...]:
         """As an operator takes it (:data:`SCHEMA`)."""
         tensors = self.lengths_B, self.reset_BT, self.dropout_BH, self.mask_h, self.mask_c
-        values = self.reverse, self.directions, self.precision, self.recompute
+        values = self.reverse, self.directions, self.precision, self.recompute, self.form
         return *tensors, self.share_h, self.share_c, *values
 
     @classmethod
@@ -100,7 +103,7 @@ class Walk:
         lengths, reset, dropout, mask_h, mask_c, share_h, share_c, *rest = flat
         zoneout_h = share_h if mask_h is None else mask_h
         zoneout_c = share_c if mask_c is None else mask_c
-        reverse, directions, precision, recompute = rest
+        reverse, directions, precision, recompute, form = rest
         return cls(
             lengths_B=lengths,
             reset_BT=reset,
@@ -111,4 +114,5 @@ class Walk:
             zoneout_c=zoneout_c,
             precision=precision,
             recompute=recompute,
+            form=form,
         )

@@ -4,11 +4,12 @@ No device has been timed yet. The times here are made up, on a GPU that there is
 """
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from lm_research.kernels import FusedGRU, FusedLSTM, dispatch, explain, measured
+from lm_research.kernels import FusedGRU, FusedLSTM, dispatch, explain, measured, obstacles
 from lm_research.kernels.measured import COLUMNS
 
 GPU = "Made-up GPU 1"
@@ -42,8 +43,8 @@ def rows():
 def gpu(monkeypatch, tmp_path):
     """A machine with the made-up GPU and the times of it."""
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
-    monkeypatch.setattr(dispatch, "INSTALLED", True)
-    monkeypatch.setattr(dispatch, "_target", lambda device: "sm_90")
+    monkeypatch.setattr(obstacles, "INSTALLED", True)
+    monkeypatch.setattr(obstacles, "target_of", lambda device: "sm_90")
     monkeypatch.setattr(dispatch, "device_name", lambda device: GPU)
     monkeypatch.setattr(measured, "FOLDER", tmp_path)
     found = {"device": GPU, "date": "2026-01-02", "columns": COLUMNS, "rows": list(rows())}
@@ -227,3 +228,39 @@ def test_no_file_is_shipped_that_was_not_measured():
 def test_neighbours(wanted, pair):
     assert measured.around((16, 64), wanted) == pair
     assert measured.around((), wanted) is None
+
+
+FORMS = [
+    # cell, type, hidden, heads -> form
+    ("lstm", torch.bfloat16, 128, 1, "single"),
+    ("lstm", torch.bfloat16, 512, 1, "spread"),
+    ("lstm", torch.bfloat16, 768, 12, "single"),
+    ("rnn", torch.float16, 1024, 1, "spread"),
+    ("gru", torch.float32, 256, 1, "spread"),
+    ("lstm", torch.bfloat16, 4096, 1, None),
+]
+
+
+@pytest.mark.parametrize(("cell", "dtype", "hidden", "heads", "form"), FORMS)
+def test_a_head_too_large_for_one_processor_is_spread_over_several(
+    gpu, monkeypatch, cell, dtype, hidden, heads, form
+):
+    h100 = SimpleNamespace(multi_processor_count=132, shared_memory_per_block_optin=232_448)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: h100)
+    asked = {"device": "cuda", "dtype": dtype, "hidden_size": hidden, "num_heads": heads}
+    choice = explain(cell, **asked, beyond_torch=True)
+    assert choice.form == form
+    assert choice.backend == ("triton" if form else "reference")
+    if form is None:
+        assert "at most 128" in choice.reason
+        assert "at most 1024" in choice.reason
+
+
+def test_a_form_may_be_asked_for_by_name(gpu, monkeypatch):
+    h100 = SimpleNamespace(multi_processor_count=132, shared_memory_per_block_optin=232_448)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: h100)
+    asked = {"device": "cuda", "dtype": torch.bfloat16, "hidden_size": 64}
+    for form in dispatch.FORMS:
+        assert explain("gru", **asked, backend=f"triton:{form}").form == form
+    with pytest.raises(RuntimeError, match="U is held in registers in float16"):
+        explain("gru", **{**asked, "dtype": torch.float32}, backend="triton:registers")

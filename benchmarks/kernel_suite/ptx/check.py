@@ -13,7 +13,7 @@ from kernel_suite.check import console, error_row, error_table, poisoned_memory
 from kernel_suite.ptx.device import emulated
 from kernel_suite.ptx.errors import KernelError
 from kernel_suite.ptx.weaken import weaken
-from lm_research.kernels import dispatch
+from lm_research.kernels import obstacles
 
 TARGETS = ("sm_80", "sm_90")
 SHAPE = Case("", "", 18, 3, 32, heads=2, lengths=True, resets="some")
@@ -32,7 +32,7 @@ def cases(whole: bool) -> list[Case]:
 
 def served() -> AbstractContextManager:
     """Within it dispatch takes Triton for interpreted, and so serves tensors on the CPU."""
-    return mock.patch.object(dispatch, "interpreted", return_value=True)
+    return mock.patch.object(obstacles, "interpreted", return_value=True)
 
 
 def errors_compiled(case: Case, target: str) -> dict[str, float]:

@@ -13,7 +13,6 @@ from typing import Any, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lm_research.kernels.dispatch import Cell
 from lm_research.kernels.modules import _Fused, _sum
 from lm_research.kernels.normalized.reference import normalize
 from lm_research.kernels.normalized.scans import (
@@ -22,6 +21,7 @@ from lm_research.kernels.normalized.scans import (
     layer_norm_lstm_scan,
     layer_norm_rnn_scan,
 )
+from lm_research.kernels.obstacles import Cell
 
 
 class _LayerNorm(_Fused):

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from lm_research.kernels.checks import check_bias, check_scan, check_size
-from lm_research.kernels.dispatch import Precision, ScanBackend, scan_backend
+from lm_research.kernels.dispatch import ScanBackend, scan_backend
 from lm_research.kernels.functional import _needs_gradient, _prepared, _zeros
 from lm_research.kernels.normalized import ops, reference
+from lm_research.kernels.obstacles import Precision
 from lm_research.kernels.walk import Walk
 
 EPS = 1e-5

@@ -10,10 +10,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from lm_research.kernels.dispatch import KINDS
 from lm_research.kernels.fused.launch import INTERPRETED
 from lm_research.kernels.fused.spread.plan import GATES, Cell, Direction, Plan, Processors, plan
 from lm_research.kernels.limits import SHARED
+from lm_research.kernels.obstacles import KINDS
 from lm_research.kernels.walk import Walk
 
 NUMBERS = ["B", "T", "R", "group", "start", "stop"]

@@ -1,0 +1,132 @@
+"""What keeps a form of fused kernels from serving a call; needs no Triton."""
+
+import os
+from importlib.util import find_spec
+from typing import Any, Literal, cast
+
+import torch
+
+from lm_research.kernels.fused.spread.plan import Processors
+from lm_research.kernels.fused.spread.plan import obstacle as spread_obstacle
+from lm_research.kernels.limits import SHARED, largest_head
+
+Precision = Literal["ieee", "tf32x3", "tf32"]
+Cell = Literal["rnn", "lstm", "gru", "layer_norm_rnn", "layer_norm_lstm", "layer_norm_gru"]
+
+INSTALLED = find_spec("triton") is not None
+KINDS = {torch.float16: "fp16", torch.bfloat16: "bf16"}
+IN_REGISTERS: dict[Cell, int] = {"rnn": 256, "lstm": 128, "gru": 128}
+"""Units of the largest head whose U an SM's registers hold, with as much left to work in."""
+
+
+def interpreted() -> bool:
+    """Whether Triton's kernels run in its interpreter, on any device."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def unavailable(device: torch.device, dtype: torch.dtype) -> str | None:
+    """Why no fused kernel of any size runs there, or None."""
+    if not INSTALLED:
+        return "triton is not installed"
+    if interpreted():
+        return None if dtype.is_floating_point else f"{dtype} is not a floating type"
+    if device.type != "cuda":
+        return f"fused kernels run on GPUs, not on {device.type}"
+    if dtype not in KINDS and dtype != torch.float32:
+        return f"{dtype} is not among float16, bfloat16, float32"
+    return None
+
+
+def form_for(
+    cell: Cell,
+    device: torch.device,
+    dtype: torch.dtype,
+    sizes: tuple[int, int],
+    precision: Precision,
+    named: str = "",
+) -> tuple[str | None, str | None]:
+    """The form of kernels that serves it, and None; or None, and why there is no such form.
+
+    Of a form that was not asked for by name: one processor if it holds a head, else several.
+    """
+    reasons = []
+    for form in [named] if named else ["single", "spread"]:
+        reason = OBSTACLES[form](cell, device, dtype, sizes, precision)
+        if reason is None:
+            return form, None
+        reasons.append(reason)
+    return None, "; ".join(dict.fromkeys(reasons))
+
+
+def single_obstacle(
+    cell: Cell,
+    device: torch.device,
+    dtype: torch.dtype,
+    sizes: tuple[int, int],
+    precision: Precision,
+) -> str | None:
+    """Why no kernel with a program a head serves it, or None."""
+    if (reason := unavailable(device, dtype)) or interpreted():
+        return reason
+    kind, target = KINDS.get(dtype, precision), target_of(device)
+    aligned = all(size % 16 == 0 for size in sizes)
+    largest = largest_head(cell, kind, target, aligned)
+    if sizes[1] > largest:
+        return f"{sizes[1]} units a head do not fit: at most {largest} in {kind} on {target}"
+    return None
+
+
+def registers_obstacle(
+    cell: Cell,
+    device: torch.device,
+    dtype: torch.dtype,
+    sizes: tuple[int, int],
+    precision: Precision,
+) -> str | None:
+    """Why no kernel with U in registers serves it, or None."""
+    if reason := unavailable(device, dtype):
+        return reason
+    if interpreted() or torch.version.hip:
+        return "kernels with U in registers are for NVIDIA's GPUs, and are not interpreted"
+    if dtype not in KINDS:
+        return f"U is held in registers in float16 and bfloat16, not in {dtype}"
+    largest = IN_REGISTERS.get(cell, 0)
+    return None if sizes[1] <= largest else f"registers hold heads of {largest} units"
+
+
+def several_obstacle(
+    cell: Cell,
+    device: torch.device,
+    dtype: torch.dtype,
+    sizes: tuple[int, int],
+    precision: Precision,
+) -> str | None:
+    """Why no scan over several processors serves it, or None."""
+    if reason := unavailable(device, dtype):
+        return reason
+    if cell.startswith("layer_norm"):
+        return "layer normalization is not in the scans over several processors"
+    if interpreted():
+        return None
+    if torch.version.hip:
+        return "scans over several processors are for NVIDIA's GPUs"
+    properties: Any = torch.cuda.get_device_properties(device)
+    has = Processors(properties.multi_processor_count, properties.shared_memory_per_block_optin)
+    return spread_obstacle(cast(Any, cell), KINDS.get(dtype, precision), sizes[1], has)
+
+
+OBSTACLES = {
+    "single": single_obstacle,
+    "registers": registers_obstacle,
+    "spread": several_obstacle,
+}
+
+
+def target_of(device: torch.device) -> str:
+    """The chip whose limits hold: the newest of the table that the device reaches."""
+    if torch.version.hip:
+        return "gfx942"
+    major, minor = torch.cuda.get_device_capability(device)
+    known = sorted(int(name[3:]) for name in SHARED if name.startswith("sm_"))
+    reached = [number for number in known if number <= 10 * major + minor]
+    return f"sm_{reached[-1]}" if reached else "older than sm_80"
