@@ -46,6 +46,8 @@ def gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(obstacles, "INSTALLED", True)
     monkeypatch.setattr(obstacles, "target_of", lambda device: "sm_90")
     monkeypatch.setattr(dispatch, "device_name", lambda device: GPU)
+    h100 = SimpleNamespace(multi_processor_count=132, shared_memory_per_block_optin=232_448)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: h100)
     monkeypatch.setattr(measured, "FOLDER", tmp_path)
     found = {"device": GPU, "date": "2026-01-02", "columns": COLUMNS, "rows": list(rows())}
     (tmp_path / "made-up-gpu-1.json").write_text(json.dumps(found))
@@ -243,10 +245,8 @@ FORMS = [
 
 @pytest.mark.parametrize(("cell", "dtype", "hidden", "heads", "form"), FORMS)
 def test_a_head_too_large_for_one_processor_is_spread_over_several(
-    gpu, monkeypatch, cell, dtype, hidden, heads, form
+    gpu, cell, dtype, hidden, heads, form
 ):
-    h100 = SimpleNamespace(multi_processor_count=132, shared_memory_per_block_optin=232_448)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: h100)
     asked = {"device": "cuda", "dtype": dtype, "hidden_size": hidden, "num_heads": heads}
     choice = explain(cell, **asked, beyond_torch=True)
     assert choice.form == form
@@ -256,9 +256,7 @@ def test_a_head_too_large_for_one_processor_is_spread_over_several(
         assert "at most 1024" in choice.reason
 
 
-def test_a_form_may_be_asked_for_by_name(gpu, monkeypatch):
-    h100 = SimpleNamespace(multi_processor_count=132, shared_memory_per_block_optin=232_448)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: h100)
+def test_a_form_may_be_asked_for_by_name(gpu):
     asked = {"device": "cuda", "dtype": torch.bfloat16, "hidden_size": 64}
     for form in dispatch.FORMS:
         assert explain("gru", **asked, backend=f"triton:{form}").form == form
