@@ -32,6 +32,8 @@ def unavailable(device: torch.device, dtype: torch.dtype) -> str | None:
         return None if dtype.is_floating_point else f"{dtype} is not a floating type"
     if device.type != "cuda":
         return f"fused kernels run on GPUs, not on {device.type}"
+    if not torch.cuda.is_available():
+        return "torch sees no GPU here"
     if dtype not in KINDS and dtype != torch.float32:
         return f"{dtype} is not among float16, bfloat16, float32"
     return None
