@@ -24,6 +24,11 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
+def sees_gpu() -> bool:
+    """Whether torch has a GPU to run on."""
+    return torch.cuda.is_available()
+
+
 def unavailable(device: torch.device, dtype: torch.dtype) -> str | None:
     """Why no fused kernel of any size runs there, or None."""
     if not INSTALLED:
@@ -32,7 +37,7 @@ def unavailable(device: torch.device, dtype: torch.dtype) -> str | None:
         return None if dtype.is_floating_point else f"{dtype} is not a floating type"
     if device.type != "cuda":
         return f"fused kernels run on GPUs, not on {device.type}"
-    if not torch.cuda.is_available():
+    if not sees_gpu():
         return "torch sees no GPU here"
     if dtype not in KINDS and dtype != torch.float32:
         return f"{dtype} is not among float16, bfloat16, float32"

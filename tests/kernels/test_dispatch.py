@@ -46,7 +46,7 @@ def gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(obstacles, "INSTALLED", True)
     monkeypatch.setattr(obstacles, "target_of", lambda device: "sm_90")
     monkeypatch.setattr(dispatch, "device_name", lambda device: GPU)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(obstacles, "sees_gpu", lambda: True)
     h100 = SimpleNamespace(multi_processor_count=132, shared_memory_per_block_optin=232_448)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: h100)
     monkeypatch.setattr(measured, "FOLDER", tmp_path)
