@@ -50,7 +50,7 @@ def test_every_head_that_dispatch_may_choose_fits(target):
 
 
 @pytest.mark.parametrize("target", SHARED)
-@pytest.mark.parametrize("cell", (*CELLS, *LAYER_NORM_CELLS))
+@pytest.mark.parametrize("cell", [*CELLS, *LAYER_NORM_CELLS])
 @pytest.mark.parametrize("kind", TYPES)
 def test_no_limit_is_beyond_what_the_matrices_need(cell, kind, target):
     size = largest_head(cell, kind, target)
