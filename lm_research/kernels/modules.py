@@ -176,10 +176,15 @@ class _Fused(nn.Module, ABC):
         """
         packed = isinstance(input, PackedSequence)
         x = cast(Tensor, input.data if packed else input)
+        given = () if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx)
+        by_name = self.backend in ("reference", "triton")
+        if by_name:
+            self._check_input(x, given)
         chosen = self.choice(x, reset_mask is not None, packed).backend
         if chosen == "torch" and lengths is None:
             return self.plain().forward(input, hx)  # checks its input itself
-        self._check_input(x, () if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx))
+        if not by_name:
+            self._check_input(x, given)
         if packed or x.dim() != 3 or x.numel() == 0:
             raise RuntimeError(
                 "packed, unbatched and empty inputs are served by backend='torch' without lengths, "
