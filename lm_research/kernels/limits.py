@@ -24,6 +24,14 @@ _NVIDIA = {
     ("lstm", "half"): (128, 64),
     ("lstm", "tf32"): (64, 32),
     ("lstm", "ieee"): (16, 16),
+    ("layer_norm_rnn", "half"): (256, 128),
+    ("layer_norm_rnn", "tf32"): (64, 64),
+    ("layer_norm_rnn", "ieee"): (64, 64),
+    ("layer_norm_gru", "half"): (128, 64),
+    ("layer_norm_gru", "tf32"): (64, 32),
+    ("layer_norm_gru", "ieee"): (16, 16),
+    ("layer_norm_lstm", "half"): (128, 64),
+    ("layer_norm_lstm", "tf32"): (64, 32),
 }
 _AMD = {
     ("rnn", "half"): (64, 64),
@@ -32,6 +40,12 @@ _AMD = {
     ("gru", "ieee"): (32, 32),
     ("lstm", "half"): (32, 32),
     ("lstm", "ieee"): (32, 32),
+    ("layer_norm_rnn", "half"): (64, 64),
+    ("layer_norm_rnn", "ieee"): (64, 64),
+    ("layer_norm_gru", "half"): (32, 32),
+    ("layer_norm_gru", "ieee"): (32, 32),
+    ("layer_norm_lstm", "half"): (32, 32),
+    ("layer_norm_lstm", "ieee"): (32, 32),
 }
 _GROUPS = {"fp16": "half", "bf16": "half", "tf32x3": "tf32", "tf32": "tf32", "ieee": "ieee"}
 
