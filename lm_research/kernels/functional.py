@@ -56,8 +56,8 @@ def rnn_scan(
         zoneout_h: (B, T, R x H), bool: units that keep their h at step t (Krueger et al. 2017); or
             the share of itself that every h keeps, zoneout's expectation.
         recompute: keep less for the gradient: the gates' values are computed anew from ``gates``
-            (which is kept instead) in the backward scan. An Elman network has none to keep; where U is too large to be held
-            straight and turned, they are kept all the same.
+            (which is kept instead) in the backward scan. An Elman network has none to keep; where U
+            is too large to be held straight and turned, they are kept all the same.
         backend: ``reference``, ``triton``, or ``auto`` for what :func:`explain` says.
         precision: of float32 products in ``triton``: ``tf32x3`` (float32's accuracy on tensor
             cores), ``tf32`` (three digits), ``ieee`` (no tensor cores).
@@ -85,11 +85,8 @@ def rnn_scan(
     )
     h0 = _zeros(gates, 1) if h0 is None else h0
     check_scan(gates, weight, 1, (h0,), walk)
-    weight, h0, walk = (
-        weight.to(gates.dtype),
-        h0.to(gates.dtype),
-        _prepared("rnn", gates, weight, walk),
-    )
+    weight, h0 = weight.to(gates.dtype), h0.to(gates.dtype)
+    walk = _prepared("rnn", gates, weight, walk)
     if _backend("rnn", gates, weight, walk, backend) == "reference":
         return reference.rnn_scan(gates, weight, h0, walk, nonlinearity)
     from lm_research.kernels import ops
