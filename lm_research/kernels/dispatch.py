@@ -76,6 +76,7 @@ def explain(
     training: bool = True,
     timed: bool = True,
     beyond_torch: bool = False,
+    masks: bool = False,
     backend: Backend = "auto",
     precision: Precision = "tf32x3",
 ) -> Choice:
@@ -95,6 +96,7 @@ def explain(
             one that recomputes its gates.
         beyond_torch: whether the call asks for what ``torch.nn`` does not know: resets, heads,
             state dropout, zoneout.
+        masks: whether state dropout or zoneout is among that.
         backend: what was asked for.
         precision: of float32 products in a fused kernel.
 
@@ -119,7 +121,7 @@ def explain(
     if backend in ("reference", "torch"):
         return Choice(backend, "asked for by name")
     sizes = hidden_size, hidden_size // num_heads
-    obstacle = _obstacle(cell, torch.device(device), dtype, sizes, precision)
+    obstacle = _obstacle(cell, torch.device(device), dtype, sizes, precision, masks)
     if backend == "triton":
         if obstacle:
             raise RuntimeError(f"backend='triton' cannot serve this call: {obstacle}; use 'auto'")
@@ -228,7 +230,12 @@ def device_name(device: torch.device) -> str:
 
 
 def scan_backend(
-    cell: Cell, gates: Tensor, weight: Tensor, backend: ScanBackend, precision: Precision
+    cell: Cell,
+    gates: Tensor,
+    weight: Tensor,
+    backend: ScanBackend,
+    precision: Precision,
+    masks: bool = False,
 ) -> Choice:
     """:func:`explain` for a scan over given gates, which ``torch.nn`` has no function for."""
     return explain(
@@ -238,9 +245,23 @@ def scan_backend(
         hidden_size=gates.shape[-1] // COUNTS[cell],
         num_heads=gates.shape[-1] // COUNTS[cell] // weight.shape[1],
         beyond_torch=True,
+        masks=masks,
         backend=backend,
         precision=precision,
     )
+
+
+def can_recompute(
+    cell: Cell, gates: Tensor, weight: Tensor, precision: Precision, masks: bool
+) -> bool:
+    """Whether U fits straight and turned, as recomputing gates in the backward scan needs it."""
+    if not gates.is_cuda or interpreted():
+        return True
+    size, kind = weight.shape[1], KINDS.get(gates.dtype, precision)
+    most = largest_head(
+        cell, kind, _target(gates.device), size % 16 == 0, masks=masks, recompute=True
+    )
+    return size <= most
 
 
 def unavailable(device: torch.device, dtype: torch.dtype) -> str | None:
@@ -262,13 +283,14 @@ def _obstacle(
     dtype: torch.dtype,
     sizes: tuple[int, int],
     precision: Precision,
+    masks: bool = False,
 ) -> str | None:
     """Why no fused kernel serves it, or None."""
     if (reason := unavailable(device, dtype)) or interpreted():
         return reason
     kind, target = KINDS.get(dtype, precision), _target(device)
     aligned = all(size % 16 == 0 for size in sizes)
-    largest = largest_head(cell, kind, target, aligned)
+    largest = largest_head(cell, kind, target, aligned, masks=masks)
     if sizes[1] > largest:
         return f"{sizes[1]} units a head do not fit: at most {largest} in {kind} on {target}"
     return None
