@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lm_research.kernels import measured
+from lm_research.kernels.limits import largest_head
 from lm_research.kernels.measured import Kind, Measured, Pair, around
 from lm_research.kernels.obstacles import (
     KINDS,
@@ -22,6 +23,7 @@ from lm_research.kernels.obstacles import (
     Precision,
     form_for,
     interpreted,
+    target_of,
 )
 from lm_research.kernels.walk import Walk
 
@@ -76,6 +78,7 @@ def explain(
     training: bool = True,
     timed: bool = True,
     beyond_torch: bool = False,
+    masks: bool = False,
     backend: Backend = "auto",
     precision: Precision = "tf32x3",
 ) -> Choice:
@@ -95,6 +98,7 @@ def explain(
             one that recomputes its gates.
         beyond_torch: whether the call asks for what ``torch.nn`` does not know: resets, heads,
             state dropout, zoneout.
+        masks: whether state dropout or zoneout is among that.
         backend: what was asked for.
         precision: of float32 products in a fused kernel.
 
@@ -120,7 +124,7 @@ def explain(
         return Choice(backend, "asked for by name")
     sizes = hidden_size, hidden_size // num_heads
     form, obstacle = form_for(
-        cell, torch.device(device), dtype, sizes, precision, backend.partition(":")[2]
+        cell, torch.device(device), dtype, sizes, precision, masks, backend.partition(":")[2]
     )
     if backend != "auto":
         if obstacle:
@@ -231,7 +235,12 @@ def device_name(device: torch.device) -> str:
 
 
 def scan_backend(
-    cell: Cell, gates: Tensor, weight: Tensor, backend: ScanBackend, precision: Precision
+    cell: Cell,
+    gates: Tensor,
+    weight: Tensor,
+    backend: ScanBackend,
+    precision: Precision,
+    masks: bool = False,
 ) -> Choice:
     """:func:`explain` for a scan over given gates, which ``torch.nn`` has no function for."""
     return explain(
@@ -241,9 +250,22 @@ def scan_backend(
         hidden_size=gates.shape[-1] // COUNTS[cell],
         num_heads=gates.shape[-1] // COUNTS[cell] // weight.shape[1],
         beyond_torch=True,
+        masks=masks,
         backend=backend,
         precision=precision,
     )
+
+
+def can_recompute(
+    cell: Cell, gates: Tensor, weight: Tensor, precision: Precision, masks: bool
+) -> bool:
+    """Whether U fits straight and turned, as recomputing gates in the backward scan needs it."""
+    if not gates.is_cuda or interpreted():
+        return True
+    size, kind = weight.shape[1], KINDS.get(gates.dtype, precision)
+    target = target_of(gates.device)
+    most = largest_head(cell, kind, target, size % 16 == 0, masks=masks, recompute=True)
+    return size <= most
 
 
 def in_form(walk: Walk, form: str | None) -> Walk:

@@ -20,10 +20,18 @@ _NVIDIA = {
     ("rnn", "ieee"): (64, 64),
     ("gru", "half"): (128, 64),
     ("gru", "tf32"): (64, 64),
-    ("gru", "ieee"): (64, 16),
+    ("gru", "ieee"): (32, 16),
     ("lstm", "half"): (128, 64),
     ("lstm", "tf32"): (64, 32),
     ("lstm", "ieee"): (16, 16),
+    ("layer_norm_rnn", "half"): (256, 128),
+    ("layer_norm_rnn", "tf32"): (64, 64),
+    ("layer_norm_rnn", "ieee"): (64, 64),
+    ("layer_norm_gru", "half"): (128, 64),
+    ("layer_norm_gru", "tf32"): (64, 32),
+    ("layer_norm_gru", "ieee"): (16, 16),
+    ("layer_norm_lstm", "half"): (128, 64),
+    ("layer_norm_lstm", "tf32"): (64, 32),
 }
 _AMD = {
     ("rnn", "half"): (64, 64),
@@ -32,11 +40,25 @@ _AMD = {
     ("gru", "ieee"): (32, 32),
     ("lstm", "half"): (32, 32),
     ("lstm", "ieee"): (32, 32),
+    ("layer_norm_rnn", "half"): (64, 64),
+    ("layer_norm_rnn", "ieee"): (64, 64),
+    ("layer_norm_gru", "half"): (32, 32),
+    ("layer_norm_gru", "ieee"): (32, 32),
+    ("layer_norm_lstm", "half"): (32, 32),
+    ("layer_norm_lstm", "ieee"): (32, 32),
 }
 _GROUPS = {"fp16": "half", "bf16": "half", "tf32x3": "tf32", "tf32": "tf32", "ieee": "ieee"}
 
 
-def largest_head(cell: str, kind: str, target: str, aligned: bool = True) -> int:
+def largest_head(
+    cell: str,
+    kind: str,
+    target: str,
+    aligned: bool = True,
+    *,
+    masks: bool = False,
+    recompute: bool = False,
+) -> int:
     """Units of the largest head, 0 if none fits.
 
     Args:
@@ -44,6 +66,12 @@ def largest_head(cell: str, kind: str, target: str, aligned: bool = True) -> int
         kind: one of :data:`TYPES`.
         target: a chip of :data:`SHARED`.
         aligned: whether hidden and head size are multiples of 16.
+        masks: with state dropout or zoneout, which take registers: half the units in float32, and
+            with layer normalization.
+        recompute: gates in the backward scan, which holds U straight and turned: half the units.
     """
-    table = _AMD if target.startswith("gfx") else _NVIDIA
-    return table.get((cell, _GROUPS[kind]), (0, 0))[0 if aligned else 1]
+    group, table = _GROUPS[kind], _AMD if target.startswith("gfx") else _NVIDIA
+    most = table.get((cell, group), (0, 0))[0 if aligned else 1]
+    short = group != "half" or cell in LAYER_NORM_CELLS
+    tight = (masks and short) or (recompute and cell in ("gru", "lstm"))
+    return max(most // 2, min(most, 16)) if tight else most  # 16 is the least tile there is

@@ -150,6 +150,7 @@ class _Fused(nn.Module, ABC):
             training=torch.is_grad_enabled(),
             timed=not untimed,
             beyond_torch=beyond,
+            masks=any(self.zoneout) or (self.training and self.state_dropout > 0),
             backend=self.backend,
             precision=self.precision,
         )

@@ -50,6 +50,7 @@ def form_for(
     dtype: torch.dtype,
     sizes: tuple[int, int],
     precision: Precision,
+    masks: bool = False,
     named: str = "",
 ) -> tuple[str | None, str | None]:
     """The form of kernels that serves it, and None; or None, and why there is no such form.
@@ -58,7 +59,7 @@ def form_for(
     """
     reasons = []
     for form in [named] if named else ["single", "spread"]:
-        reason = OBSTACLES[form](cell, device, dtype, sizes, precision)
+        reason = OBSTACLES[form](cell, device, dtype, sizes, precision, masks)
         if reason is None:
             return form, None
         reasons.append(reason)
@@ -71,13 +72,14 @@ def single_obstacle(
     dtype: torch.dtype,
     sizes: tuple[int, int],
     precision: Precision,
+    masks: bool,
 ) -> str | None:
     """Why no kernel with a program a head serves it, or None."""
     if (reason := unavailable(device, dtype)) or interpreted():
         return reason
     kind, target = KINDS.get(dtype, precision), target_of(device)
     aligned = all(size % 16 == 0 for size in sizes)
-    largest = largest_head(cell, kind, target, aligned)
+    largest = largest_head(cell, kind, target, aligned, masks=masks)
     if sizes[1] > largest:
         return f"{sizes[1]} units a head do not fit: at most {largest} in {kind} on {target}"
     return None
@@ -89,12 +91,15 @@ def registers_obstacle(
     dtype: torch.dtype,
     sizes: tuple[int, int],
     precision: Precision,
+    masks: bool,
 ) -> str | None:
     """Why no kernel with U in registers serves it, or None."""
     if reason := unavailable(device, dtype):
         return reason
     if interpreted() or torch.version.hip:
         return "kernels with U in registers are for NVIDIA's GPUs, and are not interpreted"
+    if masks:
+        return "kernels with U in registers know neither state dropout nor zoneout"
     if dtype not in KINDS:
         return f"U is held in registers in float16 and bfloat16, not in {dtype}"
     largest = IN_REGISTERS.get(cell, 0)
@@ -107,6 +112,7 @@ def several_obstacle(
     dtype: torch.dtype,
     sizes: tuple[int, int],
     precision: Precision,
+    masks: bool,
 ) -> str | None:
     """Why no scan over several processors serves it, or None."""
     if reason := unavailable(device, dtype):

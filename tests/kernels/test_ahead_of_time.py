@@ -49,6 +49,13 @@ def test_every_head_that_dispatch_may_choose_fits(target):
     hold(compiled("--target", target), target, (*CELLS, *LAYER_NORM_CELLS))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("target", SHARED)
+def test_so_do_the_largest_with_masks_and_recomputed_gates(target):
+    variants = ("--largest", "--variants", "masks", "recompute")
+    hold(compiled("--target", target, *variants), target, (*CELLS, *LAYER_NORM_CELLS))
+
+
 @pytest.mark.parametrize("target", SHARED)
 @pytest.mark.parametrize("cell", [*CELLS, *LAYER_NORM_CELLS])
 @pytest.mark.parametrize("kind", TYPES)

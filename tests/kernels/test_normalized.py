@@ -172,11 +172,10 @@ def test_strided_inputs(cell, device, agree):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize("mean", [0.0, 30.0])
-def test_a_mean_far_from_zero_costs_no_accuracy(cell, mean, device, agree):
-    """Each row of U h has a mean 30 times its deviation, which a sum of squares would lose."""
+def test_a_mean_far_from_zero_costs_no_accuracy(cell, device, agree):
+    """U h has a mean many times its deviation, which plain sums of squares would lose."""
     tensors, options = case(cell, torch.float32, device, 3, 4, 16)
-    tensors[1] = tensors[1] + mean
+    tensors[1] = tensors[1] + 30
     agree(*both(cell, tensors, options), names_of(cell), torch.float32)
 
 

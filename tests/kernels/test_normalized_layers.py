@@ -197,5 +197,5 @@ def test_what_torch_nn_has_no_layer_for_is_said(monkeypatch):
     assert "not on cpu" in found.reason
     with pytest.raises(RuntimeError, match="nor layer normalization"):
         LayerNormGRU(5, 8, backend="torch")(torch.zeros(4, 3, 5))
-    with pytest.raises(ValueError, match="no proj_size"):
+    with pytest.raises(ValueError, match="proj_size is served by backend='torch' alone"):
         LayerNormLSTM(5, 8, proj_size=4)

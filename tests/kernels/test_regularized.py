@@ -154,7 +154,7 @@ def test_wrong_types_and_devices_are_named_as_torch_names_them(fused, plain, bac
         assert said[0] == said[1]
     for wrong in (state.double(), state.long(), state.half()):
         served = ours.choice(x).backend == "torch"  # whose words change with its own backends
-        said = "" if served else "Input and hidden tensors are not the same dtype"
+        said = None if served else "Input and hidden tensors are not the same dtype"
         with pytest.raises(RuntimeError, match=said):
             ours(x, both(wrong))
 

@@ -29,17 +29,15 @@ class _LayerNorm(_Fused):
 
     def __init__(self, *args: Any, eps: float = EPS, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.proj_size:
-            raise ValueError("layers with layer normalization have no proj_size")
         self.eps = eps
         for name, weight in list(self.named_parameters()):
             if name.startswith("weight"):
                 gain = nn.Parameter(weight.new_ones(len(weight)))
                 self.register_parameter(name.replace("weight", "gain"), gain)
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        """As every module does: cuDNN, which wants one piece of memory, never serves this one."""
-        return nn.Module._apply(self, fn, recurse)
+    def _beyond(self) -> bool:
+        """Always: ``torch.nn`` has no such layers."""
+        return True
 
     def _gates(self, x_BTI: Tensor, layer: int, bias_G: Tensor | None) -> Tensor:
         """LN(W x) and the gates' bias, all steps at once, in the type of the product."""

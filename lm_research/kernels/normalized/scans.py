@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lm_research.kernels.checks import check_bias, check_scan, check_size
-from lm_research.kernels.dispatch import ScanBackend, scan_backend
-from lm_research.kernels.functional import _needs_gradient, _prepared, _zeros
+from lm_research.kernels.dispatch import ScanBackend
+from lm_research.kernels.functional import _needs_gradient, _served, _zeros
 from lm_research.kernels.normalized import ops, reference
 from lm_research.kernels.obstacles import Precision
 from lm_research.kernels.walk import Walk
@@ -87,8 +87,9 @@ def layer_norm_rnn_scan(
     h0 = _zeros(gates, 1) if h0 is None else h0
     check_scan(gates, weight, 1, (h0,), walk)
     check_size("gain", gain, gates.shape[2:], gates)
-    h0, walk = h0.to(gates.dtype), _prepared(walk, gates)
-    if scan_backend("layer_norm_rnn", gates, weight, backend, precision).backend == "reference":
+    h0 = h0.to(gates.dtype)
+    served, walk = _served("layer_norm_rnn", gates, weight, walk, backend)
+    if served == "reference":
         weight, gain = weight.to(gates.dtype), gain.to(gates.dtype)
         return reference.rnn_scan(gates, weight, h0, gain, walk, nonlinearity, eps)
     save, relu = _needs_gradient(gates, weight, gain, h0), nonlinearity == "relu"
@@ -133,9 +134,10 @@ def layer_norm_lstm_scan(
     check_size("gain", gain, gates.shape[2:], gates)
     for name, part in (("gain_c", gain_c), ("bias_c", bias_c)):
         check_size(name, part, h0.shape[1:], gates)
-    h0, c0, walk = h0.to(gates.dtype), c0.to(gates.dtype), _prepared(walk, gates)
+    h0, c0 = h0.to(gates.dtype), c0.to(gates.dtype)
+    served, walk = _served("layer_norm_lstm", gates, weight, walk, backend)
     norms = gain, gain_c, bias_c
-    if scan_backend("layer_norm_lstm", gates, weight, backend, precision).backend == "reference":
+    if served == "reference":
         weight, gain, gain_c, bias_c = (part.to(gates.dtype) for part in (weight, *norms))
         norms = gain, gain_c, bias_c
         y, h, c = reference.lstm_scan(gates, weight, (h0, c0), norms, walk, eps)
@@ -180,8 +182,9 @@ def layer_norm_gru_scan(
     check_scan(gates, weight, 3, (h0,), walk)
     check_bias(bias_n, h0)
     check_size("gain", gain, gates.shape[2:], gates)
-    h0, walk = h0.to(gates.dtype), _prepared(walk, gates)
-    if scan_backend("layer_norm_gru", gates, weight, backend, precision).backend == "reference":
+    h0 = h0.to(gates.dtype)
+    served, walk = _served("layer_norm_gru", gates, weight, walk, backend)
+    if served == "reference":
         weight, gain, bias_n = (part.to(gates.dtype) for part in (weight, gain, bias_n))
         return reference.gru_scan(gates, weight, h0, gain, bias_n, walk, eps)
     save = _needs_gradient(gates, weight, gain, bias_n, h0)

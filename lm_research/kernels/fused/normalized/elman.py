@@ -59,8 +59,6 @@ def forward_kernel(
     u = matrix(turned_ptr, units, columns, D)
     gain = tl.load(gain_ptr + units, mask=columns < D, other=0.0)[None, :]
     h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
-    if dropout_ptr is not None:
-        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=rows < B, other=0)
     if reset_ptr is not None:
@@ -74,7 +72,7 @@ def forward_kernel(
         a = tl.load(gates_ptr + place, mask=inside, other=0.0).to(ACC)
         seen = h
         if dropout_ptr is not None:
-            seen *= dropout
+            seen *= tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
         p = product(seen.to(u.dtype), u, ACC, PRECISION, UPCAST)
         scale = tl.rsqrt(tl.sum(p * p, 1) / D + EPS)
         a += gain * p * scale[:, None]
@@ -138,8 +136,6 @@ def backward_kernel(
     gain = tl.load(gain_ptr + units, mask=columns < D, other=0.0)[None, :]
     dgain = tl.zeros((BLOCK_B, BLOCK_D), ACC)
     dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
-    if dropout_ptr is not None:
-        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=rows < B, other=0)
     if reset_ptr is not None:
@@ -168,7 +164,7 @@ def backward_kernel(
         tl.store(dproducts_ptr + place, dp, mask=inside)
         new_dh = product(dp, u, ACC, PRECISION, UPCAST)
         if dropout_ptr is not None:
-            new_dh *= dropout
+            new_dh *= tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
         if zoneout_h_ptr is not None or SHARE_H is not None:
             new_dh += stays
         if lengths_ptr is not None:

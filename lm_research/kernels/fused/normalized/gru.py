@@ -65,8 +65,6 @@ def forward_kernel(
     gain_n = tl.load(gain_ptr + 2 * H + outputs, mask=columns < D, other=0.0)[None, :]
     bias = tl.load(bias_ptr + units, mask=columns < D, other=0.0)[None, :]
     h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
-    if dropout_ptr is not None:
-        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=rows < B, other=0)
     if reset_ptr is not None:
@@ -82,7 +80,7 @@ def forward_kernel(
         a_n = tl.load(gates_ptr + place + 2 * H, mask=inside, other=0.0).to(ACC)
         seen = h
         if dropout_ptr is not None:
-            seen *= dropout
+            seen *= tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
         operand = seen.to(u_r.dtype)
         p_r = product(operand, u_r, ACC, PRECISION, UPCAST)
         p_z = product(operand, u_z, ACC, PRECISION, UPCAST)
@@ -160,8 +158,6 @@ def backward_kernel(
     dgain_n = tl.zeros((BLOCK_B, BLOCK_D), ACC)
     dbias = tl.zeros((BLOCK_B, BLOCK_D), ACC)
     dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
-    if dropout_ptr is not None:
-        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=rows < B, other=0)
     if reset_ptr is not None:
@@ -219,7 +215,7 @@ def backward_kernel(
         new_dh += product(d_z, u_z, ACC, PRECISION, UPCAST)
         new_dh += product(d_n, u_n, ACC, PRECISION, UPCAST)
         if dropout_ptr is not None:
-            new_dh *= dropout
+            new_dh *= tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
         new_dh += dout * z
         if zoneout_h_ptr is not None or SHARE_H is not None:
             new_dh += stays

@@ -78,8 +78,6 @@ def forward_kernel(
     bias_c = tl.load(bias_c_ptr + units, mask=columns < D, other=0.0)[None, :]
     h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
     c = tl.load(c0_ptr + state, mask=inside, other=0.0).to(ACC)
-    if dropout_ptr is not None:
-        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=rows < B, other=0)
     if reset_ptr is not None:
@@ -98,7 +96,7 @@ def forward_kernel(
         a_o = tl.load(gates_ptr + place + 3 * H, mask=inside, other=0.0).to(ACC)
         seen = h
         if dropout_ptr is not None:
-            seen *= dropout
+            seen *= tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
         operand = seen.to(u_i.dtype)
         p_i = product(operand, u_i, ACC, PRECISION, UPCAST)
         p_f = product(operand, u_f, ACC, PRECISION, UPCAST)
@@ -200,8 +198,6 @@ def backward_kernel(
     dbias_c = tl.zeros((BLOCK_D,), ACC)
     dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
     dc = tl.load(dc_ptr + state, mask=inside, other=0.0).to(ACC)
-    if dropout_ptr is not None:
-        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=rows < B, other=0)
     if reset_ptr is not None:
@@ -280,7 +276,7 @@ def backward_kernel(
         new_dh += product(d_g, u_g, ACC, PRECISION, UPCAST)
         new_dh += product(d_o, u_o, ACC, PRECISION, UPCAST)
         if dropout_ptr is not None:
-            new_dh *= dropout
+            new_dh *= tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
         if zoneout_h_ptr is not None or SHARE_H is not None:
             new_dh += stays_h
         if zoneout_c_ptr is not None or SHARE_C is not None:
