@@ -374,6 +374,7 @@ BUILD: dict[str, Callable[[Instruction], Step]] = {
     "tanh": floats_only(np.tanh, 1),
     "rcp": floats_only(lambda a: np.float32(1) / a, 1),
     "sqrt": floats_only(np.sqrt, 1),
+    "rsqrt": floats_only(lambda a: np.float32(1) / np.sqrt(a), 1),
     "setp": compare,
     "selp": select,
     "cvt": convert,
