@@ -148,6 +148,17 @@ def test_comparisons_with_nan(comparison, holds):
     assert lanes(code, np.full(32, np.nan, np.float32)).tolist() == [int(holds)] * 32
 
 
+@pytest.mark.parametrize(("kind", "dtype"), [("f16x2", torch.float16), ("bf16x2", torch.bfloat16)])
+def test_pairs_are_compared_half_by_half(kind, dtype):
+    a = torch.tensor([1, 2, -0.5, math.nan], dtype=dtype).repeat(16)
+    b = torch.tensor([1, 3, -1, 0], dtype=dtype).repeat(16)
+    code = f"setp.lt.{kind} %p1|%p2, %r10, %r11;\nselp.b32 %r30, 1, 0, %p1;\n"
+    low, high = lanes(
+        code + "selp.b32 %r31, 1, 0, %p2;", a.view(torch.int32), b.view(torch.int32), out=2
+    )
+    assert torch.stack([low, high], 1).flatten().tolist() == (a < b).int().tolist()
+
+
 def test_conversions_are_torchs(random):
     a, b = floats(random), floats(random)
     for name, dtype in (("bf16", torch.bfloat16), ("f16", torch.float16)):
