@@ -20,6 +20,7 @@ from lm_research.kernels.fused.registers.tile import (
     place,
     staging,
     tanh,
+    write_state,
 )
 from lm_research.kernels.operators import empty_as
 from lm_research.kernels.walk import Walk
@@ -93,7 +94,7 @@ def forward_kernel(
             h = gl.where(real, new_h, stage.load(SUM))
             if reset_ptr is not None:
                 h = cleared(h, goes_on)
-    gl.store(h_ptr + corner * W + state, h, mask=inside)
+    write_state(h_ptr, h, even, B, D)
 
 
 @gluon.jit(do_not_specialize=["B", "T", "reverse"])
@@ -166,7 +167,7 @@ def backward_kernel(
             dh = gl.where(real, new_dh, dh)
             if reset_ptr is not None:
                 dh = cleared(dh, goes_on)
-    gl.store(dh0_ptr + corner * W + state, dh.to(TYPE), mask=inside)
+    write_state(dh0_ptr, dh, even, B, D)
 
 
 def forward(

@@ -22,6 +22,7 @@ from lm_research.kernels.fused.registers.tile import (
     sigmoid,
     staging,
     tanh,
+    write_state,
 )
 from lm_research.kernels.operators import empty_as
 from lm_research.kernels.walk import Walk
@@ -122,7 +123,7 @@ def forward_kernel(
             h = gl.where(real, new_h, h)
             if reset_ptr is not None:
                 h = cleared(h, goes_on)
-    gl.store(h_ptr + corner * W + state, h.to(TYPE), mask=inside)
+    write_state(h_ptr, h, even, B, D)
 
 
 @gluon.jit(do_not_specialize=["B", "T", "reverse"])
@@ -217,7 +218,7 @@ def backward_kernel(
             dh = gl.where(real, one + two, dh)
             if reset_ptr is not None:
                 dh = cleared(dh, goes_on)
-    gl.store(dh0_ptr + corner * W + state, dh.to(TYPE), mask=inside)
+    write_state(dh0_ptr, dh, even.slice(0, BLOCK_D, 1), B, D)
 
 
 def forward(

@@ -23,6 +23,7 @@ from lm_research.kernels.fused.registers.tile import (
     sigmoid,
     staging,
     tanh,
+    write_state,
 )
 from lm_research.kernels.operators import empty_as
 from lm_research.kernels.walk import Walk
@@ -123,8 +124,8 @@ def forward_kernel(
             if reset_ptr is not None:
                 h = cleared(h, goes_on)
                 c = cleared(c, goes_on)
-    gl.store(h_ptr + corner * W + state, h, mask=inside)
-    gl.store(c_ptr + corner * W + state, c.to(TYPE), mask=inside)
+    write_state(h_ptr, h, even, B, D)
+    write_state(c_ptr, c, odd, B, D)
 
 
 @gluon.jit(do_not_specialize=["B", "T", "reverse"])
@@ -235,8 +236,8 @@ def backward_kernel(
             if reset_ptr is not None:
                 dh = cleared(dh, goes_on)
                 dc = cleared(dc, goes_on)
-    gl.store(dh0_ptr + corner * W + state, dh.to(TYPE), mask=inside)
-    gl.store(dc0_ptr + corner * W + state, dc.to(TYPE), mask=inside)
+    write_state(dh0_ptr, dh, even.slice(0, BLOCK_D, 1), B, D)
+    write_state(dc0_ptr, dc, odd.slice(0, BLOCK_D, 1), B, D)
 
 
 def forward(

@@ -111,3 +111,18 @@ def kept(reset_ptr, past, here):
 def cleared(x, goes_on):
     """Rows of x that do not go on are 0."""
     return gl.where(goes_on, x, gl.full_like(x, 0.0))
+
+
+@gluon.jit
+def write_state(pointer, x, stage, B, D):
+    """The program's rows of a state after the last step, by way of shared memory.
+
+    Other threads write it than hold it, whose offsets then need not be kept from step to step.
+    """
+    ROWS: gl.constexpr = rowwise(gl.num_warps())
+    local = gl.arange(0, 16, gl.SliceLayout(1, ROWS))[:, None]
+    columns = gl.arange(0, stage.shape[1], gl.SliceLayout(0, ROWS))[None, :]
+    rows = gl.program_id(0).to(gl.int64) * 16 + local
+    at = rows * (gl.num_programs(1) * D) + gl.program_id(1) * D + columns
+    stage.store(x.to(stage.dtype))
+    gl.store(pointer + at, stage.load(ROWS), mask=(rows < B) & (columns < D))

@@ -1,0 +1,112 @@
+"""Scans with U in registers: compiled, and then executed against float64 in the PTX interpreter."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lm_research.kernels.walk import Walk
+
+TOLERANCE = {"float16": 2e-3, "bfloat16": 2e-2}
+CELLS = ["rnn", "rnn_relu", "lstm", "gru"]
+CLEAN = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+COMPILE = """
+import json, sys, triton
+from lm_research.kernels.fused.ahead_of_time import TARGETS, _registers
+from lm_research.kernels.fused.registers.compile import source
+for target, *kernel in json.loads(sys.argv[1]):
+    made, options = source(*kernel)
+    made = triton.compile(made, target=TARGETS[target], options=options)
+    registers, spilled = _registers(made, target)
+    print(json.dumps([registers, spilled, made.metadata.shared, made.asm["ptx"]]))
+"""
+
+
+def lines(*command):
+    """What a process without Triton's interpreter prints, a JSON value a line."""
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=CLEAN)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def loops(ptx):
+    """The text between a label and each jump back to it."""
+    jumps = re.finditer(r"bra(?:\.uni)?\s+(\$\w+);", ptx)
+    begun = [(ptx.find(f"\n{jump[1]}:"), jump.start()) for jump in jumps]
+    return [ptx[start:end] for start, end in begun if -1 < start < end]
+
+
+def hold(cases):
+    """Every output and gradient of every case is within its type's tolerance."""
+    script = str(Path(__file__).with_name("compiled_registers.py"))
+    for case, errors in zip(cases, lines(script, json.dumps(cases)), strict=True):
+        limit = TOLERANCE[case["dtype"]]
+        assert all(error <= limit for error in errors.values()), (case, errors)  # NaN fails, too
+
+
+def test_compiled_scans_agree_with_float64():
+    shape = {"batch": 2, "steps": 3, "hidden": 32, "heads": 2, "lengths": [3, 2], "resets": 0.3}
+    hold([{"cell": cell, "target": "sm_90", "dtype": "bfloat16", **shape} for cell in CELLS])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("target", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_any_walk_agrees_with_float64(cell, target, dtype):
+    shapes = [
+        {"batch": 18, "steps": 4, "hidden": 32, "heads": 2, "lengths": [4, 1, 3] * 6},
+        {"batch": 2, "steps": 5, "hidden": 23, "reverse": True, "lengths": [5, 2], "resets": 0.4},
+        {"batch": 2, "steps": 4, "hidden": 40, "heads": 2, "directions": 2, "resets": 0.4},
+        {"batch": 1, "steps": 1, "hidden": 5},
+        {"batch": 2, "steps": 3, "hidden": 64},
+    ]
+    hold([{"cell": cell, "target": target, "dtype": dtype, **shape} for shape in shapes])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_largest_heads_agree_with_float64(cell):
+    hidden = 256 if cell.startswith("rnn") else 128
+    hold([{"cell": cell, "target": "sm_90", "dtype": "bfloat16", "batch": 2, "hidden": hidden}])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kernel", ["forward", "backward"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_nothing_spills_and_a_step_has_one_barrier(cell, kernel):
+    sizes = [(128, True), (64, True), (64, False), (32, False)]
+    targets = ["sm_80", "sm_90", "sm_100"]
+    kernels = [(t, cell, kernel, "bf16", size, even) for t in targets for size, even in sizes]
+    for made, found in zip(kernels, lines("-c", COMPILE, json.dumps(kernels)), strict=True):
+        registers, spilled, shared, ptx = found
+        assert registers > 0
+        assert spilled == 0, made
+        assert shared <= 166_912, made
+        (steps,) = loops(ptx)
+        assert "mma.sync" in steps, made
+        assert steps.count("bar.sync") == 2, made  # two steps a round
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"dtype": torch.float32}, "float32"),
+        ({"head_size": 129}, "128 units"),
+        ({"walk": Walk(dropout_BH=torch.ones(1))}, "dropout"),
+        ({"walk": Walk(zoneout_c=0.1)}, "zoneout"),
+        ({"walk": Walk(recompute=True)}, "anew"),
+    ],
+)
+def test_what_is_not_served_is_said(changes, said):
+    from lm_research.kernels.fused.registers.launch import serves
+
+    call = {"cell": "lstm", "dtype": torch.bfloat16, "head_size": 128, "walk": Walk(), **changes}
+    reason = serves(**call)
+    assert reason is None if said is None else said in reason
