@@ -7,10 +7,12 @@
     python benchmarks/kernels.py speed --device cuda --resume --seconds 540
     python benchmarks/kernels.py speed --device cpu            # dry run: the code, not the kernels
     python benchmarks/kernels.py report                        # tables and plot from the CSV alone
+    python benchmarks/kernels.py table                         # what dispatch goes by, from the CSV
 
 `check` and `ptx` exit with 1 if anything does not hold. `speed` writes CSV, a plot and a table into
-benchmarks/results/. What needs a GPU (check --device cuda, speed --device cuda, and the adapters of
-FlashRNN, TorchRL and haste) has not yet run on one.
+benchmarks/results/, `table` what dispatch goes by into lm_research/kernels/measured/. What needs a
+GPU (check --device cuda, speed --device cuda, and the adapters of FlashRNN, TorchRL and haste) has
+not yet run on one.
 """
 
 import argparse
@@ -47,7 +49,12 @@ def parser() -> argparse.ArgumentParser:
     speed.add_argument("--contenders", nargs="+", help="of those installed; all if not given")
     speed.add_argument("--out", type=Path, help="folder of the results")
     report = commands.add_parser("report", help="from the CSV, without measuring")
-    report.add_argument("csv", type=Path, nargs="*", help="all in benchmarks/results if not given")
+    table = commands.add_parser("table", help="what dispatch goes by, from the CSV")
+    for each in (report, table):
+        each.add_argument(
+            "csv", type=Path, nargs="*", help="all in benchmarks/results if not given"
+        )
+    table.add_argument("--out", type=Path, help="folder of the tables")
     return top
 
 
@@ -97,21 +104,44 @@ def _folder(device: str) -> Path:
     return RESULTS if device == "cuda" else Path(tempfile.mkdtemp(prefix="kernels-dry-run-"))
 
 
-def run_report(arguments: argparse.Namespace) -> int:
-    from kernel_suite import report
-
+def _given(arguments: argparse.Namespace) -> list[Path]:
+    """The CSVs named, or all there are; says if there are none."""
     found = arguments.csv or sorted(RESULTS.glob("kernels-*.csv"))
     if not found:
         print(f"no kernels-*.csv in {RESULTS}: run `speed --device cuda` first", file=sys.stderr)
-        return 1
+    return found
+
+
+def run_report(arguments: argparse.Namespace) -> int:
+    from kernel_suite import report
+
+    found = _given(arguments)
     for path in found:
         report.write(path)
-    return 0
+    return 0 if found else 1
+
+
+def run_table(arguments: argparse.Namespace) -> int:
+    from kernel_suite import measured, report
+
+    from lm_research.kernels.measured import FOLDER
+
+    found = _given(arguments)
+    for path in found:
+        made = measured.write(path, report.description(path), arguments.out or FOLDER)
+        print(f"wrote {made}")
+    return 0 if found else 1
 
 
 def main() -> int:
     arguments = parser().parse_args()
-    commands = {"check": run_check, "ptx": run_ptx, "speed": run_speed, "report": run_report}
+    commands = {
+        "check": run_check,
+        "ptx": run_ptx,
+        "speed": run_speed,
+        "report": run_report,
+        "table": run_table,
+    }
     return commands[arguments.command](arguments)
 
 

@@ -156,7 +156,8 @@ def _explained(point: Point, problem: Problem, backend: str, precision: dict) ->
     try:
         choice = explain(
             point.cell, device=problem.device, dtype=problem.inputs[0].dtype,
-            hidden_size=point.hidden, num_heads=point.heads,
+            hidden_size=point.hidden, num_heads=point.heads, num_layers=point.layers,
+            batch=point.batch, steps=point.steps, training=point.mode == "both",
             beyond_torch=point.accounting == "scan", backend=backend, **precision,
         )  # fmt: skip
     except RuntimeError as error:

@@ -5,20 +5,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kernel_suite.points import CELLS, DTYPES, MODES, Point
-from kernel_suite.ratios import of_layers, speed_ups
+from kernel_suite.ratios import OURS, of_layers, speed_ups
 from kernel_suite.store import Table
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 COLOURS = dict(zip(DTYPES, ("#0072B2", "#D55E00", "#009E73", "#CC79A7"), strict=True))
-NAMES = ("ours", "fused")
 
 
 def write(table: Table, about: dict, beside: Path) -> list[Path]:
     """Returns the files; none if there is nothing to draw."""
     made = []
-    for name in NAMES:
+    for name in OURS:
         found = speed_ups(table, name, of_layers)
         if not found:
             continue

@@ -9,7 +9,15 @@ from rich.table import Table as RichTable
 from kernel_suite import plot
 from kernel_suite.check import console
 from kernel_suite.points import MODES, Point, head_grid
-from kernel_suite.ratios import BASELINE, by_cell, geometric_mean, goals, of_layers, speed_ups
+from kernel_suite.ratios import (
+    BASELINE,
+    OURS,
+    by_cell,
+    geometric_mean,
+    goals,
+    of_layers,
+    speed_ups,
+)
 from kernel_suite.store import Row, Table, read
 
 LEGEND = """Times are medians of interleaved blocks, on a GPU with a cold L2. `ours` is
@@ -160,7 +168,7 @@ def markdown(table: Table, about: dict) -> str:
         _section("Goals", GOALS, goal_rows(table, about)),
         _section("Times faster than torch.nn", MEANS, mean_rows(table)),
     ]
-    for name in ("ours", "fused"):
+    for name in OURS:
         for mode in MODES:
             title = f"`{name}`, {mode}: times faster than torch.nn by batch size"
             parts.append(_section(title, *batch_rows(table, name, mode)))

@@ -23,10 +23,11 @@ from kernel_suite.paths import described, kernels_of, path_of
 from kernel_suite.peers import builders
 from kernel_suite.points import DTYPES, Point, dry_grid, full_grid, quick_grid
 from kernel_suite.problem import LIMITS, Problem, worst
-from kernel_suite.store import Row, append, missing, read, slug
+from kernel_suite.ratios import OURS
+from kernel_suite.store import Row, append, missing, read
 from kernel_suite.timing import clock_of, interleaved
+from lm_research.kernels.measured import slug
 
-OURS = ("ours", "fused")
 PATIENCE = 10
 """A peer further than so many limits from float64 is wrong, not inexact."""
 

@@ -5,7 +5,6 @@ Rows of a point are written at once; when a point is timed again, its later rows
 
 import csv
 import math
-import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -48,10 +47,6 @@ class Row:
 
 ROW_FIELDS = tuple(field.name for field in fields(Row))
 Table = dict[Point, dict[str, Row]]
-
-
-def slug(device_name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", device_name.lower()).strip("-")
 
 
 def append(path: Path, point: Point, rows: list[Row]) -> None:

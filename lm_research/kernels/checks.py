@@ -32,9 +32,9 @@ def check_scan(
     _expect("gates' type", gates.is_floating_point(), True, f"floating, got {gates.dtype}")
     for name, state in zip(("h0", "c0"), states, strict=False):
         check_size(name, state, (batch, walk.directions * hidden), gates)
-        _type(name, state, gates)
-    _device("weight", weight, gates)
-    _type("weight", weight, gates)
+        check_type(name, state, gates)
+    check_device("weight", weight, gates)
+    check_type("weight", weight, gates)
     _check_walk(gates, walk.directions * hidden, walk)
 
 
@@ -77,7 +77,7 @@ def check_bias(bias_n: Tensor | None, h0: Tensor) -> None:
     """
     if bias_n is not None:
         check_size("bias_n", bias_n, (h0.shape[1],), h0)
-        _type("bias_n", bias_n, h0)
+        check_type("bias_n", bias_n, h0)
 
 
 def real_resets(reset_mask: Tensor | None, lengths: Tensor | None) -> Tensor | None:
@@ -103,24 +103,39 @@ def check_size(name: str, tensor: Tensor, expected: tuple[int, ...], like: Tenso
     """
     if tuple(tensor.shape) != expected:
         raise RuntimeError(f"Expected {name} size {expected}, got {list(tensor.shape)}")
-    _device(name, tensor, like)
+    check_device(name, tensor, like)
 
 
-def _device(name: str, tensor: Tensor, gates: Tensor) -> None:
-    if tensor.device != gates.device:
+def check_device(name: str, tensor: Tensor, like: Tensor) -> None:
+    """``tensor`` lies where ``like`` does.
+
+    Raises:
+        RuntimeError: it does not.
+    """
+    if tensor.device != like.device:
         raise RuntimeError(
             f"Input and {name} tensors are not at the same device, found input tensor at "
-            f"{gates.device} and {name} tensor at {tensor.device}"
+            f"{like.device} and {name} tensor at {tensor.device}"
         )
 
 
-def _type(name: str, tensor: Tensor, gates: Tensor) -> None:
-    """Under autocast types are the caller's no more than in ``torch.nn``."""
-    if tensor.dtype != gates.dtype and not torch.is_autocast_enabled(gates.device.type):
+def check_type(name: str, tensor: Tensor, like: Tensor) -> None:
+    """``tensor`` has ``like``'s type, unless autocast gives them one.
+
+    Raises:
+        RuntimeError: it has not.
+    """
+    if tensor.dtype != like.dtype and not autocast(like):
         raise RuntimeError(
             f"Input and {name} tensors are not the same dtype, found input tensor with "
-            f"{gates.dtype} and {name} tensor with {tensor.dtype}"
+            f"{like.dtype} and {name} tensor with {tensor.dtype}"
         )
+
+
+def autocast(x: Tensor) -> bool:
+    """Whether autocast is on where ``x`` lies."""
+    device = x.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def _expect(name: str, found: object, expected: object, words: str) -> None:

@@ -1,19 +1,24 @@
 """Which backend serves a call, and why.
 
 ``reference`` is readable PyTorch, ``torch`` is the path of ``torch.nn`` itself (oneDNN, cuDNN),
-``triton`` is one fused kernel a scan. Nothing has been timed on a GPU yet, so ``auto`` takes a
-fused kernel only where ``torch`` cannot serve the call at all.
+``triton`` is one fused kernel a scan. Where ``torch`` can serve the call, ``auto`` takes a fused
+kernel if it was faster when both were timed on this very device (:mod:`.measured`); nothing has
+been timed on a GPU yet. Where ``torch`` cannot, it takes a fused kernel if one fits.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
-from typing import Literal
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
 
+from lm_research.kernels import measured
 from lm_research.kernels.limits import SHARED, largest_head
+from lm_research.kernels.measured import Kind, Measured, Pair, around
 
 Backend = Literal["auto", "reference", "torch", "triton"]
 ScanBackend = Literal["auto", "reference", "triton"]
@@ -23,14 +28,26 @@ Cell = Literal["rnn", "lstm", "gru"]
 COUNTS: dict[Cell, int] = {"rnn": 1, "lstm": 4, "gru": 3}
 INSTALLED = find_spec("triton") is not None
 KINDS = {torch.float16: "fp16", torch.bfloat16: "bf16"}
+FORMS = ("single",)
+"""Forms of fused kernels: ``single`` has one program a batch tile, head and direction."""
+TIMED = {"tf32x3": "fp32", "tf32": "tf32"}
+"""What a fused kernel's float32 products are called in the measured times; ``ieee`` has none."""
+MARGIN = 1.02
+"""So many times faster than torch.nn has a fused kernel to be: what a timing is off by."""
+
+Asking = TypeVar("Asking", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A backend and the reason for it."""
+    """A backend and the reason for it; of a fused kernel, its form (one of :data:`FORMS`)."""
 
     backend: Literal["reference", "torch", "triton"]
     reason: str
+    form: str | None = None
+
+
+ON_CPU = Choice("torch", "torch.nn serves it, and no fused kernel: those run on GPUs, not on cpu")
 
 
 def interpreted() -> bool:
@@ -45,7 +62,13 @@ def explain(
     dtype: torch.dtype = torch.float32,
     hidden_size: int,
     num_heads: int = 1,
+    num_layers: int = 1,
+    batch: int = 16,
+    steps: int = 512,
+    training: bool = True,
+    timed: bool = True,
     beyond_torch: bool = False,
+    masks: bool = False,
     backend: Backend = "auto",
     precision: Precision = "tf32x3",
 ) -> Choice:
@@ -57,8 +80,15 @@ def explain(
         dtype: of the input.
         hidden_size: H of all heads together.
         num_heads: heads of the recurrent weight.
+        num_layers: layers of the stack.
+        batch: rows of the input. Timings depend on it, on ``steps`` and on ``training``.
+        steps: of the input.
+        training: whether gradients will be asked for.
+        timed: False for a layer of a kind that is not among the timed ones: of two directions, or
+            one that recomputes its gates.
         beyond_torch: whether the call asks for what ``torch.nn`` does not know: resets, heads,
             state dropout, zoneout.
+        masks: whether state dropout or zoneout is among that.
         backend: what was asked for.
         precision: of float32 products in a fused kernel.
 
@@ -67,25 +97,137 @@ def explain(
     """
     beyond = beyond_torch or num_heads > 1
     if backend == "auto" and not beyond:
-        return Choice("torch", "torch.nn serves it, and no faster path has been measured")
-    sizes = hidden_size, hidden_size // num_heads
-    obstacle = _obstacle(cell, torch.device(device), dtype, sizes, precision)
-    if backend == "triton" and obstacle:
-        raise RuntimeError(f"backend='triton' cannot serve this call: {obstacle}; use 'auto'")
+        where = device if isinstance(device, torch.device) else torch.device(device)
+        if where.type == "cpu":
+            return ON_CPU
+        mode = "both" if training else "forward"
+        asked = (where, cell, mode, num_layers, hidden_size, dtype, precision, _tf32(), timed)
+        batches, lengths = _timed_sizes(asked)
+        steps = min(steps, lengths[-1]) if lengths else steps
+        return _faster(asked, around(batches, batch), around(lengths, steps))
     if backend == "torch" and beyond:
         raise RuntimeError(
             "backend='torch' knows neither num_heads, reset_mask, state_dropout nor zoneout; use "
             "'auto' or 'reference'"
         )
-    if backend != "auto":
+    if backend in ("reference", "torch"):
         return Choice(backend, "asked for by name")
+    sizes = hidden_size, hidden_size // num_heads
+    obstacle = _obstacle(cell, torch.device(device), dtype, sizes, precision, masks)
+    if backend == "triton":
+        if obstacle:
+            raise RuntimeError(f"backend='triton' cannot serve this call: {obstacle}; use 'auto'")
+        return Choice("triton", "asked for by name", FORMS[0])
     if obstacle:
         return Choice("reference", f"torch.nn cannot serve it, and no fused kernel: {obstacle}")
-    return Choice("triton", "torch.nn cannot serve it; one fused kernel walks over all steps")
+    reason = "torch.nn cannot serve it; one fused kernel walks over all steps"
+    return Choice("triton", reason, FORMS[0])
+
+
+def _tf32() -> bool:
+    """Whether torch.nn takes products of float32 in TF32 on NVIDIA's chips."""
+    return torch.backends.cudnn.rnn.fp32_precision == "tf32"  # type: ignore[attr-defined]
+
+
+class _Asked(NamedTuple):
+    """What is known of a layer that torch.nn can serve, too, beside its batch and steps."""
+
+    device: torch.device
+    cell: Cell
+    mode: str
+    layers: int
+    hidden: int
+    dtype: torch.dtype
+    precision: Precision
+    tf32: bool
+    timed: bool
+
+    def kinds(self) -> tuple[Kind, Kind]:
+        """What the fused kernel's times, and torch.nn's, are found under."""
+        half = KINDS.get(self.dtype)
+        ours = half or TIMED.get(self.precision, self.precision)
+        theirs = half or ("tf32" if self.tf32 else "fp32")
+        fused, plain = (Kind(self.cell, t, self.mode, self.layers, 1) for t in (ours, theirs))
+        return fused, plain
+
+
+def _constant(function: Asking) -> Asking:
+    """What torch.compiler.assume_constant_result does, without importing Triton with Dynamo."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
+# torch.compile takes the next two for constants, so that they may read files; what lies between
+# them in `explain` is traced, and guards go by the timed sizes around the input's. It hands plain
+# tuples over whole, but none with names.
+
+
+@_constant
+def _timed_sizes(asked: tuple) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Batches and numbers of steps, ascending; none where no fused kernel is to be had."""
+    return _timed(_Asked(*asked))[1:]
+
+
+@_constant
+def _faster(asked: tuple, batch: Pair | None, steps: Pair | None) -> Choice:
+    """``torch`` or ``triton``, whichever was faster on that device at sizes around the input's."""
+    return _fastest(_Asked(*asked), batch, steps)
+
+
+@lru_cache(4096)
+def _timed(asked: _Asked) -> tuple[str | None, tuple[int, ...], tuple[int, ...]]:
+    """Why torch.nn is not measured against a fused kernel, or None; batches; steps."""
+    where, size = asked.device, (asked.hidden, asked.hidden)
+    obstacle = _obstacle(asked.cell, where, asked.dtype, size, asked.precision)
+    if obstacle or interpreted():
+        return f"no fused kernel: {obstacle or 'the interpreter is for tests'}", (), ()
+    if not asked.timed:
+        return "such layers are not timed (two directions, recompute, proj_size, no batch)", (), ()
+    found = measured.of_device(device_name(where))
+    if found is None:
+        return f"no timing on {device_name(where)}", (), ()
+    _, batches, lengths = found.axes(*asked.kinds())
+    return None, batches, lengths
+
+
+@lru_cache(4096)
+def _fastest(asked: _Asked, batch: Pair | None, steps: Pair | None) -> Choice:
+    obstacle = _timed(asked)[0]
+    if obstacle:
+        return Choice("torch", f"torch.nn serves it; {obstacle}")
+    name = device_name(asked.device)
+    found, kinds = cast(Measured, measured.of_device(name)), asked.kinds()
+    hidden = around(found.axes(*kinds)[0], asked.hidden)
+    # a kernel for sizes that are no multiples of 16 is another one
+    if hidden and hidden[0] < hidden[1] and asked.hidden % 16:
+        hidden = None
+    ratio = found.ratio(*kinds, hidden, batch, steps) if hidden and batch and steps else None
+    where = f"on {name}, {found.date} ({found.name})"
+    if ratio is None:
+        size = f"H={asked.hidden} with such a batch and so many steps"
+        told = f"{asked.cell} in {kinds[0].dtype}, {asked.mode}, {asked.layers} layers, {size}"
+        return Choice("torch", f"torch.nn serves it; {told}: not timed {where}")
+    said = (
+        f"the fused kernel ({ratio.form}) is timed {ratio.value:.2f} times as fast as torch.nn at "
+        f"{ratio.at} {where}"
+    )
+    if ratio.value < MARGIN:
+        return Choice("torch", f"torch.nn serves it; {said}")
+    return Choice("triton", said, ratio.form)
+
+
+def device_name(device: torch.device) -> str:
+    """What a device's times are filed under."""
+    return torch.cuda.get_device_name(device)
 
 
 def scan_backend(
-    cell: Cell, gates: Tensor, weight: Tensor, backend: ScanBackend, precision: Precision
+    cell: Cell,
+    gates: Tensor,
+    weight: Tensor,
+    backend: ScanBackend,
+    precision: Precision,
+    masks: bool = False,
 ) -> Choice:
     """:func:`explain` for a scan over given gates, which ``torch.nn`` has no function for."""
     return explain(
@@ -95,9 +237,23 @@ def scan_backend(
         hidden_size=gates.shape[-1] // COUNTS[cell],
         num_heads=gates.shape[-1] // COUNTS[cell] // weight.shape[1],
         beyond_torch=True,
+        masks=masks,
         backend=backend,
         precision=precision,
     )
+
+
+def can_recompute(
+    cell: Cell, gates: Tensor, weight: Tensor, precision: Precision, masks: bool
+) -> bool:
+    """Whether U fits straight and turned, as recomputing gates in the backward scan needs it."""
+    if not gates.is_cuda or interpreted():
+        return True
+    size, kind = weight.shape[1], KINDS.get(gates.dtype, precision)
+    most = largest_head(
+        cell, kind, _target(gates.device), size % 16 == 0, masks=masks, recompute=True
+    )
+    return size <= most
 
 
 def unavailable(device: torch.device, dtype: torch.dtype) -> str | None:
@@ -119,13 +275,14 @@ def _obstacle(
     dtype: torch.dtype,
     sizes: tuple[int, int],
     precision: Precision,
+    masks: bool = False,
 ) -> str | None:
     """Why no fused kernel serves it, or None."""
     if (reason := unavailable(device, dtype)) or interpreted():
         return reason
     kind, target = KINDS.get(dtype, precision), _target(device)
     aligned = all(size % 16 == 0 for size in sizes)
-    largest = largest_head(cell, kind, target, aligned)
+    largest = largest_head(cell, kind, target, aligned, masks=masks)
     if sizes[1] > largest:
         return f"{sizes[1]} units a head do not fit: at most {largest} in {kind} on {target}"
     return None

@@ -10,13 +10,14 @@ Shapes: B batch, T time, H hidden size, D head size, R directions.
 """
 
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from lm_research.kernels import reference
 from lm_research.kernels.checks import check_bias, check_scan, real_resets
-from lm_research.kernels.dispatch import Precision, ScanBackend, scan_backend
+from lm_research.kernels.dispatch import Cell, Precision, ScanBackend, can_recompute, scan_backend
 from lm_research.kernels.walk import Walk
 
 States = Tensor | tuple[Tensor, Tensor]
@@ -55,7 +56,8 @@ def rnn_scan(
         zoneout_h: (B, T, R x H), bool: units that keep their h at step t (Krueger et al. 2017); or
             the share of itself that every h keeps, zoneout's expectation.
         recompute: keep less for the gradient: the gates' values are computed anew from ``gates``
-            (which is kept instead) in the backward scan. An Elman network has none to keep.
+            (which is kept instead) in the backward scan. An Elman network has none to keep; where U
+            is too large to be held straight and turned, they are kept all the same.
         backend: ``reference``, ``triton``, or ``auto`` for what :func:`explain` says.
         precision: of float32 products in ``triton``: ``tf32x3`` (float32's accuracy on tensor
             cores), ``tf32`` (three digits), ``ieee`` (no tensor cores).
@@ -83,8 +85,9 @@ def rnn_scan(
     )
     h0 = _zeros(gates, 1) if h0 is None else h0
     check_scan(gates, weight, 1, (h0,), walk)
-    weight, h0, walk = weight.to(gates.dtype), h0.to(gates.dtype), _prepared(walk, gates)
-    if scan_backend("rnn", gates, weight, backend, precision).backend == "reference":
+    weight, h0 = weight.to(gates.dtype), h0.to(gates.dtype)
+    walk = _prepared("rnn", gates, weight, walk)
+    if _backend("rnn", gates, weight, walk, backend) == "reference":
         return reference.rnn_scan(gates, weight, h0, walk, nonlinearity)
     from lm_research.kernels import ops
 
@@ -122,8 +125,8 @@ def lstm_scan(
     h0, c0 = state if state is not None else (_zeros(gates, 4), _zeros(gates, 4))
     check_scan(gates, weight, 4, (h0, c0), walk)
     weight, h0, c0 = (part.to(gates.dtype) for part in (weight, h0, c0))
-    walk = _prepared(walk, gates)
-    if scan_backend("lstm", gates, weight, backend, precision).backend == "reference":
+    walk = _prepared("lstm", gates, weight, walk)
+    if _backend("lstm", gates, weight, walk, backend) == "reference":
         y, h, c = reference.lstm_scan(gates, weight, h0, c0, walk)
         return y, (h, c)
     from lm_research.kernels import ops
@@ -171,8 +174,8 @@ def gru_scan(
     check_bias(bias_n, h0)
     bias_n = torch.zeros_like(h0[0]) if bias_n is None else bias_n
     weight, h0, bias_n = (part.to(gates.dtype) for part in (weight, h0, bias_n))
-    walk = _prepared(walk, gates)
-    if scan_backend("gru", gates, weight, backend, precision).backend == "reference":
+    walk = _prepared("gru", gates, weight, walk)
+    if _backend("gru", gates, weight, walk, backend) == "reference":
         return reference.gru_scan(gates, weight, h0, bias_n, walk)
     from lm_research.kernels import ops
 
@@ -181,11 +184,21 @@ def gru_scan(
     return y, h
 
 
-def _prepared(walk: Walk, gates: Tensor) -> Walk:
-    """With resets of real steps alone, and the mask of dropout in the gates' type."""
+def _prepared(cell: Cell, gates: Tensor, weight: Tensor, walk: Walk) -> Walk:
+    """With resets of real steps alone, dropout in the gates' type, recomputing only what fits."""
     reset, dropout = real_resets(walk.reset_BT, walk.lengths_B), walk.dropout_BH
-    dropout = dropout if dropout is None else dropout.to(gates.dtype)
-    return replace(walk, reset_BT=reset, dropout_BH=dropout)
+    precision = cast(Precision, walk.precision)
+    return replace(
+        walk,
+        reset_BT=reset,
+        dropout_BH=dropout if dropout is None else dropout.to(gates.dtype),
+        recompute=walk.recompute and can_recompute(cell, gates, weight, precision, walk.masks),
+    )
+
+
+def _backend(cell: Cell, gates: Tensor, weight: Tensor, walk: Walk, backend: ScanBackend) -> str:
+    precision = cast(Precision, walk.precision)
+    return scan_backend(cell, gates, weight, backend, precision, walk.masks).backend
 
 
 def _zeros(gates: Tensor, count: int) -> Tensor:

@@ -21,7 +21,7 @@ _NVIDIA = {
     ("rnn", "ieee"): (64, 64),
     ("gru", "half"): (128, 64),
     ("gru", "tf32"): (64, 64),
-    ("gru", "ieee"): (64, 16),
+    ("gru", "ieee"): (32, 16),
     ("lstm", "half"): (128, 64),
     ("lstm", "tf32"): (64, 32),
     ("lstm", "ieee"): (16, 16),
@@ -38,7 +38,13 @@ _GROUPS = {"fp16": "half", "bf16": "half", "tf32x3": "tf32", "tf32": "tf32", "ie
 
 
 def largest_head(
-    cell: Literal["rnn", "lstm", "gru"], kind: str, target: str, aligned: bool = True
+    cell: Literal["rnn", "lstm", "gru"],
+    kind: str,
+    target: str,
+    aligned: bool = True,
+    *,
+    masks: bool = False,
+    recompute: bool = False,
 ) -> int:
     """Units of the largest head, 0 if none fits.
 
@@ -46,6 +52,10 @@ def largest_head(
         kind: one of :data:`TYPES`.
         target: a chip of :data:`SHARED`.
         aligned: whether hidden and head size are multiples of 16.
+        masks: with state dropout or zoneout, which take registers: half the units in float32.
+        recompute: gates in the backward scan, which holds U straight and turned: half the units.
     """
-    table = _AMD if target.startswith("gfx") else _NVIDIA
-    return table.get((cell, _GROUPS[kind]), (0, 0))[0 if aligned else 1]
+    group, table = _GROUPS[kind], _AMD if target.startswith("gfx") else _NVIDIA
+    most = table.get((cell, group), (0, 0))[0 if aligned else 1]
+    tight = (masks and group != "half") or (recompute and cell != "rnn")
+    return max(most // 2, min(most, 16)) if tight else most  # 16 is the least tile there is

@@ -10,6 +10,7 @@ Shapes: B batch, T time, I input size, H hidden size, N heads, R directions, L l
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
+from operator import is_
 from typing import Any, cast
 
 import torch
@@ -18,8 +19,14 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
-from lm_research.kernels.checks import real_resets, resets_against_time
-from lm_research.kernels.dispatch import Backend, Cell, Choice, Precision, explain
+from lm_research.kernels.checks import (
+    autocast,
+    check_device,
+    check_type,
+    real_resets,
+    resets_against_time,
+)
+from lm_research.kernels.dispatch import ON_CPU, Backend, Cell, Choice, Precision, explain
 from lm_research.kernels.functional import gru_scan, lstm_scan, rnn_scan
 
 
@@ -95,15 +102,14 @@ class _Fused(nn.Module, ABC):
         return fewer
 
     def plain(self) -> nn.RNNBase:
-        """The ``torch.nn`` layer on the parameters as they are now (loading may replace them)."""
+        """The ``torch.nn`` layer on our weights as they are now, loaded, swapped or made anew."""
         layer = self._plain[0]
-        for ours, theirs in (
-            (self._parameters, layer._parameters),
-            (self._buffers, layer._buffers),
-        ):
-            changed = [name for name, own in ours.items() if theirs[name] is not own]
-            for name in changed:
-                setattr(layer, name, ours[name])
+        theirs = layer._parameters
+        if not all(map(is_, map(self._parameters.get, theirs), theirs.values())):
+            for name in theirs:  # what a parametrization makes is an attribute, no parameter
+                theirs[name] = getattr(self, name)
+        if self._buffers:
+            layer._buffers.update(self._buffers)
         if layer.training != self.training:
             layer.train(self.training)
         return layer
@@ -115,16 +121,35 @@ class _Fused(nn.Module, ABC):
             self.plain().flatten_parameters()
         return self
 
-    def choice(self, x: Tensor, beyond: bool = False) -> Choice:
-        """The backend for input ``x``; ``beyond``: with resets."""
-        dtype = torch.get_autocast_dtype(x.device.type) if _autocast(x) else x.dtype
+    def choice(self, x: Tensor, beyond: bool = False, packed: bool = False) -> Choice:
+        """The backend for input ``x``, or a vector for one of no certain size.
+
+        Args:
+            x: the input; of a packed one its data.
+            beyond: with resets.
+            packed: whether it is.
+        """
+        beyond = beyond or self._beyond()
+        if x.is_cpu and self.backend == "auto" and not beyond:
+            return ON_CPU  # calls may be so short there that asking further would be felt
+        plain = packed or x.dim() == 2 or x.numel() == 0 < x.dim() - 1  # torch.nn alone takes them
+        untimed = plain or self.bidirectional or self.recompute or self.proj_size > 0
+        size = {}
+        if x.dim() == 3:
+            names = ("batch", "steps") if self.batch_first else ("steps", "batch")
+            size = dict(zip(names, x.shape[:2], strict=True))
         return explain(
             self.cell,
             device=x.device,
-            dtype=dtype,
+            dtype=torch.get_autocast_dtype(x.device.type) if autocast(x) else x.dtype,
             hidden_size=self.hidden_size,
             num_heads=self.num_heads,
-            beyond_torch=beyond or self._beyond(),
+            num_layers=self.num_layers,
+            **size,
+            training=torch.is_grad_enabled(),
+            timed=not untimed,
+            beyond_torch=beyond,
+            masks=any(self.zoneout) or (self.training and self.state_dropout > 0),
             backend=self.backend,
             precision=self.precision,
         )
@@ -151,18 +176,22 @@ class _Fused(nn.Module, ABC):
             RuntimeError: sizes, types or devices do not fit.
         """
         packed = isinstance(input, PackedSequence)
-        x = input.data if packed else cast(Tensor, input)
-        self._check_input(x, () if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx))
-        chosen = self.choice(x, reset_mask is not None).backend
-        plain = packed or x.dim() != 3 or x.numel() == 0
-        if plain and (chosen != "torch" or lengths is not None):
+        x = cast(Tensor, input.data if packed else input)
+        given = () if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx)
+        by_name = self.backend in ("reference", "triton")
+        if by_name:
+            self._check_input(x, given)
+        chosen = self.choice(x, reset_mask is not None, packed).backend
+        if chosen == "torch" and lengths is None:
+            return self.plain().forward(input, hx)  # checks its input itself
+        if not by_name:
+            self._check_input(x, given)
+        if packed or x.dim() != 3 or x.numel() == 0:
             raise RuntimeError(
                 "packed, unbatched and empty inputs are served by backend='torch' without lengths, "
                 "reset_mask, num_heads, state_dropout and zoneout; give a batch, and lengths in "
                 "place of packing"
             )
-        if chosen == "torch" and lengths is None:
-            return self.plain()(input, hx)
         x_BTI = x if self.batch_first else x.transpose(0, 1)
         states = self._states(x_BTI, hx)
         if reset_mask is not None and not self.batch_first:
@@ -177,24 +206,15 @@ class _Fused(nn.Module, ABC):
     def _check_input(self, x: Tensor, states: tuple[Tensor, ...]) -> None:
         """Types and devices, in the words of ``torch.nn``."""
         weight = cast(Tensor, self.weight_ih_l0)
-        free = torch.is_autocast_enabled(x.device.type)
-        if x.dtype != weight.dtype and not free:
+        check_device("parameter", weight, x)
+        if x.dtype != weight.dtype and not autocast(x):
             raise ValueError(
                 f"RNN input dtype ({x.dtype}) does not match weight dtype ({weight.dtype}). "
                 f"Convert input: input.to({weight.dtype}), or convert model: model.to({x.dtype})"
             )
-        named = [("parameter", weight), *(("hidden", state) for state in states)]
-        for name, tensor in named:
-            if tensor.device != x.device:
-                raise RuntimeError(
-                    f"Input and {name} tensors are not at the same device, found input tensor at "
-                    f"{x.device} and {name} tensor at {tensor.device}"
-                )
-            if tensor.dtype != x.dtype and not free:
-                raise RuntimeError(
-                    f"Input and {name} tensors are not the same dtype, found input tensor with "
-                    f"{x.dtype} and {name} tensor with {tensor.dtype}"
-                )
+        for state in states:
+            check_device("hidden", state, x)
+            check_type("hidden", state, x)
 
     def _states(self, x_BTI: Tensor, hx: Any) -> tuple[Tensor, ...]:
         """The initial states, checked as ``torch.nn`` checks them, each (L, B, H)."""
@@ -255,9 +275,10 @@ class _Fused(nn.Module, ABC):
     def _resets(self, reset_BT: Tensor | None, lengths_B: Tensor | None) -> Tensor | None:
         """(2, B, T) for two directions: each its own."""
         reset_BT = real_resets(reset_BT, lengths_B)
-        if reset_BT is None or not self.bidirectional:
+        back_BT = resets_against_time(reset_BT)
+        if reset_BT is None or back_BT is None or not self.bidirectional:
             return reset_BT
-        return torch.stack([reset_BT, resets_against_time(reset_BT)])
+        return torch.stack([reset_BT, back_BT])
 
     def _masks(self, x_BTI: Tensor, h0_BH: Tensor) -> dict[str, Any]:
         """State dropout's and zoneout's part of a layer's options, drawn anew."""
@@ -307,12 +328,9 @@ class _Fused(nn.Module, ABC):
 
     def extra_repr(self) -> str:
         """As ``torch.nn`` prints it, with what is beyond."""
-        beyond: dict[str, Any] = {
-            "num_heads": (self.num_heads, 1),
-            "state_dropout": (self.state_dropout, 0),
-        }
-        beyond |= {"zoneout": (self.zoneout, (0, 0)), "recompute": (self.recompute, False)}
-        more = [f", {name}={value}" for name, (value, usual) in beyond.items() if value != usual]
+        usual = {"num_heads": 1, "state_dropout": 0, "zoneout": (0, 0), "recompute": False}
+        own = {name: getattr(self, name) for name in usual}
+        more = [f", {name}={value}" for name, value in own.items() if value != usual[name]]
         return f"{self._plain[0].extra_repr()}{''.join(more)}, backend={self.backend}"
 
 
@@ -323,10 +341,6 @@ def _remove_recurrent_bias(layer: nn.RNNBase) -> None:
             delattr(layer, name)
             layer.register_buffer(name, torch.zeros_like(bias, requires_grad=False), False)
             setattr(layer, name, getattr(layer, name))  # tells torch.nn's list of weights
-
-
-def _autocast(x: Tensor) -> bool:
-    return torch.is_autocast_enabled(x.device.type)
 
 
 def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:

@@ -67,6 +67,12 @@ class Walk:
         """Zoneout of the cell as a share."""
         return None if isinstance(self.zoneout_c, Tensor) else self.zoneout_c
 
+    @property
+    def masks(self) -> bool:
+        """Whether there is dropout or zoneout."""
+        given = self.dropout_BH, self.zoneout_h, self.zoneout_c
+        return any(part is not None for part in given)
+
     def parts(self) -> list["Walk"]:
         """One walk a direction."""
         if self.directions == 1:

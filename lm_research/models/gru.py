@@ -25,6 +25,8 @@ class GRU(Recurrent):
         dropout_kind: Literal["standard", "variational"] = "standard",
         input_dropout: DropProbability = 0.0,
         output_dropout: DropProbability = 0.0,
+        state_dropout: DropProbability = 0.0,
+        zoneout: DropProbability = 0.0,
         recurrent_bias: bool = True,
         start: Literal["zeros", "learned"] = "zeros",
         init: Literal["torch", "keras", "uniform"] = "torch",
@@ -33,7 +35,14 @@ class GRU(Recurrent):
         backend: Literal["auto", "reference", "torch", "triton"] = "auto",
     ) -> None:
         super().__init__(
-            partial(FusedGRU, batch_first=True, recurrent_bias=recurrent_bias, backend=backend),
+            partial(
+                FusedGRU,
+                batch_first=True,
+                recurrent_bias=recurrent_bias,
+                state_dropout=state_dropout,
+                zoneout=zoneout,
+                backend=backend,
+            ),
             input_size,
             hidden_size,
             num_layers,

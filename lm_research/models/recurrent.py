@@ -36,7 +36,8 @@ class Recurrent(SequenceModel):
         num_layers: layers of the stack.
         dropout: probability of dropping an entry between two layers.
         dropout_kind: ``standard`` (a mask a step) or ``variational`` (a mask a sequence, kept for
-            the whole window), for all three places. Recurrent connections are never dropped.
+            the whole window), for all three places. What happens on the way from step to step
+            (``state_dropout``, ``zoneout``) is the layer's own.
         input_dropout: the same on x, before the first layer.
         output_dropout: the same on y, after the last layer.
         start: the state before the first step: ``zeros``, or ``learned`` (zero at first; trained

@@ -35,8 +35,10 @@ from kernel_suite.store import Row
 from rich.console import Console
 
 from lm_research.kernels.checks import real_resets
+from lm_research.kernels.measured import slug
 from lm_research.kernels.ops import previous
 from lm_research.kernels.reference import lstm_scan, recurrent, rnn_scan
+from lm_research.kernels.walk import Walk
 
 POINT = Point("lstm", 64, 16, 512, "bf16")
 SMALL = Point("lstm", 8, 3, 4, "fp32")
@@ -114,7 +116,7 @@ def test_a_point_is_missing_until_every_contender_has_a_row():
 
 
 def test_the_device_names_the_file():
-    assert store.slug("NVIDIA H100 80GB HBM3") == "nvidia-h100-80gb-hbm3"
+    assert slug("NVIDIA H100 80GB HBM3") == "nvidia-h100-80gb-hbm3"
 
 
 # --- floor
@@ -210,7 +212,7 @@ def test_the_oracle_of_a_scan_over_heads_is_the_reference():
     problem = Problem(replace(SMALL, heads=2, accounting="scan"), "cpu")
     gates = problem.inputs[0].double()
     zero = gates.new_zeros(3, 8)
-    y, _, _ = lstm_scan(gates, problem.layers[0].u_GD.double(), zero, zero, None, None, False)
+    y, _, _ = lstm_scan(gates, problem.layers[0].u_GD.double(), zero, zero, Walk())
     assert torch.allclose(problem.expected()["y"], y[problem.rows], atol=1e-12)
 
 
@@ -421,10 +423,10 @@ def test_relus_kink_is_avoided(reverse):
     case = Case("rnn_relu", "fp16", 5, 9, 6, 2, reverse, lengths=True, resets="some")
     (gates, weight, h0), options = cases.inputs_of(case, "cpu")
     given = (gates.double(), weight.double(), h0.double())
-    lengths, reset = options["lengths"], options["reset_mask"]
-    y, _ = rnn_scan(*given, lengths, reset, reverse, "relu")
-    reset = real_resets(reset, lengths)
-    before = previous(y, given[2], lengths, reset, reverse)
+    lengths = options["lengths"]
+    walk = Walk(lengths, real_resets(options["reset_mask"], lengths), reverse)
+    y, _ = rnn_scan(*given, walk, "relu")
+    before = previous(y, given[2], walk)
     products = recurrent(before.flatten(0, 1), given[1])[:, 0].view_as(y)
     real = torch.arange(9) < lengths[:, None]
     assert (given[0] + products)[real].abs().min() > 0.9 * cases.MARGINS["fp16"]

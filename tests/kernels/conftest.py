@@ -1,9 +1,13 @@
 """Kernels run on a GPU where there is one, else in Triton's interpreter."""
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # before the first fused call imports the kernels

@@ -43,6 +43,12 @@ def test_every_head_that_dispatch_may_choose_fits(target):
     hold(compiled("--target", target), target)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("target", SHARED)
+def test_so_do_the_largest_with_masks_and_recomputed_gates(target):
+    hold(compiled("--target", target, "--largest", "--variants", "masks", "recompute"), target)
+
+
 @pytest.mark.parametrize("target", SHARED)
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("kind", TYPES)

@@ -4,71 +4,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scan_cases import DTYPES, GATES, both, case, names_of, run
 
-from lm_research.kernels import gru_scan, lstm_scan, rnn_scan
+from lm_research.kernels import gru_scan, lstm_scan
 from lm_research.kernels.walk import Walk
-
-GATES = {"rnn": 1, "rnn_relu": 1, "lstm": 4, "gru": 3}
-DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
-
-
-def run(cell, tensors, options, backend):
-    """(outputs), from (gates, weight, states..., bias)."""
-    gates, weight, *states = tensors
-    options = {**options, "backend": backend}
-    if cell == "lstm":
-        y, state = lstm_scan(gates, weight, (states[0], states[1]), **options)
-        return [y, *state]
-    if cell == "gru":
-        return list(gru_scan(gates, weight, states[0], bias_n=states[1], **options))
-    kind = "relu" if cell == "rnn_relu" else "tanh"
-    return list(rnn_scan(gates, weight, states[0], nonlinearity=kind, **options))
-
-
-def names_of(cell):
-    if cell == "lstm":
-        return ["y", "h", "c", "d gates", "d weight", "d h0", "d c0"]
-    if cell == "gru":
-        return ["y", "h", "d gates", "d weight", "d h0", "d bias"]
-    return ["y", "h", "d gates", "d weight", "d h0"]
-
-
-def case(cell, dtype, device, batch, steps, hidden, heads=1, lengths=None, resets=None, seed=0):
-    """Inputs in ``dtype`` and options; lengths in every row, resets with a probability."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape):
-        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype).to(device)
-
-    size = hidden // heads
-    gates = draw(batch, steps, GATES[cell] * hidden)
-    tensors = [gates, draw(GATES[cell] * hidden, size) / size**0.5, draw(batch, hidden)]
-    if cell == "lstm":
-        tensors.append(draw(batch, hidden))
-    if cell == "gru":
-        tensors.append(draw(hidden))
-    options = {}
-    if lengths is not None:
-        options["lengths"] = torch.tensor(lengths, device=device)
-    if resets is not None:
-        mask = torch.rand(batch, steps, generator=generator) < resets
-        options["reset_mask"] = mask.to(device)
-    return tensors, options
-
-
-def both(cell, tensors, options):
-    """(found, expected): outputs and gradients of the fused scan, and of the float64 reference."""
-    results = []
-    for backend, double in (("triton", False), ("reference", True)):
-        given = [(t.double() if double else t).detach().requires_grad_() for t in tensors]
-        outputs = run(cell, given, options, backend)
-        generator = torch.Generator().manual_seed(1)
-        weights = [
-            torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o) for o in outputs
-        ]
-        gradients = torch.autograd.grad(outputs, given, weights)
-        results.append([*outputs, *gradients])
-    return results
 
 
 @pytest.mark.parametrize("cell", GATES)
@@ -90,7 +29,7 @@ def test_odd_shapes(cell, shape, device, agree):
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     cell=st.sampled_from(sorted(GATES)),
@@ -98,17 +37,33 @@ def test_odd_shapes(cell, shape, device, agree):
     steps=st.integers(1, 6),
     size=st.integers(1, 18),
     heads=st.integers(1, 3),
-    reverse=st.booleans(),
+    way=st.sampled_from([{}, {"reverse": True}, {"bidirectional": True}]),
     resets=st.sampled_from([None, 0.4]),
+    dropout=st.sampled_from([None, 0.4]),
+    zoneout=st.sampled_from([None, "mask", 0.3]),
+    recompute=st.booleans(),
     data=st.data(),
 )
-def test_any_shape(cell, batch, steps, size, heads, reverse, resets, data, device, agree):
+def test_any_walk(
+    cell, batch, steps, size, heads, way, resets, dropout, zoneout, recompute, data, device, agree
+):
     one = st.integers(1, steps)
     lengths = data.draw(st.none() | st.lists(one, min_size=batch, max_size=batch))
     tensors, options = case(
-        cell, torch.float32, device, batch, steps, size * heads, heads, lengths, resets
+        cell,
+        torch.float32,
+        device,
+        batch,
+        steps,
+        size * heads,
+        heads,
+        lengths,
+        resets,
+        dropout=dropout,
+        zoneout=zoneout,
+        **way,
     )
-    found, expected = both(cell, tensors, {**options, "reverse": reverse})
+    found, expected = both(cell, tensors, {**options, "recompute": recompute})
     agree(found, expected, names_of(cell), torch.float32)
 
 

@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -52,6 +52,8 @@ class Compiled:
     spilled: int
     shared: int
     aligned: bool
+    masks: bool
+    recompute: bool
 
     @property
     def fits(self) -> bool:
@@ -96,9 +98,8 @@ def compile_scan(
     registers, spilled = _registers(made, target)
     shared = made.metadata.shared
     warps = options["num_warps"]
-    return Compiled(
-        cell, kernel, kind, head_size, target, warps, registers, spilled, shared, aligned
-    )
+    found = warps, registers, spilled, shared
+    return Compiled(cell, kernel, kind, head_size, target, *found, aligned, masks, recompute)
 
 
 def _constants(function: Any, block: int, kind: str) -> dict[str, Any]:
@@ -167,31 +168,45 @@ def _ptxas(ptx: str, target: str) -> str:
     raise RuntimeError(f"no assembler of Triton's reads its PTX for {target}: {said}")
 
 
-Configuration = tuple[str, str, str, int, str, bool]
+Configuration = tuple[str, str, str, int, str, bool, bool, bool]
+VARIANTS = {"plain": (False, False), "masks": (True, False), "recompute": (True, True)}
+"""(masks, recompute): the last with both, which takes the most."""
 
 
-def configurations(target: str, largest: bool) -> Iterator[Configuration]:
-    """(cell, kernel, type, head size, target, aligned) of what dispatch may choose.
+def configurations(
+    target: str, largest: bool, variants: Iterable[str] = ("plain",)
+) -> Iterator[Configuration]:
+    """(cell, kernel, type, head size, target, aligned, masks, recompute) that dispatch may choose.
 
     Args:
         target: the chip.
         largest: of each the largest head alone.
+        variants: of :data:`VARIANTS`.
     """
-    for cell, kind, aligned in product(CELLS, TYPES, (True, False)):
-        most = largest_head(cell, kind, target, aligned)  # type: ignore[arg-type]
+    for name, cell, kind, aligned in product(variants, CELLS, TYPES, (True, False)):
+        masks, recompute = VARIANTS[name]
+        most = largest_head(
+            cell,  # type: ignore[arg-type]
+            kind,
+            target,
+            aligned,
+            masks=masks,
+            recompute=recompute,
+        )
         sizes = [most] if largest else [size for size in (16, 32, 64, 128, 256) if size <= most]
         for size, kernel in product(sizes if most else [], ("forward", "backward")):
-            yield cell, kernel, kind, size, target, aligned
+            yield cell, kernel, kind, size, target, aligned, masks, recompute
 
 
 def line(row: Compiled) -> str:
     """A row of the table."""
     verdict = "" if row.fits else "  DOES NOT FIT"
     sizes = "multiples of 16" if row.aligned else "any size"
+    variant = " masks" * row.masks + " recompute" * row.recompute
     return (
         f"{row.target:6} {row.cell:4} {row.kernel:8} {row.kind:6} D {row.head_size:3} {sizes:15} "
         f"{row.warps:2} warps {row.registers} registers, {row.spilled} B spilled, "
-        f"{row.shared:7,} B shared{verdict}"
+        f"{row.shared:7,} B shared{variant}{verdict}"
     )
 
 
@@ -202,11 +217,12 @@ def main() -> None:
     )
     parser.add_argument("--target", choices=list(TARGETS), help="this chip alone")
     parser.add_argument("--largest", action="store_true", help="of each the largest head alone")
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=["plain"])
     parser.add_argument("--json", action="store_true", help="a JSON object a row")
     arguments = parser.parse_args()
     bad = 0
     for target in [arguments.target] if arguments.target else TARGETS:
-        for configuration in configurations(target, arguments.largest):
+        for configuration in configurations(target, arguments.largest, arguments.variants):
             row = compile_scan(*configuration)
             bad += not row.fits
             text = json.dumps({**asdict(row), "fits": row.fits}) if arguments.json else line(row)

@@ -54,8 +54,6 @@ def forward_kernel(
 
     u = matrix(turned_ptr, units, columns, D)
     h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
-    if dropout_ptr is not None:
-        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=rows < B, other=0)
     if reset_ptr is not None:
@@ -69,7 +67,7 @@ def forward_kernel(
         a = tl.load(gates_ptr + place, mask=inside, other=0.0).to(ACC)
         seen = h
         if dropout_ptr is not None:
-            seen *= dropout
+            seen *= tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
         a += product(seen.to(u.dtype), u, ACC, PRECISION, UPCAST)
         # a where a > 0 would make a zero of NaN, which has to be seen
         new_h = tl.where(a < 0.0, 0.0, a) if RELU else tanh(a)
@@ -122,8 +120,6 @@ def backward_kernel(
 
     u = matrix(weight_ptr, units, columns, D)
     dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
-    if dropout_ptr is not None:
-        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=rows < B, other=0)
     if reset_ptr is not None:
@@ -144,7 +140,7 @@ def backward_kernel(
         tl.store(dgates_ptr + place, da, mask=inside)
         new_dh = product(da, u, ACC, PRECISION, UPCAST)
         if dropout_ptr is not None:
-            new_dh *= dropout
+            new_dh *= tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
         if zoneout_h_ptr is not None or SHARE_H is not None:
             new_dh += stays
         if lengths_ptr is not None:

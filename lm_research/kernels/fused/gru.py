@@ -60,8 +60,6 @@ def forward_kernel(
     bias = tl.load(bias_ptr + units, mask=columns < D, other=0.0).to(ACC)[None, :]
 
     h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
-    if dropout_ptr is not None:
-        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=rows < B, other=0)
     if reset_ptr is not None:
@@ -77,7 +75,7 @@ def forward_kernel(
         a_n = tl.load(gates_ptr + place + 2 * H + wide, mask=inside, other=0.0).to(ACC)
         seen = h
         if dropout_ptr is not None:
-            seen *= dropout
+            seen *= tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
         operand = seen.to(u_r.dtype)
         r = sigmoid(a_r + product(operand, u_r, ACC, PRECISION, UPCAST))
         z = sigmoid(a_z + product(operand, u_z, ACC, PRECISION, UPCAST))
@@ -151,8 +149,6 @@ def backward_kernel(
     if RECOMPUTE:
         bias = tl.load(bias_ptr + units, mask=columns < D, other=0.0).to(ACC)[None, :]
     dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
-    if dropout_ptr is not None:
-        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=rows < B, other=0)
     if reset_ptr is not None:
@@ -170,7 +166,7 @@ def backward_kernel(
             a_n = tl.load(saved_ptr + place + 2 * H + wide, mask=inside, other=0.0).to(ACC)
             seen = before
             if dropout_ptr is not None:
-                seen *= dropout
+                seen *= tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
             operand = seen.to(u_r.dtype)
             r = sigmoid(a_r + product(operand, tl.trans(u_r), ACC, PRECISION, UPCAST))
             z = sigmoid(a_z + product(operand, tl.trans(u_z), ACC, PRECISION, UPCAST))
@@ -184,6 +180,9 @@ def backward_kernel(
         dout = dh + tl.load(dy_ptr + out, mask=inside, other=0.0).to(ACC)
         if zoneout_h_ptr is not None or SHARE_H is not None:
             stays, dout = parted(dout, zoneout_h_ptr, SHARE_H, out, inside)
+        direct = dout * z
+        if zoneout_h_ptr is not None or SHARE_H is not None:
+            direct += stays
         d_z = dout * (before - n) * z * (1.0 - z)
         d_n = dout * (1.0 - z) * (1.0 - n * n)
         d_r = d_n * inner * r * (1.0 - r)
@@ -201,14 +200,13 @@ def backward_kernel(
         tl.store(dgates_ptr + place + H + wide, d_z, mask=inside)
         tl.store(dgates_ptr + place + 2 * H + wide, d_n, mask=inside)
         tl.store(dinner_ptr + out, d_inner, mask=inside)
-        new_dh = product(d_r, u_r, ACC, PRECISION, UPCAST)
+        new_dh = direct if dropout_ptr is None else tl.zeros_like(direct)
+        new_dh += product(d_r, u_r, ACC, PRECISION, UPCAST)
         new_dh += product(d_z, u_z, ACC, PRECISION, UPCAST)
         new_dh += product(d_inner, u_n, ACC, PRECISION, UPCAST)
         if dropout_ptr is not None:
-            new_dh *= dropout
-        new_dh += dout * z
-        if zoneout_h_ptr is not None or SHARE_H is not None:
-            new_dh += stays
+            new_dh *= tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
+            new_dh += direct
         if lengths_ptr is not None:
             new_dh = tl.where(real, new_dh, dh)
         if reset_ptr is not None:

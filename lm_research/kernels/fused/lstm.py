@@ -65,8 +65,6 @@ def forward_kernel(
 
     h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
     c = tl.load(c0_ptr + state, mask=inside, other=0.0).to(ACC)
-    if dropout_ptr is not None:
-        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=rows < B, other=0)
     if reset_ptr is not None:
@@ -85,7 +83,7 @@ def forward_kernel(
         a_o = tl.load(gates_ptr + place + 3 * H + wide, mask=inside, other=0.0).to(ACC)
         seen = h
         if dropout_ptr is not None:
-            seen *= dropout
+            seen *= tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
         operand = seen.to(u_i.dtype)
         i = sigmoid(a_i + product(operand, u_i, ACC, PRECISION, UPCAST))
         f = sigmoid(a_f + product(operand, u_f, ACC, PRECISION, UPCAST))
@@ -167,8 +165,6 @@ def backward_kernel(
 
     dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
     dc = tl.load(dc_ptr + state, mask=inside, other=0.0).to(ACC)
-    if dropout_ptr is not None:
-        dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=rows < B, other=0)
     if reset_ptr is not None:
@@ -185,7 +181,7 @@ def backward_kernel(
         if hidden_ptr is not None:
             seen = tl.load(hidden_ptr + out, mask=inside, other=0.0).to(ACC)
             if dropout_ptr is not None:
-                seen *= dropout
+                seen *= tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
             operand = seen.to(u_i.dtype)
             i = sigmoid(i + product(operand, tl.trans(u_i), ACC, PRECISION, UPCAST))
             f = sigmoid(f + product(operand, tl.trans(u_f), ACC, PRECISION, UPCAST))
@@ -224,7 +220,7 @@ def backward_kernel(
         new_dh += product(d_o, u_o, ACC, PRECISION, UPCAST)
         new_dc = dcell * f
         if dropout_ptr is not None:
-            new_dh *= dropout
+            new_dh *= tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
         if zoneout_h_ptr is not None or SHARE_H is not None:
             new_dh += stays_h
         if zoneout_c_ptr is not None or SHARE_C is not None:
