@@ -41,6 +41,9 @@ def parser() -> argparse.ArgumentParser:
     ptx = commands.add_parser("ptx", help="right or wrong as compiled, without a GPU")
     ptx.add_argument("--target", nargs="+", default=["sm_80", "sm_90"])
     ptx.add_argument("--whole", action="store_true", help="all small cases: minutes a target")
+    ptx.add_argument(
+        "--weakened", action="store_true", help="is a race seen for each barrier left out?"
+    )
     speed = commands.add_parser("speed", help="how fast")
     speed.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
     speed.add_argument("--quick", action="store_true", help="a subset of the grid")
@@ -79,7 +82,7 @@ def run_ptx(arguments: argparse.Namespace) -> int:
     os.environ.pop("TRITON_INTERPRET", None)
     from kernel_suite.ptx import check
 
-    return check.main(arguments.target, arguments.whole)
+    return check.main(arguments.target, arguments.whole, arguments.weakened)
 
 
 def run_speed(arguments: argparse.Namespace) -> int:

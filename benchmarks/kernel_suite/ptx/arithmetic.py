@@ -149,8 +149,33 @@ def comparison(name: str, floating: bool) -> Callable:
     return COMPARE[name]
 
 
+def _compare_halves(instruction: Instruction) -> Step:
+    """setp.f16x2 p|q, a, b, and of bf16x2: p of the low halves, q of the high ones."""
+    names = [part for part in instruction.opcode[1:-1] if part != "ftz"]
+    if len(names) != 1 or not isinstance(instruction.operands[0], Vector):
+        raise UnsupportedError(instruction.text)
+    test = comparison(names[0], floating=True)
+    guard = guard_of(instruction)
+    low, high = [writer(part, guard) for part in instruction.operands[0].parts]
+    a, b = [reader(operand, "u32") for operand in instruction.operands[1:]]
+
+    def halves(pairs: np.ndarray) -> np.ndarray:
+        if instruction.kind == "f16x2":
+            return np.ascontiguousarray(pairs).view(np.float16).reshape(-1, 2)
+        return from_bfloat16(np.ascontiguousarray(pairs).view(np.uint16)).reshape(-1, 2)
+
+    def step(warp: Warp) -> None:
+        x, y = halves(a(warp)), halves(b(warp))
+        low(warp, test(x[:, 0], y[:, 0]))
+        high(warp, test(x[:, 1], y[:, 1]))
+
+    return step
+
+
 def compare(instruction: Instruction) -> Step:
-    """setp, with a predicate joined to the result where there is one."""
+    """setp, with a predicate joined to the result where there is one; of pairs two predicates."""
+    if instruction.kind in ("f16x2", "bf16x2"):
+        return _compare_halves(instruction)
     parts, kind = [p for p in instruction.opcode[1:-1] if p != "ftz"], instruction.kind
     test = comparison(parts[0], kind in FLOATS or kind == "bf16")
     function = test
@@ -349,6 +374,7 @@ BUILD: dict[str, Callable[[Instruction], Step]] = {
     "tanh": floats_only(np.tanh, 1),
     "rcp": floats_only(lambda a: np.float32(1) / a, 1),
     "sqrt": floats_only(np.sqrt, 1),
+    "rsqrt": floats_only(lambda a: np.float32(1) / np.sqrt(a), 1),
     "setp": compare,
     "selp": select,
     "cvt": convert,

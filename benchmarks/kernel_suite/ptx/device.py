@@ -4,9 +4,10 @@ Code that launches kernels is run as it is, on CPU tensors; plain Triton and Glu
 for Triton 3.9. Triton must not be in its own interpreter (``TRITON_INTERPRET`` unset).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -41,13 +42,19 @@ def target_of(name: str) -> GPUTarget:
 
 
 @contextmanager
-def emulated(target: str, seed: int | None = None, limit: int = LIMIT) -> Iterator[list[Any]]:
+def emulated(
+    target: str,
+    seed: int | None = None,
+    limit: int = LIMIT,
+    change: Callable[[str], str] | None = None,
+) -> Iterator[list[Any]]:
     """Within it every launch of a Triton kernel runs in this interpreter, compiled for ``target``.
 
     Args:
         target: ``sm_80`` or ``sm_90``.
         seed: of the warps' random order, anew for each launch; None: they take turns.
         limit: of instructions, see :func:`~kernel_suite.ptx.run.run`.
+        change: what is done to the PTX before it is run.
 
     Yields:
         A list that grows by each launch's compiled kernel.
@@ -63,7 +70,8 @@ def emulated(target: str, seed: int | None = None, limit: int = LIMIT) -> Iterat
             given = self.signature.bind(*args, **named)
             given.apply_defaults()
             grid = grid(given.arguments) if callable(grid) else grid
-            run(compiled, _variables(compiled, given.arguments), grid, seed, limit)
+            variables = _variables(compiled, given.arguments)
+            run(_changed(compiled, change), variables, grid, seed, limit)
         return compiled
 
     # asked for first, Triton's own driver would look for a GPU
@@ -74,6 +82,13 @@ def emulated(target: str, seed: int | None = None, limit: int = LIMIT) -> Iterat
             yield launched
     finally:
         driver._active = before
+
+
+def _changed(compiled: Any, change: Callable[[str], str] | None) -> Any:
+    if change is None:
+        return compiled
+    asm = {"ptx": change(compiled.asm["ptx"])}
+    return SimpleNamespace(asm=asm, metadata=compiled.metadata)
 
 
 def _variables(compiled: Any, given: dict[str, Any]) -> list[Any]:

@@ -210,6 +210,8 @@ class _Body:
     def _operand(self, text: str) -> Operand:
         if text.startswith("{"):
             return Vector(tuple(self._operand(part) for part in _split(text[1:-1])))
+        if "|" in text:  # both halves' predicates
+            return Vector(tuple(self._operand(part) for part in text.split("|")))
         if text.startswith("["):
             return self._address(text[1:-1])
         if text.startswith(("0f", "0F", "0d", "0D")):

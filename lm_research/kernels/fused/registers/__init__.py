@@ -1,0 +1,1 @@
+"""Scans in Triton's Gluon dialect."""
