@@ -51,10 +51,14 @@ def spread(cell, gates, weight, states, bias, walk, cotangents, plan):
 
     if cell == "lstm":
         y, h, c, *saved = lstm.forward(gates, weight, *states, walk, True, plan)
-        return [y, h, c, *lstm.backward(*cotangents, *saved, None, weight, walk, plan)]
+        hidden = previous(y, states[0], walk) if walk.recompute else None
+        gates = gates if walk.recompute else saved[0]
+        given = (*cotangents, gates, saved[1], hidden, weight, walk, plan)
+        return [y, h, c, *lstm.backward(*given)]
     if cell == "gru":
         y, h, saved = gru.forward(gates, weight, *states, *bias, walk, True, plan)
         before = previous(y, states[0], walk)[:, : y.shape[1]]
+        saved = gates if walk.recompute else saved
         given = (*cotangents, saved, before, weight, *bias, walk, plan)
         dgates, dinner, dh0 = gru.backward(*given)
         return [y, h, dgates, dh0, dinner.double().sum((0, 1))]
@@ -148,6 +152,16 @@ def test_state_dropout_and_zoneout(cell, share, device, agree):
     compare(agree, cell, torch.float32, device, (3, 3, 24), walk, cut())
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_gates_anew(cell, dtype, device, agree):
+    walk = walk_of(device, 2, 2, directions=2)
+    dropout = torch.full((2, 48), 2.0, dtype=dtype, device=device)
+    dropout[:, ::3] = 0
+    walk = dataclasses.replace(walk, dropout_BH=dropout, recompute=True)
+    compare(agree, cell, dtype, device, (2, 2, 24), walk, cut(), heads=2)
+
+
 @pytest.mark.parametrize("cell", COUNTS)
 def test_a_persistent_scan_of_one_slice(cell, device, agree, monkeypatch):
     """Alone in its group a program waits for itself; counters tell what it awaited."""
@@ -235,15 +249,22 @@ def test_a_plan_fits_its_processors(count, head_size):
 
 
 REFUSED = [
-    ("lstm", "bf16", 2048, "registers"),
-    ("rnn", "bf16", 2048, "do not fit 100 processors"),
-    ("gru", "ieee", 256, "tensor core"),
+    ("lstm", "bf16", 2048, True, "registers"),
+    ("rnn", "bf16", 2048, True, "do not fit 100 processors"),
+    ("gru", "ieee", 256, True, "tensor core"),
+    ("rnn", "bf16", 256, False, "NVIDIA"),
 ]
 
 
-@pytest.mark.parametrize(("cell", "kind", "head_size", "said"), REFUSED)
-def test_what_does_not_fit_is_named(cell, kind, head_size, said):
+@pytest.mark.parametrize(("cell", "kind", "head_size", "nvidia", "said"), REFUSED)
+def test_what_does_not_fit_is_named(cell, kind, head_size, nvidia, said):
     from lm_research.kernels.fused.spread.plan import Processors, plan
 
     with pytest.raises(RuntimeError, match=said):
-        plan(cell, "forward", kind, 16, head_size, 1, Processors(100, 232_448))
+        plan(cell, "forward", kind, 16, head_size, 1, Processors(100, 232_448, nvidia))
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_a_plan_is_made_where_none_is_given(cell, device, agree):
+    walk = Walk(precision="ieee")
+    compare(agree, cell, torch.float32, device, (1, 1, 24), walk, None)

@@ -58,9 +58,21 @@ def compile_scan(
     )
     built: Any = triton.compile(source, target=TARGETS[target], options=made.options())
     registers, spilled = _registers(built, target)
-    shared, warps = built.metadata.shared, made.warps
-    sizes = (registers, spilled, shared, not head_size % 16)
-    return Compiled(cell, direction, kind, head_size, target, warps, *sizes), made
+    row = Compiled(
+        cell=cell,
+        kernel=direction,
+        kind=kind,
+        head_size=head_size,
+        target=target,
+        warps=made.warps,
+        registers=registers,
+        spilled=spilled,
+        shared=built.metadata.shared,
+        aligned=head_size % 16 == 0,
+        masks=False,
+        recompute=False,
+    )
+    return row, made
 
 
 def _constants(function: Any, made: Plan, kind: str, head_size: int) -> dict[str, Any]:

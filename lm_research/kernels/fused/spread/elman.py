@@ -85,7 +85,8 @@ def forward_kernel(
     exchanged = rows * (heads * P) + head * P
     slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * heads * P
 
-    u = (resident(weight_ptr + column * D, own, 1, D, D, W, K, CHUNKS),)
+    u_ptr = weight_ptr + column * D
+    u = resident(u_ptr, H * D, own, 1, D, D, 1, W, K, CHUNKS)
     if start == 0:
         h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
     else:
@@ -202,7 +203,8 @@ def backward_kernel(
     exchanged = rows * (heads * P) + head * P
     slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * heads * P
 
-    u = (resident(weight_ptr + column * D, own, D, 1, D, W, K, CHUNKS),)
+    u_ptr = weight_ptr + column * D
+    u = resident(u_ptr, H * D, own, D, 1, D, 1, W, K, CHUNKS)
     if start == 0:
         dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
     else:

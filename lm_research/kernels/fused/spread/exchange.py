@@ -53,13 +53,27 @@ def part(u_ptr, own, k_stride, own_stride, D, chunk, W: tl.constexpr, K: tl.cons
 
 @triton.jit
 def resident(
-    u_ptr, own, k_stride, own_stride, D, W: tl.constexpr, K: tl.constexpr, CHUNKS: tl.constexpr
+    u_ptr,
+    stride,
+    own,
+    k_stride,
+    own_stride,
+    D,
+    GATES: tl.constexpr,
+    W: tl.constexpr,
+    K: tl.constexpr,
+    CHUNKS: tl.constexpr,
 ):
-    """One gate's :func:`part` of all chunks, loaded once before the first step."""
-    parts = ()
-    for chunk in tl.static_range(CHUNKS):
-        parts += (part(u_ptr, own, k_stride, own_stride, D, chunk, W, K),)  # type: ignore[assignment]
-    return parts
+    """Each gate's :func:`part` of all chunks, loaded once; gates lie ``stride`` apart."""
+    u = ()
+    for _ in tl.static_range(GATES):
+        parts = ()
+        for chunk in tl.static_range(CHUNKS):
+            loaded = part(u_ptr, own, k_stride, own_stride, D, chunk, W, K)
+            parts += (loaded,)  # type: ignore[assignment]
+        u += (parts,)  # type: ignore[assignment]
+        u_ptr += stride
+    return u
 
 
 @triton.jit
@@ -89,7 +103,8 @@ def products(
             h = tl.load(source_ptr + offsets, mask=there, other=0.0, cache_modifier=".cg")
         sums = ()
         for gate in tl.static_range(len(u)):
-            sums += (multiplied(h, u[gate][chunk], totals[gate], ACC, PRECISION, UPCAST),)  # type: ignore[assignment]
+            total = multiplied(h, u[gate][chunk], totals[gate], ACC, PRECISION, UPCAST)
+            sums += (total,)  # type: ignore[assignment]
         totals = sums
         source_ptr += W * K
     return totals

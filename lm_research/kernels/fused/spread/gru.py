@@ -22,6 +22,7 @@ from lm_research.kernels.fused.spread.exchange import (
 )
 from lm_research.kernels.fused.spread.launch import NUMBERS, Launch
 from lm_research.kernels.fused.spread.plan import Plan
+from lm_research.kernels.fused.spread.recompute import gru_gates
 from lm_research.kernels.fused.tile import parted, zoned
 from lm_research.kernels.operators import empty_as
 from lm_research.kernels.walk import Walk
@@ -90,11 +91,7 @@ def forward_kernel(
     slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * heads * P
 
     u_ptr = weight_ptr + wide_column * D
-    u = (
-        resident(u_ptr, own, 1, D, D, W, K, CHUNKS),
-        resident(u_ptr + H * D, own, 1, D, D, W, K, CHUNKS),
-        resident(u_ptr + 2 * H * D, own, 1, D, D, W, K, CHUNKS),
-    )
+    u = resident(u_ptr, H * D, own, 1, D, D, 3, W, K, CHUNKS)
     bias = tl.load(bias_ptr + column + own, mask=own < D, other=0.0).to(ACC)[None, :]
     if start == 0:
         h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
@@ -227,11 +224,7 @@ def backward_kernel(
     slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * 3 * heads * P
 
     u_ptr = weight_ptr + wide_column * D
-    u = (
-        resident(u_ptr, own, D, 1, D, W, K, CHUNKS),
-        resident(u_ptr + H * D, own, D, 1, D, W, K, CHUNKS),
-        resident(u_ptr + 2 * H * D, own, D, 1, D, W, K, CHUNKS),
-    )
+    u = resident(u_ptr, H * D, own, D, 1, D, 3, W, K, CHUNKS)
     if start == 0:
         dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
     else:
@@ -281,18 +274,17 @@ def backward_kernel(
             d_inner = tl.where(real, d_inner, 0.0)
             new_dh = tl.where(real, new_dh, dh)
         dh = new_dh
-        slot_ptr = exchange_ptr + step % 2 * slot + (exchanged[:, None] + own[None, :])
         if reset_ptr is not None:
             line = reset_ptr + direction.to(tl.int64) * B * T + now
             goes_on = (tl.load(line + local * T, mask=here, other=0) == 0)[:, None]
             dh = tl.where(goes_on, dh, 0.0)
-            tl.store(slot_ptr, tl.where(goes_on, d_r, 0.0), mask=inside)
-            tl.store(slot_ptr + heads * P, tl.where(goes_on, d_z, 0.0), mask=inside)
-            tl.store(slot_ptr + 2 * heads * P, tl.where(goes_on, d_inner, 0.0), mask=inside)
-        else:
-            tl.store(slot_ptr, d_r, mask=inside)
-            tl.store(slot_ptr + heads * P, d_z, mask=inside)
-            tl.store(slot_ptr + 2 * heads * P, d_inner, mask=inside)
+        slot_ptr = exchange_ptr + step % 2 * slot + (exchanged[:, None] + own[None, :])
+        shares = (d_r, d_z, d_inner)
+        for gate in tl.static_range(3):
+            share = shares[gate]
+            if reset_ptr is not None:
+                share = tl.where(goes_on, share, 0.0)
+            tl.store(slot_ptr + gate * heads * P, share, mask=inside)
         if SYNC:
             arrive(counter_ptr)
         tl.store(dgates_ptr + place + wide, d_r, mask=inside)
@@ -324,11 +316,12 @@ def forward(
     save: bool,
     plan: Plan | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns y_BTH, h_BH and, for the backward pass, r, z, n and U h + b' of every step."""
+    """Returns y_BTH, h_BH and, to ``save`` but not to recompute, r, z, n, U h + b'."""
     launch = Launch("gru", "forward", gates_BTG, weight_GD, walk, plan)
     batch, steps, width = launch.batch, launch.steps, launch.width
     y_BTH, h_BH = gates_BTG.new_empty(batch, steps, width), empty_as(h0_BH)
-    saved = gates_BTG.new_empty(batch, steps, 4 * width) if save else None
+    shape = (batch, steps, 4 * width)
+    saved = gates_BTG.new_empty(shape) if save and not walk.recompute else None
     launch(
         forward_kernel,
         (gates_BTG, weight_GD, h0_BH, bias_n_H),
@@ -341,7 +334,7 @@ def forward(
 def backward(
     dy_BTH: Tensor,
     dh_BH: Tensor,
-    saved_BT4: Tensor,
+    saved: Tensor,
     before_BTH: Tensor,
     weight_GD: Tensor,
     bias_n_H: Tensor,
@@ -350,14 +343,18 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients of the gates, of n's inner product U h + b', and of h0.
 
-    ``before_BTH`` is h_{t-1} as it was before dropout; zero after a reset.
+    Args:
+        saved: what the forward scan saved; to recompute it the gates that it took.
+        before_BTH: h_{t-1}, as it was before dropout.
     """
+    if walk.recompute:
+        saved = gru_gates(saved, before_BTH, weight_GD, bias_n_H, walk)
     batch, steps, width = before_BTH.shape
-    dgates_BTG = saved_BT4.new_empty(batch, steps, 3 * width)
+    dgates_BTG = before_BTH.new_empty(batch, steps, 3 * width)
     dinner_BTH, dh0_BH = empty_as(before_BTH), empty_as(dh_BH)
     Launch("gru", "backward", dgates_BTG, weight_GD, walk, plan)(
         backward_kernel,
-        (dy_BTH, dh_BH, saved_BT4, before_BTH, weight_GD),
+        (dy_BTH, dh_BH, saved, before_BTH, weight_GD),
         (dgates_BTG, dinner_BTH, dh0_BH),
     )
     return dgates_BTG, dinner_BTH, dh0_BH

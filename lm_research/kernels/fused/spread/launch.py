@@ -11,8 +11,7 @@ import triton.language as tl
 from torch import Tensor
 
 from lm_research.kernels.fused.launch import INTERPRETED
-from lm_research.kernels.fused.spread.plan import GATES, Cell, Direction, Plan, Processors, plan
-from lm_research.kernels.limits import SHARED
+from lm_research.kernels.fused.spread.plan import GATES, Cell, Direction, Plan, plan, processors_of
 from lm_research.kernels.obstacles import KINDS
 from lm_research.kernels.walk import Walk
 
@@ -43,14 +42,6 @@ def raise_failure(device: torch.device) -> None:
         )
 
 
-def processors_of(device: torch.device) -> Processors:
-    """Of a GPU; of an H100 where kernels are interpreted."""
-    if INTERPRETED or device.type != "cuda":
-        return Processors(132, SHARED["sm_90"])
-    properties: Any = torch.cuda.get_device_properties(device)
-    return Processors(properties.multi_processor_count, properties.shared_memory_per_block_optin)
-
-
 @functools.cache
 def planned(
     device: torch.device,
@@ -62,6 +53,7 @@ def planned(
     heads: int,
 ) -> Plan:
     """:func:`plan` for the call; one step a launch in the interpreter."""
+    kind = "bf16" if INTERPRETED else kind  # no limit of a GPU's holds there
     made = plan(cell, direction, kind, batch, head_size, heads, processors_of(device))
     return dataclasses.replace(made, persistent=not INTERPRETED)
 
@@ -96,7 +88,7 @@ class Launch:
         self.heads = self.width // self.head_size  # of all directions
         self.double = gates_BTG.dtype == torch.float64
         self.accumulator = torch.float64 if self.double else torch.float32
-        kind = KINDS.get(gates_BTG.dtype, "tf32" if walk.precision == "tf32" else "tf32x3")
+        kind = KINDS.get(gates_BTG.dtype, walk.precision)
         sizes = self.batch, self.head_size, self.heads
         self.plan = given or planned(self.device, cell, direction, kind, *sizes)
         most = 4 * self.heads * self.plan.padded(self.head_size)

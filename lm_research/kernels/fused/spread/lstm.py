@@ -22,6 +22,7 @@ from lm_research.kernels.fused.spread.exchange import (
 )
 from lm_research.kernels.fused.spread.launch import NUMBERS, Launch
 from lm_research.kernels.fused.spread.plan import Plan
+from lm_research.kernels.fused.spread.recompute import lstm_gates
 from lm_research.kernels.fused.tile import parted, zoned
 from lm_research.kernels.operators import empty_as
 from lm_research.kernels.walk import Walk
@@ -92,12 +93,7 @@ def forward_kernel(
     slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * heads * P
 
     u_ptr = weight_ptr + (direction * 3 * H + column) * D
-    u = (
-        resident(u_ptr, own, 1, D, D, W, K, CHUNKS),
-        resident(u_ptr + H * D, own, 1, D, D, W, K, CHUNKS),
-        resident(u_ptr + 2 * H * D, own, 1, D, D, W, K, CHUNKS),
-        resident(u_ptr + 3 * H * D, own, 1, D, D, W, K, CHUNKS),
-    )
+    u = resident(u_ptr, H * D, own, 1, D, D, 4, W, K, CHUNKS)
     if start == 0:
         h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
         c = tl.load(c0_ptr + state, mask=inside, other=0.0).to(ACC)
@@ -164,6 +160,7 @@ def forward_kernel(
             tl.store(saved_ptr + place + H + wide, f, mask=inside)
             tl.store(saved_ptr + place + 2 * H + wide, g, mask=inside)
             tl.store(saved_ptr + place + 3 * H + wide, o, mask=inside)
+        if before_ptr is not None:
             tl.store(before_ptr + place_h, before, mask=inside)
         step += 1
     if stop == T:
@@ -242,12 +239,7 @@ def backward_kernel(
     slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * 4 * heads * P
 
     u_ptr = weight_ptr + wide_column * D
-    u = (
-        resident(u_ptr, own, D, 1, D, W, K, CHUNKS),
-        resident(u_ptr + H * D, own, D, 1, D, W, K, CHUNKS),
-        resident(u_ptr + 2 * H * D, own, D, 1, D, W, K, CHUNKS),
-        resident(u_ptr + 3 * H * D, own, D, 1, D, W, K, CHUNKS),
-    )
+    u = resident(u_ptr, H * D, own, D, 1, D, 4, W, K, CHUNKS)
     if start == 0:
         dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
         dc = tl.load(dc_ptr + state, mask=inside, other=0.0).to(ACC)
@@ -307,21 +299,18 @@ def backward_kernel(
             new_dh = tl.where(real, new_dh, dh)
         dh = new_dh
         dc = new_dc
-        slot_ptr = exchange_ptr + step % 2 * slot + (exchanged[:, None] + own[None, :])
         if reset_ptr is not None:
             line = reset_ptr + direction.to(tl.int64) * B * T + now
             goes_on = (tl.load(line + local * T, mask=here, other=0) == 0)[:, None]
             dh = tl.where(goes_on, dh, 0.0)
             dc = tl.where(goes_on, dc, 0.0)
-            tl.store(slot_ptr, tl.where(goes_on, d_i, 0.0), mask=inside)
-            tl.store(slot_ptr + heads * P, tl.where(goes_on, d_f, 0.0), mask=inside)
-            tl.store(slot_ptr + 2 * heads * P, tl.where(goes_on, d_g, 0.0), mask=inside)
-            tl.store(slot_ptr + 3 * heads * P, tl.where(goes_on, d_o, 0.0), mask=inside)
-        else:
-            tl.store(slot_ptr, d_i, mask=inside)
-            tl.store(slot_ptr + heads * P, d_f, mask=inside)
-            tl.store(slot_ptr + 2 * heads * P, d_g, mask=inside)
-            tl.store(slot_ptr + 3 * heads * P, d_o, mask=inside)
+        slot_ptr = exchange_ptr + step % 2 * slot + (exchanged[:, None] + own[None, :])
+        shares = (d_i, d_f, d_g, d_o)
+        for gate in tl.static_range(4):
+            share = shares[gate]
+            if reset_ptr is not None:
+                share = tl.where(goes_on, share, 0.0)
+            tl.store(slot_ptr + gate * heads * P, share, mask=inside)
         if SYNC:
             arrive(counter_ptr)
         tl.store(dgates_ptr + place + wide, d_i, mask=inside)
@@ -355,13 +344,13 @@ def forward(
     save: bool,
     plan: Plan | None = None,
 ) -> tuple[Tensor, ...]:
-    """Returns y_BTH, h_BH, c_BH and, for the backward pass, the gates' values and c_{t-1}."""
+    """Returns y_BTH, h_BH, c_BH and, to ``save``, c_{t-1} and (not to recompute) gates' values."""
     launch = Launch("lstm", "forward", gates_BTG, weight_GD, walk, plan)
     shape = (launch.batch, launch.steps, launch.width)
     y_BTH = gates_BTG.new_empty(shape)
     h_BH, c_BH = empty_as(h0_BH), empty_as(c0_BH)
     before_BTH = gates_BTG.new_empty(shape, dtype=launch.accumulator) if save else None
-    saved_BTG = empty_as(gates_BTG) if save else None
+    saved_BTG = empty_as(gates_BTG) if save and not walk.recompute else None
     launch(
         forward_kernel,
         (gates_BTG, weight_GD, h0_BH, c0_BH, walk.mask_c),
@@ -385,7 +374,15 @@ def backward(
     walk: Walk,
     plan: Plan | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the gradients of the gates, h0 and c0."""
+    """Returns the gradients of the gates, h0 and c0.
+
+    Args:
+        saved_BTG: gates' values; to recompute them the gates as the forward scan took them.
+        before_BTH: c_{t-1}.
+        hidden_BTH: h_{t-1}, to recompute with; None otherwise.
+    """
+    if hidden_BTH is not None:
+        saved_BTG = lstm_gates(saved_BTG, hidden_BTH, weight_GD, walk)
     launch = Launch("lstm", "backward", saved_BTG, weight_GD, walk, plan)
     dgates_BTG = empty_as(saved_BTG)
     dh0_BH, dc0_BH = empty_as(dh_BH), empty_as(dc_BH)

@@ -7,7 +7,11 @@ register spills. What is best is a model, in cycles of a processor, that no GPU 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
+
+import torch
+
+from lm_research.kernels.limits import SHARED
 
 Cell = Literal["rnn", "lstm", "gru"]
 Direction = Literal["forward", "backward"]
@@ -71,10 +75,21 @@ class Processors:
     Attributes:
         count: of its processors; one holds one program.
         shared: bytes of shared memory that a program may have.
+        nvidia: whether it is NVIDIA's, whose memory model the exchange relies on.
     """
 
     count: int
     shared: int
+    nvidia: bool = True
+
+
+def processors_of(device: torch.device) -> Processors:
+    """Of a GPU; of an H100 where there is none and kernels are interpreted."""
+    if device.type != "cuda":
+        return Processors(132, SHARED["sm_90"])
+    found: Any = torch.cuda.get_device_properties(device)
+    nvidia = torch.version.hip is None
+    return Processors(found.multi_processor_count, found.shared_memory_per_block_optin, nvidia)
 
 
 def plan(
@@ -103,6 +118,8 @@ def plan(
 
 def obstacle(cell: Cell, kind: str, head_size: int, processors: Processors) -> str | None:
     """Why no spread scan can serve such heads, or None."""
+    if not processors.nvidia:
+        return "programs exchange states as NVIDIA's memory model allows, and no other's"
     if kind not in GROUPS:
         return f"{kind} products take no tensor core"
     largest = LARGEST[cell, GROUPS[kind]]
@@ -124,6 +141,8 @@ def _fitting(
     bytes_each = 2 if half else 4
     warps = 16 if (cell, direction, half) == ("gru", "backward", False) else 8  # or it spills
     for rows, units in product(ROWS, UNITS) if half else [(16, 8)]:
+        if rows == 32 and units == 16 and cell == "lstm" and head_size % 16:
+            continue  # spills
         inner = _inner(head_size, 16 * warps, GATHERED // (rows * bytes_each))
         groups = processors.count // -(-head_size // units)
         made = Plan(rows, units, warps, inner, groups)
