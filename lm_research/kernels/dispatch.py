@@ -47,6 +47,10 @@ class Choice:
     form: str | None = None
 
 
+UNTIMED = Choice(
+    "torch",
+    "torch.nn serves it; two directions, recompute, proj_size and inputs without a batch: not timed",
+)
 ON_CPU = Choice("torch", "torch.nn serves it, and no fused kernel: those run on GPUs, not on cpu")
 
 
@@ -67,6 +71,7 @@ def explain(
     steps: int = 512,
     training: bool = True,
     timed: bool = True,
+    recompute: bool = False,
     beyond_torch: bool = False,
     backend: Backend = "auto",
     precision: Precision = "tf32x3",
@@ -84,7 +89,8 @@ def explain(
         steps: of the input.
         training: whether gradients will be asked for.
         timed: False for a layer of a kind that is not among the timed ones: of two directions, or
-            one that recomputes its gates.
+            with a projection.
+        recompute: whether the backward scan makes the gates anew; not among the timed ones either.
         beyond_torch: whether the call asks for what ``torch.nn`` does not know: resets, heads,
             state dropout, zoneout.
         backend: what was asked for.
@@ -98,8 +104,10 @@ def explain(
         where = device if isinstance(device, torch.device) else torch.device(device)
         if where.type == "cpu":
             return ON_CPU
+        if recompute or not timed:
+            return UNTIMED
         mode = "both" if training else "forward"
-        asked = (where, cell, mode, num_layers, hidden_size, dtype, precision, _tf32(), timed)
+        asked = (where, cell, mode, num_layers, hidden_size, dtype, precision, _tf32())
         batches, lengths = _timed_sizes(asked)
         steps = min(steps, lengths[-1]) if lengths else steps
         return _faster(asked, around(batches, batch), around(lengths, steps))
@@ -111,7 +119,7 @@ def explain(
     if backend in ("reference", "torch"):
         return Choice(backend, "asked for by name")
     sizes = hidden_size, hidden_size // num_heads
-    obstacle = _obstacle(cell, torch.device(device), dtype, sizes, precision)
+    obstacle = _obstacle(cell, torch.device(device), dtype, sizes, precision, recompute)
     if backend == "triton":
         if obstacle:
             raise RuntimeError(f"backend='triton' cannot serve this call: {obstacle}; use 'auto'")
@@ -138,7 +146,6 @@ class _Asked(NamedTuple):
     dtype: torch.dtype
     precision: Precision
     tf32: bool
-    timed: bool
 
     def kinds(self) -> tuple[Kind, Kind]:
         """What the fused kernel's times, and torch.nn's, are found under."""
@@ -179,8 +186,6 @@ def _timed(asked: _Asked) -> tuple[str | None, tuple[int, ...], tuple[int, ...]]
     obstacle = _obstacle(asked.cell, where, asked.dtype, size, asked.precision)
     if obstacle or interpreted():
         return f"no fused kernel: {obstacle or 'the interpreter is for tests'}", (), ()
-    if not asked.timed:
-        return "such layers are not timed (two directions, recompute, proj_size, no batch)", (), ()
     found = measured.of_device(device_name(where))
     if found is None:
         return f"no timing on {device_name(where)}", (), ()
@@ -220,7 +225,12 @@ def device_name(device: torch.device) -> str:
 
 
 def scan_backend(
-    cell: Cell, gates: Tensor, weight: Tensor, backend: ScanBackend, precision: Precision
+    cell: Cell,
+    gates: Tensor,
+    weight: Tensor,
+    backend: ScanBackend,
+    precision: Precision,
+    recompute: bool = False,
 ) -> Choice:
     """:func:`explain` for a scan over given gates, which ``torch.nn`` has no function for."""
     return explain(
@@ -230,6 +240,7 @@ def scan_backend(
         hidden_size=gates.shape[-1] // COUNTS[cell],
         num_heads=gates.shape[-1] // COUNTS[cell] // weight.shape[1],
         beyond_torch=True,
+        recompute=recompute,
         backend=backend,
         precision=precision,
     )
@@ -254,13 +265,14 @@ def _obstacle(
     dtype: torch.dtype,
     sizes: tuple[int, int],
     precision: Precision,
+    recompute: bool = False,
 ) -> str | None:
     """Why no fused kernel serves it, or None."""
     if (reason := unavailable(device, dtype)) or interpreted():
         return reason
     kind, target = KINDS.get(dtype, precision), _target(device)
     aligned = all(size % 16 == 0 for size in sizes)
-    largest = largest_head(cell, kind, target, aligned)
+    largest = largest_head(cell, kind, target, aligned, recompute)
     if sizes[1] > largest:
         return f"{sizes[1]} units a head do not fit: at most {largest} in {kind} on {target}"
     return None

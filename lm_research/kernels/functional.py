@@ -123,7 +123,7 @@ def lstm_scan(
     check_scan(gates, weight, 4, (h0, c0), walk)
     weight, h0, c0 = (part.to(gates.dtype) for part in (weight, h0, c0))
     walk = _prepared(walk, gates)
-    if scan_backend("lstm", gates, weight, backend, precision).backend == "reference":
+    if scan_backend("lstm", gates, weight, backend, precision, recompute).backend == "reference":
         y, h, c = reference.lstm_scan(gates, weight, h0, c0, walk)
         return y, (h, c)
     from lm_research.kernels import ops
@@ -172,7 +172,7 @@ def gru_scan(
     bias_n = torch.zeros_like(h0[0]) if bias_n is None else bias_n
     weight, h0, bias_n = (part.to(gates.dtype) for part in (weight, h0, bias_n))
     walk = _prepared(walk, gates)
-    if scan_backend("gru", gates, weight, backend, precision).backend == "reference":
+    if scan_backend("gru", gates, weight, backend, precision, recompute).backend == "reference":
         return reference.gru_scan(gates, weight, h0, bias_n, walk)
     from lm_research.kernels import ops
 

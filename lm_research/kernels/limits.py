@@ -38,7 +38,11 @@ _GROUPS = {"fp16": "half", "bf16": "half", "tf32x3": "tf32", "tf32": "tf32", "ie
 
 
 def largest_head(
-    cell: Literal["rnn", "lstm", "gru"], kind: str, target: str, aligned: bool = True
+    cell: Literal["rnn", "lstm", "gru"],
+    kind: str,
+    target: str,
+    aligned: bool = True,
+    recompute: bool = False,
 ) -> int:
     """Units of the largest head, 0 if none fits.
 
@@ -46,6 +50,8 @@ def largest_head(
         kind: one of :data:`TYPES`.
         target: a chip of :data:`SHARED`.
         aligned: whether hidden and head size are multiples of 16.
+        recompute: whether the backward scan makes the gates anew, for which it holds U twice.
     """
     table = _AMD if target.startswith("gfx") else _NVIDIA
-    return table.get((cell, _GROUPS[kind]), (0, 0))[0 if aligned else 1]
+    size = table.get((cell, _GROUPS[kind]), (0, 0))[0 if aligned else 1]
+    return size // 2 if recompute and cell != "rnn" and size > 16 else size

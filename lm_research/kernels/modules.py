@@ -133,7 +133,7 @@ class _Fused(nn.Module, ABC):
         if x.is_cpu and self.backend == "auto" and not beyond:
             return ON_CPU  # calls may be so short there that asking further would be felt
         plain = packed or x.dim() == 2 or x.numel() == 0 < x.dim() - 1  # torch.nn alone takes them
-        untimed = plain or self.bidirectional or self.recompute or self.proj_size > 0
+        untimed = plain or self.bidirectional or self.proj_size > 0
         size = {}
         if x.dim() == 3:
             names = ("batch", "steps") if self.batch_first else ("steps", "batch")
@@ -148,6 +148,7 @@ class _Fused(nn.Module, ABC):
             **size,
             training=torch.is_grad_enabled(),
             timed=not untimed,
+            recompute=self.recompute,
             beyond_torch=beyond,
             backend=self.backend,
             precision=self.precision,

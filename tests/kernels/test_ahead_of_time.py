@@ -12,35 +12,36 @@ from lm_research.kernels.limits import CELLS, SHARED, TYPES, largest_head
 COMMAND = [sys.executable, "-m", "lm_research.kernels.fused.ahead_of_time", "--json"]
 BYTES = {"fp16": 2, "bf16": 2, "tf32x3": 4, "tf32": 4, "ieee": 4}
 GATES = {"rnn": 1, "lstm": 4, "gru": 3}
+DIAGONAL = {"linear", "min_gru", "min_lstm"}
 
 
 def compiled(*options: str) -> list[dict]:
-    """In a process of its own: in this one kernels are interpreted."""
+    """In processes of their own: in this one kernels are interpreted."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     done = subprocess.run(
         [*COMMAND, *options], capture_output=True, text=True, env=environment, check=False
     )
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    head, *rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, [row for row in rows if not row["fits"]] or done.stderr[-2000:]
+    assert head == {"kernels": len(rows)}
     return rows
 
 
-def hold(rows, target):
-    assert {row["cell"] for row in rows} == set(CELLS)
+def hold(rows, cells, targets):
+    assert {row["cell"] for row in rows} == cells
+    assert {row["target"] for row in rows} == targets
     assert all(row["spilled"] == 0 for row in rows)
-    assert all(0 < row["shared"] <= SHARED[target] for row in rows)
+    assert all(0 < row["shared"] <= SHARED[row["target"]] for row in rows)
     assert all(row["registers"] > 0 for row in rows)
 
 
-@pytest.mark.parametrize("target", ["sm_90"])
-def test_the_largest_heads_fit(target):
-    hold(compiled("--target", target, "--largest"), target)
+def test_every_kernel_that_dispatch_may_choose_fits_every_chip():
+    hold(compiled(), {*CELLS, *DIAGONAL}, set(SHARED))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", SHARED)
-def test_every_head_that_dispatch_may_choose_fits(target):
-    hold(compiled("--target", target), target)
+def test_the_largest_heads_with_dropout_zoneout_and_recomputing_fit_every_chip():
+    hold(compiled("--only", "variants"), set(CELLS), set(SHARED))
 
 
 @pytest.mark.parametrize("target", SHARED)

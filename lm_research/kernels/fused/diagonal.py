@@ -93,7 +93,7 @@ def scanned(a, b, before, HAS_RESET: tl.constexpr):
     return h, tl.sum(tl.where(rows == h.shape[0] - 1, h, 0.0), 0)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T"])
 def forward_kernel(
     p_ptr,
     q_ptr,
@@ -153,7 +153,7 @@ def forward_kernel(
     tl.store(h_ptr + row * H + channels, h, mask=here)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["T"])
 def backward_kernel(
     p_ptr,
     q_ptr,
@@ -304,6 +304,11 @@ def _contiguous(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.contiguous()
 
 
+def options_of(amd: bool) -> dict[str, int]:
+    """Warps; on NVIDIA's chips all registers that a thread may have (see ``launch``)."""
+    return {"num_warps": WARPS} if amd else {"num_warps": WARPS, "maxnreg": 255}
+
+
 def tile(kernel: str, steps: int, channels: int) -> tuple[int, int]:
     """Steps and channels of a tile; the interpreter scans one by one, so there no padding."""
     if not INTERPRETED:
@@ -338,5 +343,5 @@ def _launch(
         BLOCK_T=block_t,
         BLOCK_H=block_h,
         ACC=tl.float64 if double else tl.float32,
-        num_warps=WARPS,
+        **options_of(torch.version.hip is not None or INTERPRETED),
     )
