@@ -49,7 +49,7 @@ class Choice:
 
 UNTIMED = Choice(
     "torch",
-    "torch.nn serves it; two directions, recompute, proj_size and inputs without a batch: not timed",
+    "torch.nn serves it; two directions, recompute, proj_size, inputs without a batch: not timed",
 )
 ON_CPU = Choice("torch", "torch.nn serves it, and no fused kernel: those run on GPUs, not on cpu")
 
