@@ -128,7 +128,7 @@ def diagonal_scans(target: str, largest: bool) -> Iterator[Kernel]:
                 "HAS_RESET": True,
                 "REVERSE": False,
                 "KIND": DIAGONAL[cell],
-                "BLOCK_T": diagonal.BLOCK_T[function.__name__],
+                "BLOCK_T": diagonal.BLOCK_T,
                 "BLOCK_H": diagonal.BLOCK_H,
                 "ACC": tl.float32,
             }
