@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
 from kernel_suite.cases import LIMITS, Case, errors_of, holds, small_cases
@@ -78,7 +80,9 @@ def check_interpreted(
     return all(good)
 
 
-def ahead_of_time_rows(module: str = "lm_research.kernels.fused.ahead_of_time") -> list[dict]:
+def ahead_of_time_rows(
+    out: Console, module: str = "lm_research.kernels.fused.ahead_of_time"
+) -> list[dict]:
     """What the compiler says of every kernel that dispatch may choose, in a process of its own.
 
     Raises:
@@ -86,20 +90,46 @@ def ahead_of_time_rows(module: str = "lm_research.kernels.fused.ahead_of_time") 
     """
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     command = [sys.executable, "-m", module, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    rows = [json.loads(line) for line in lines]
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+        )
+        with process, _bar(out) as bar:
+            rows = _followed(process.stdout, bar)
+        errors.seek(0)
+        said = errors.read().strip()[-2000:]
     # 1 is also how it says that a row does not fit
-    if done.returncode and all(row["fits"] for row in rows):
-        raise RuntimeError(f"compiling ahead of time failed:\n{done.stderr.strip()[-2000:]}")
+    if process.returncode and all(row["fits"] for row in rows):
+        raise RuntimeError(f"compiling ahead of time failed:\n{said}")
     return rows
 
 
-def check_ahead_of_time(out: Console, rows: Callable[[], list[dict]] = ahead_of_time_rows) -> bool:
+def _bar(out: Console) -> Progress:
+    """Shown on a terminal alone, and gone when it is full."""
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    return Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
+
+
+def _followed(lines: Iterable[str], bar: Progress) -> list[dict]:
+    """The rows, after the line that says how many there will be."""
+    task, rows = bar.add_task("compiling", total=None), []
+    for line in lines:
+        found = json.loads(line) if line.startswith("{") else {}
+        if "kernels" in found:
+            bar.update(task, total=found["kernels"])
+        elif found:
+            rows.append(found)
+            bar.advance(task)
+    return rows
+
+
+def check_ahead_of_time(
+    out: Console, rows: Callable[[Console], list[dict]] = ahead_of_time_rows
+) -> bool:
     """The compiler's table; an empty one does not hold, since it shows nothing."""
-    out.print("Compiling ahead of time: minutes the first time, a minute with Triton's cache")
+    out.print("Compiling ahead of time: minutes the first time, seconds with Triton's cache")
     try:
-        found = rows()
+        found = rows(out)
     except RuntimeError as error:
         out.print(str(error), style="red", markup=False)
         return False

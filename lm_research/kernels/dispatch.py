@@ -62,6 +62,10 @@ class Choice:
     form: str | None = None
 
 
+UNTIMED = Choice(
+    "torch",
+    "torch.nn serves it; two directions, recompute, proj_size, inputs without a batch: not timed",
+)
 ON_CPU = Choice("torch", "torch.nn serves it, and no fused kernel: those run on GPUs, not on cpu")
 
 
@@ -94,8 +98,8 @@ def explain(
         batch: rows of the input. Timings depend on it, on ``steps`` and on ``training``.
         steps: of the input.
         training: whether gradients will be asked for.
-        timed: False for a layer of a kind that is not among the timed ones: of two directions, or
-            one that recomputes its gates.
+        timed: False for a layer of a kind that is not among the timed ones: of two directions, with a
+            projection, or one that recomputes its gates.
         beyond_torch: whether the call asks for what ``torch.nn`` does not know: resets, heads,
             state dropout, zoneout.
         masks: whether state dropout or zoneout is among that.
@@ -110,8 +114,10 @@ def explain(
         where = device if isinstance(device, torch.device) else torch.device(device)
         if where.type == "cpu":
             return ON_CPU
+        if not timed:
+            return UNTIMED
         mode = "both" if training else "forward"
-        asked = (where, cell, mode, num_layers, hidden_size, dtype, precision, _tf32(), timed)
+        asked = (where, cell, mode, num_layers, hidden_size, dtype, precision, _tf32())
         batches, lengths = _timed_sizes(asked)
         steps = min(steps, lengths[-1]) if lengths else steps
         return _faster(asked, around(batches, batch), around(lengths, steps))
@@ -153,7 +159,6 @@ class _Asked(NamedTuple):
     dtype: torch.dtype
     precision: Precision
     tf32: bool
-    timed: bool
 
     def kinds(self) -> tuple[Kind, Kind]:
         """What the fused kernel's times, and torch.nn's, are found under."""
@@ -194,8 +199,6 @@ def _timed(asked: _Asked) -> tuple[str | None, tuple[int, ...], tuple[int, ...]]
     obstacle = form_for(asked.cell, where, asked.dtype, size, asked.precision)[1]
     if obstacle or interpreted():
         return f"no fused kernel: {obstacle or 'the interpreter is for tests'}", (), ()
-    if not asked.timed:
-        return "such layers are not timed (two directions, recompute, proj_size, no batch)", (), ()
     found = measured.of_device(device_name(where))
     if found is None:
         return f"no timing on {device_name(where)}", (), ()

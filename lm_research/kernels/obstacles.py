@@ -6,8 +6,8 @@ from typing import Any, Literal, cast
 
 import torch
 
-from lm_research.kernels.fused.spread.plan import Processors
 from lm_research.kernels.fused.spread.plan import obstacle as spread_obstacle
+from lm_research.kernels.fused.spread.plan import processors_of
 from lm_research.kernels.limits import SHARED, largest_head
 
 Precision = Literal["ieee", "tf32x3", "tf32"]
@@ -119,13 +119,8 @@ def several_obstacle(
         return reason
     if cell.startswith("layer_norm"):
         return "layer normalization is not in the scans over several processors"
-    if interpreted():
-        return None
-    if torch.version.hip:
-        return "scans over several processors are for NVIDIA's GPUs"
-    properties: Any = torch.cuda.get_device_properties(device)
-    has = Processors(properties.multi_processor_count, properties.shared_memory_per_block_optin)
-    return spread_obstacle(cast(Any, cell), KINDS.get(dtype, precision), sizes[1], has)
+    kind = KINDS.get(dtype, "tf32x3" if interpreted() else precision)
+    return spread_obstacle(cast(Any, cell), kind, sizes[1], processors_of(device))
 
 
 OBSTACLES = {

@@ -450,9 +450,9 @@ def compiled(**more):
 
 
 def test_the_compilers_table(out):
-    assert check.check_ahead_of_time(out, lambda: [compiled()])
-    assert not check.check_ahead_of_time(out, lambda: [compiled(), compiled(fits=False)])
-    assert not check.check_ahead_of_time(out, list)
+    assert check.check_ahead_of_time(out, lambda out: [compiled()])
+    assert not check.check_ahead_of_time(out, lambda out: [compiled(), compiled(fits=False)])
+    assert not check.check_ahead_of_time(out, lambda out: [])
     text = out.export_text()
     assert "65,536" in text
     assert "DOES NOT FIT" in text
@@ -462,8 +462,8 @@ def test_the_compilers_table(out):
 
 def test_a_compiler_that_crashes_is_no_empty_table(out):
     with pytest.raises(RuntimeError, match="No module named"):
-        check.ahead_of_time_rows("no_such_module")
-    rows = lambda: check.ahead_of_time_rows("no_such_module")  # noqa: E731
+        check.ahead_of_time_rows(out, "no_such_module")
+    rows = lambda out: check.ahead_of_time_rows(out, "no_such_module")  # noqa: E731
     assert not check.check_ahead_of_time(out, rows)
 
 

@@ -12,48 +12,45 @@ from lm_research.kernels.limits import CELLS, LAYER_NORM_CELLS, SHARED, TYPES, l
 
 COMMAND = [sys.executable, "-m", "lm_research.kernels.fused.ahead_of_time", "--json"]
 BYTES = {"fp16": 2, "bf16": 2, "tf32x3": 4, "tf32": 4, "ieee": 4}
+DIAGONAL = {"linear", "min_gru", "min_lstm"}
+EVERY_CELL = {*CELLS, *LAYER_NORM_CELLS, *DIAGONAL}
+FORMS = {"single", "registers", "spread", "diagonal"}
 
 
 def compiled(*options: str) -> list[dict]:
-    """In a process of its own: in this one kernels are interpreted."""
+    """In processes of their own: in this one kernels are interpreted."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     done = subprocess.run(
         [*COMMAND, *options], capture_output=True, text=True, env=environment, check=False
     )
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    head, *rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, [row for row in rows if not row["fits"]] or done.stderr[-2000:]
+    assert head == {"kernels": len(rows)}
     return rows
 
 
-def hold(rows, target, cells):
-    assert {row["cell"] for row in rows} == set(cells)
+def hold(rows, cells):
+    assert {row["cell"] for row in rows} == cells
+    assert {row["target"] for row in rows} == set(SHARED)
     assert all(row["spilled"] == 0 for row in rows)
-    assert all(0 < row["shared"] <= SHARED[target] for row in rows)
+    assert all(0 < row["shared"] <= SHARED[row["target"]] for row in rows)
     assert all(row["registers"] > 0 for row in rows)
 
 
-@pytest.mark.parametrize("target", ["sm_90"])
-def test_the_largest_heads_fit(target):
-    hold(compiled("--target", target, "--largest", "--cells", *CELLS), target, CELLS)
-
-
-def test_the_cell_that_needs_most_registers_fits():
-    cells = ["layer_norm_lstm"]
-    options = ("--target", "sm_90", "--largest", "--types", "bf16", "--cells", *cells)
-    hold(compiled(*options), "sm_90", cells)
+def test_the_largest_kernels_of_every_form_fit_every_chip():
+    rows = compiled("--largest")
+    hold(rows, EVERY_CELL)
+    assert {row["form"].split()[0] for row in rows} == FORMS
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", SHARED)
-def test_every_head_that_dispatch_may_choose_fits(target):
-    hold(compiled("--target", target), target, (*CELLS, *LAYER_NORM_CELLS))
+def test_every_kernel_that_dispatch_may_choose_fits_every_chip():
+    hold(compiled(), EVERY_CELL)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", SHARED)
-def test_so_do_the_largest_with_masks_and_recomputed_gates(target):
-    variants = ("--largest", "--variants", "masks", "recompute")
-    hold(compiled("--target", target, *variants), target, (*CELLS, *LAYER_NORM_CELLS))
+def test_the_largest_heads_with_dropout_zoneout_and_recomputing_fit_every_chip():
+    hold(compiled("--only", "variants"), {*CELLS, *LAYER_NORM_CELLS})
 
 
 @pytest.mark.parametrize("target", SHARED)

@@ -1,119 +1,92 @@
-"""Compile the scans for GPUs that are not there: do they fit, and do registers spill?
+"""Compile the kernels for GPUs that are not there: do they fit, and do registers spill?
 
     python -m lm_research.kernels.fused.ahead_of_time [--target sm_90] [--largest]
 
 Prints one row for each kernel that dispatch may choose, and exits with 1 if one spills registers or
-does not fit.
+does not fit. As many are compiled at once as there are processors; Triton's cache keeps them. Scans
+with options (dropout, zoneout, recompute) are compiled by `--only variants`, at the largest heads.
 """
 
 import argparse
 import json
+import multiprocessing
+import os
 import re
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from itertools import product
-from pathlib import Path
 from typing import Any
 
-import triton
 import triton.language as tl
-from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from lm_research.kernels.fused import elman, gru, launch, lstm
-from lm_research.kernels.fused.normalized import elman as normalized_elman
-from lm_research.kernels.fused.normalized import gru as normalized_gru
-from lm_research.kernels.fused.normalized import lstm as normalized_lstm
-from lm_research.kernels.limits import CELLS, LAYER_NORM_CELLS, SHARED, TYPES, largest_head
+from lm_research.kernels.fused import diagonal, elman, gru, launch, lstm, normalized
+from lm_research.kernels.fused.compiler import TARGETS, Compiled, Kernel, Label, compiled
+from lm_research.kernels.fused.registers.ahead_of_time import registers
+from lm_research.kernels.fused.spread.ahead_of_time import spread
+from lm_research.kernels.limits import CELLS, LAYER_NORM_CELLS, TYPES, largest_head
 
-TARGETS = {
-    "sm_80": GPUTarget("cuda", 80, 32),
-    "sm_90": GPUTarget("cuda", 90, 32),
-    "sm_100": GPUTarget("cuda", 100, 32),
-    "gfx942": GPUTarget("hip", "gfx942", 64),
-}
 MODULES = {
     "rnn": elman,
     "lstm": lstm,
     "gru": gru,
-    "layer_norm_rnn": normalized_elman,
-    "layer_norm_lstm": normalized_lstm,
-    "layer_norm_gru": normalized_gru,
+    "layer_norm_rnn": normalized.elman,
+    "layer_norm_lstm": normalized.lstm,
+    "layer_norm_gru": normalized.gru,
 }
+DIAGONAL = {"linear": diagonal.LINEAR, "min_gru": diagonal.GRU, "min_lstm": diagonal.LSTM}
 POINTERS = {"fp16": "*fp16", "bf16": "*bf16"}
 FLOAT32 = re.compile(r"before_ptr|d?(gain|bias|scale|mean)(_c)?_ptr")
 """Pointers to what is kept in the accumulator's type: the LSTM's cell, all that normalizes."""
+VARIANTS = {"": (False, False), "+masks": (True, False), "+recompute": (False, True),
+            "+masks+recompute": (True, True)}  # fmt: skip
+"""What a scan is compiled with: state dropout and zoneout; gates made anew in the backward scan."""
+
+Provider = Callable[[str, bool], Iterator[Kernel]]
 
 
-@dataclass(frozen=True)
-class Compiled:
-    """What the compiler made of one kernel; registers are None where it does not say."""
-
-    cell: str
-    kernel: str
-    kind: str
-    head_size: int
-    target: str
-    warps: int
-    registers: int | None
-    spilled: int
-    shared: int
-    aligned: bool
-    masks: bool
-    recompute: bool
-
-    @property
-    def fits(self) -> bool:
-        """No spilled register, and shared memory within the chip's."""
-        return self.spilled == 0 and self.shared <= SHARED[self.target]
+# --- scans of one program a batch tile, head and direction
 
 
-def compile_scan(
-    cell: str,
-    kernel: str,
-    kind: str,
-    head_size: int,
-    target: str,
-    aligned: bool = True,
-    masks: bool = False,
-    recompute: bool = False,
-) -> Compiled:
-    """Compile ``kernel`` (``forward`` or ``backward``) of ``cell`` for ``target``.
-
-    Args:
-        kind: type of the inputs, or for float32 how its products are taken (``limits.TYPES``).
-        aligned: whether the sizes are multiples of 16, which Triton compiles for specially.
-        masks: with state dropout and zoneout.
-        recompute: gates in the backward scan.
-    """
-    function = getattr(MODULES[cell], f"{kernel}_kernel")
-    block = launch.block_of(head_size)
-    constants = _constants(function, block, kind)
-    constants |= _without(function, kernel, masks, recompute)
-    signature = {name: _type(name, cell, kind, constants) for name in function.arg_names}
-    even = {"H", "D"} if aligned else set()
-    names = enumerate(function.arg_names)
-    divisible = [i for i, name in names if name.endswith("_ptr") or name in even]
-    source = ASTSource(
-        fn=function,
-        signature=signature,
-        constexprs=constants,
-        attrs={(i,): [["tt.divisibility", 16]] for i in divisible},
-    )
-    options = launch.options_of(block, target.startswith("gfx"))
-    made: Any = triton.compile(source, target=TARGETS[target], options=options)
-    registers, spilled = _registers(made, target)
-    shared = made.metadata.shared
-    warps = options["num_warps"]
-    found = warps, registers, spilled, shared
-    return Compiled(cell, kernel, kind, head_size, target, *found, aligned, masks, recompute)
+def single(target: str, largest: bool) -> Iterator[Kernel]:
+    """Scans as they are without options, of every head or of the largest ones."""
+    return _single(CELLS, target, largest)
 
 
-def _constants(function: Any, block: int, kind: str) -> dict[str, Any]:
-    every = {
+def layer_norm(target: str, largest: bool) -> Iterator[Kernel]:
+    """The same with layer normalization."""
+    return _single(LAYER_NORM_CELLS, target, largest)
+
+
+def _single(cells: Iterable[str], target: str, largest: bool) -> Iterator[Kernel]:
+    for cell, kind, aligned in product(cells, TYPES, (True, False)):
+        most = largest_head(cell, kind, target, aligned)
+        sizes = [most] if largest else [size for size in (16, 32, 64, 128, 256) if size <= most]
+        for size, kernel in product(sizes if most else [], ("forward", "backward")):
+            yield single_kernel(Label(cell, "single", kernel, kind, size, target, aligned))
+
+
+def variants(target: str, largest: bool) -> Iterator[Kernel]:
+    """Scans with options, of the largest heads alone."""
+    cells = (*CELLS, *LAYER_NORM_CELLS)
+    for cell, kind, aligned, name in product(cells, TYPES, (True, False), VARIANTS):
+        masks, recompute = VARIANTS[name]
+        if not name or (recompute and cell in LAYER_NORM_CELLS):
+            continue
+        most = largest_head(cell, kind, target, aligned, masks=masks, recompute=recompute)
+        for kernel in ("forward", "backward") if most else ():
+            form = f"single{name}"
+            yield single_kernel(Label(cell, form, kernel, kind, most, target, aligned))
+
+
+def single_kernel(label: Label) -> Kernel:
+    """The kernel of a label whose form is ``single`` with one of :data:`VARIANTS`."""
+    function = getattr(MODULES[label.cell], f"{label.kernel}_kernel")
+    masks, recompute = VARIANTS[label.form.removeprefix("single")]
+    block = launch.block_of(label.size)
+    constants = {
         "SHARE_H": None,
         "SHARE_C": None,
         "RELU": False,
@@ -121,103 +94,104 @@ def _constants(function: Any, block: int, kind: str) -> dict[str, Any]:
         "BLOCK_B": launch.BLOCK_B,
         "BLOCK_D": block,
         "ACC": tl.float32,
-        "PRECISION": kind if kind.startswith("tf32") else "ieee",
+        "PRECISION": label.kind if label.kind.startswith("tf32") else "ieee",
         "UPCAST": False,
+        "RECOMPUTE": recompute,
     }
-    return {name: value for name, value in every.items() if name in function.arg_names}
-
-
-def _without(function: Any, kernel: str, masks: bool, recompute: bool) -> dict[str, Any]:
-    """What the variant is not given."""
     gaps = set() if masks else {"dropout_ptr", "zoneout_h_ptr", "zoneout_c_ptr"}
-    gaps |= {"saved_ptr"} if recompute and kernel == "forward" else set()
+    gaps |= {"saved_ptr"} if recompute and label.kernel == "forward" else set()
     gaps |= set() if recompute else {"hidden_ptr"}
-    flags = {"RECOMPUTE": recompute}
-    return {n: flags.get(n) for n in function.arg_names if n in gaps or n in flags}
+    named = function.arg_names if label.cell not in ("rnn", "gru") else ()
+    wide = set(filter(FLOAT32.fullmatch, named))
+    source = source_of(function, label, constants | dict.fromkeys(gaps), {"H", "D"}, wide)
+    return Kernel(label, source, launch.options_of(block, label.target.startswith("gfx")))
 
 
-def _type(name: str, cell: str, kind: str, constants: dict[str, Any]) -> str:
-    if name in constants:
-        return "constexpr"
-    if name == "lengths_ptr":
-        return "*i64"
-    if name in ("reset_ptr", "zoneout_h_ptr", "zoneout_c_ptr"):
-        return "*i1"
-    if name.endswith("_ptr"):
-        wide = cell not in ("rnn", "gru") and FLOAT32.fullmatch(name)
-        return "*fp32" if wide else POINTERS.get(kind, "*fp32")
-    return "i32"
-
-
-def _registers(made: Any, target: str) -> tuple[int | None, int]:
-    if target.startswith("gfx"):
-        text = made.asm["amdgcn"]
-        used = re.search(r"\.vgpr_count:\s+(\d+)", text)
-        lost = re.search(r"\.vgpr_spill_count:\s+(\d+)", text)
-        return (int(used[1]) if used else None), int(lost[1]) if lost else 0
-    with tempfile.NamedTemporaryFile("w", suffix=".ptx") as file:
-        file.write(made.asm["ptx"])
-        file.flush()
-        said = _ptxas(file.name, target)
-    used = re.search(r"Used (\d+) registers", said)
-    spilled = sum(map(int, re.findall(r"(\d+) bytes spill", said)))
-    return (int(used[1]) if used else None), spilled
-
-
-def _ptxas(ptx: str, target: str) -> str:
-    """What the assembler says; of those that Triton brings, the first that reads this PTX."""
-    tools = Path(triton.__file__).parent / "backends/nvidia/bin"
-    name = {"sm_90": "sm_90a", "sm_100": "sm_100a"}.get(target, target)
-    said = ""
-    for tool in ("ptxas-blackwell", "ptxas"):
-        if not (tools / tool).exists():
-            continue
-        command = [str(tools / tool), "-v", f"--gpu-name={name}", ptx, "-o", "/dev/null"]
-        done = subprocess.run(command, capture_output=True, text=True)
-        said = done.stdout + done.stderr
-        if done.returncode == 0:
-            return said
-    raise RuntimeError(f"no assembler of Triton's reads its PTX for {target}: {said}")
-
-
-Configuration = tuple[str, str, str, int, str, bool, bool, bool]
-VARIANTS = {"plain": (False, False), "masks": (True, False), "recompute": (True, True)}
-"""(masks, recompute): the last with both, which takes the most."""
-
-
-def configurations(
-    target: str,
-    cells: Iterable[str],
-    kinds: Iterable[str],
-    largest: bool,
-    variants: Iterable[str] = ("plain",),
-) -> Iterator[Configuration]:
-    """(cell, kernel, type, head size, target, aligned, masks, recompute) that dispatch may choose.
+def source_of(
+    function: Any, label: Label, constants: dict[str, Any], sizes: set[str], wide: set[str]
+) -> ASTSource:
+    """A kernel's source, with the types of its arguments by their names.
 
     Args:
-        target: the chip.
-        cells: of ``limits.CELLS`` and ``limits.LAYER_NORM_CELLS``.
-        kinds: of ``limits.TYPES``.
-        largest: of each the largest head alone.
-        variants: of :data:`VARIANTS`.
+        function: the kernel.
+        label: its type, and whether ``sizes`` are multiples of 16.
+        constants: values by name, more than the kernel has; None is an argument left out.
+        sizes: names of arguments.
+        wide: pointers to what is in float32 in any case.
     """
-    for name, cell, kind, aligned in product(variants, cells, kinds, (True, False)):
-        masks, recompute = VARIANTS[name]
-        most = largest_head(cell, kind, target, aligned, masks=masks, recompute=recompute)
-        sizes = [most] if largest else [size for size in (16, 32, 64, 128, 256) if size <= most]
-        for size, kernel in product(sizes if most else [], ("forward", "backward")):
-            yield cell, kernel, kind, size, target, aligned, masks, recompute
+    mine = {name: constants[name] for name in function.arg_names if name in constants}
+
+    def type_of(name: str) -> str:
+        if name in mine:
+            return "constexpr"
+        if not name.endswith("_ptr"):
+            return "i32"
+        fixed = {"lengths_ptr": "*i64", "reset_ptr": "*i1"}
+        fixed |= {"zoneout_h_ptr": "*i1", "zoneout_c_ptr": "*i1", **dict.fromkeys(wide, "*fp32")}
+        return fixed.get(name, POINTERS.get(label.kind, "*fp32"))
+
+    signature = {name: type_of(name) for name in function.arg_names}
+    even = sizes if label.aligned else set()
+    places = enumerate(function.arg_names)
+    divisible = [i for i, name in places if name.endswith("_ptr") or name in even]
+    attributes = {(i,): [["tt.divisibility", 16]] for i in divisible}
+    return ASTSource(fn=function, signature=signature, constexprs=mine, attrs=attributes)
+
+
+# --- diagonal scans
+
+
+def diagonal_scans(target: str, largest: bool) -> Iterator[Kernel]:
+    """Linear scans, minGRU's and minLSTM's; any number of channels is tiles of the same size."""
+    for cell, kind, aligned in product(DIAGONAL, ("fp16", "bf16", "fp32"), (True, False)):
+        for kernel in ("forward", "backward"):
+            label = Label(cell, "diagonal", kernel, kind, diagonal.BLOCK_H, target, aligned)
+            function = getattr(diagonal, f"{kernel}_kernel")
+            constants = {
+                "HAS_LENGTHS": True,
+                "HAS_RESET": True,
+                "REVERSE": False,
+                "KIND": DIAGONAL[cell],
+                "BLOCK_T": diagonal.BLOCK_T,
+                "BLOCK_H": diagonal.BLOCK_H,
+                "ACC": tl.float32,
+            }
+            constants |= {} if cell == "min_lstm" else {"r_ptr": None, "dr_ptr": None}
+            source = source_of(function, label, constants, {"H", "STRIDE"}, set())
+            yield Kernel(label, source, diagonal.options_of(target.startswith("gfx")))
+
+
+# --- the table
+
+PROVIDERS: tuple[Provider, ...] = (single, layer_norm, registers, spread, diagonal_scans)
+"""Each yields the kernels for a chip that dispatch may choose; all, or the largest alone."""
+FURTHER: tuple[Provider, ...] = (variants,)
+"""What is compiled by name alone: it takes as long as all the others together."""
+
+_wanted: list[Kernel] = []
+"""What the processes compile; they are forked, since a source cannot be sent."""
+
+
+def _compiled(place: int) -> Compiled:
+    return compiled(_wanted[place])
+
+
+def rows(kernels: list[Kernel]) -> Iterator[Compiled]:
+    """In the order given, each as it is done."""
+    _wanted[:] = kernels
+    fork = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=fork) as pool:
+        yield from pool.map(_compiled, range(len(kernels)))
 
 
 def line(row: Compiled) -> str:
     """A row of the table."""
     verdict = "" if row.fits else "  DOES NOT FIT"
     sizes = "multiples of 16" if row.aligned else "any size"
-    variant = " masks" * row.masks + " recompute" * row.recompute
     return (
-        f"{row.target:6} {row.cell:15} {row.kernel:8} {row.kind:6} D {row.head_size:3} {sizes:15} "
-        f"{row.warps:2} warps {row.registers} registers, {row.spilled} B spilled, "
-        f"{row.shared:7,} B shared{variant}{verdict}"
+        f"{row.target:6} {row.cell:15} {row.form:22} {row.kernel:8} {row.kind:6} {row.size:4} "
+        f"{sizes:15} {row.warps:2} warps {row.registers} registers, {row.spilled} B spilled, "
+        f"{row.shared:7,} B shared{verdict}"
     )
 
 
@@ -227,21 +201,22 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--target", choices=list(TARGETS), help="this chip alone")
-    cells = (*CELLS, *LAYER_NORM_CELLS)
-    parser.add_argument("--cells", nargs="+", choices=cells, default=cells, help="these alone")
-    parser.add_argument("--types", nargs="+", choices=TYPES, default=TYPES, help="these alone")
     parser.add_argument("--largest", action="store_true", help="of each the largest head alone")
-    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=["plain"])
-    parser.add_argument("--json", action="store_true", help="a JSON object a row")
+    named = {provider.__name__: provider for provider in (*PROVIDERS, *FURTHER)}
+    usual = [provider.__name__ for provider in PROVIDERS]
+    parser.add_argument("--only", nargs="+", choices=named, default=usual, help="these alone")
+    parser.add_argument("--json", action="store_true", help="how many, then a JSON object a row")
     arguments = parser.parse_args()
+    targets = [arguments.target] if arguments.target else list(TARGETS)
+    providers = [named[name] for name in arguments.only]
+    kernels = [k for t in targets for p in providers for k in p(t, arguments.largest)]
     bad = 0
-    for target in [arguments.target] if arguments.target else TARGETS:
-        wanted = (arguments.cells, arguments.types, arguments.largest, arguments.variants)
-        for configuration in configurations(target, *wanted):
-            row = compile_scan(*configuration)
-            bad += not row.fits
-            text = json.dumps({**asdict(row), "fits": row.fits}) if arguments.json else line(row)
-            print(text, flush=True)
+    if arguments.json:
+        print(json.dumps({"kernels": len(kernels)}), flush=True)
+    for row in rows(kernels):
+        bad += not row.fits
+        text = json.dumps({**asdict(row), "fits": row.fits}) if arguments.json else line(row)
+        print(text, flush=True)
     sys.exit(1 if bad else 0)
 
 
