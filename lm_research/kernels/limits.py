@@ -41,7 +41,7 @@ _AMD = {
     ("lstm", "half"): (32, 32),
     ("lstm", "ieee"): (32, 32),
     ("layer_norm_rnn", "half"): (64, 64),
-    ("layer_norm_rnn", "ieee"): (64, 64),
+    ("layer_norm_rnn", "ieee"): (64, 32),
     ("layer_norm_gru", "half"): (32, 32),
     ("layer_norm_gru", "ieee"): (32, 32),
     ("layer_norm_lstm", "half"): (32, 32),
