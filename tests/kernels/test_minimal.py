@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lm_research.kernels.diagonal import explain_diagonal, linear_scan, minimal_scan
+from lm_research.kernels.diagonal import linear_scan, minimal_scan
 
 KINDS = ["linear", "gru", "lstm"]
 DTYPES = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
