@@ -27,7 +27,7 @@ def options_of(block: int) -> dict[str, int]:
 
 
 def largest_head(cell: str, kind: str, target: str, aligned: bool = True) -> int:
-    """Units of the largest head; see ``limits.largest_head``, ``kind`` being ``fp16`` or ``bf16``."""
+    """Units of the largest head, as ``limits.largest_head`` has it; kinds are fp16 and bf16."""
     if not aligned:
         return ODD[cell]
     return LARGER.get((cell, kind, target), LARGEST[cell])
