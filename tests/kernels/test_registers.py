@@ -77,12 +77,14 @@ def test_the_largest_heads_agree_with_float64(cell):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kernel", ["forward", "backward"])
+@pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100"])
+@pytest.mark.parametrize("kind", ["fp16", "bf16"])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_nothing_spills_and_a_step_has_one_barrier(cell, kernel):
-    sizes = [(128, True), (64, True), (64, False), (32, False)]
-    targets = ["sm_80", "sm_90", "sm_100"]
-    kernels = [(t, cell, kernel, "bf16", size, even) for t in targets for size, even in sizes]
+def test_nothing_spills_and_a_step_has_one_barrier(cell, kind, target):
+    from lm_research.kernels.fused.registers.launch import largest_head
+
+    sizes = [(largest_head(cell, kind, target, even), even) for even in (True, False)]
+    kernels = [(target, cell, k, kind, *size) for k in ("forward", "backward") for size in sizes]
     for made, found in zip(kernels, lines("-c", COMPILE, json.dumps(kernels)), strict=True):
         registers, spilled, shared, ptx = found
         assert registers > 0
@@ -99,6 +101,8 @@ def test_nothing_spills_and_a_step_has_one_barrier(cell, kernel):
         ({}, None),
         ({"dtype": torch.float32}, "float32"),
         ({"head_size": 129}, "128 units"),
+        ({"head_size": 128, "target": "sm_100"}, "64 units"),
+        ({"target": "gfx942"}, "NVIDIA"),
         ({"walk": Walk(dropout_BH=torch.ones(1))}, "dropout"),
         ({"walk": Walk(zoneout_c=0.1)}, "zoneout"),
         ({"walk": Walk(recompute=True)}, "anew"),
@@ -107,6 +111,7 @@ def test_nothing_spills_and_a_step_has_one_barrier(cell, kernel):
 def test_what_is_not_served_is_said(changes, said):
     from lm_research.kernels.fused.registers.launch import serves
 
-    call = {"cell": "lstm", "dtype": torch.bfloat16, "head_size": 128, "walk": Walk(), **changes}
+    call = {"cell": "lstm", "dtype": torch.bfloat16, "head_size": 128, "walk": Walk()}
+    call = {**call, "target": "sm_90", **changes}
     reason = serves(**call)
     assert reason is None if said is None else said in reason

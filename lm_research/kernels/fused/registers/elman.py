@@ -167,7 +167,7 @@ def backward_kernel(
             dh = gl.where(real, new_dh, dh)
             if reset_ptr is not None:
                 dh = cleared(dh, goes_on)
-    write_state(dh0_ptr, dh, even, B, D)
+    gl.store(dh0_ptr + corner * W + state, dh.to(TYPE), mask=inside)
 
 
 def forward(

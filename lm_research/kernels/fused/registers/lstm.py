@@ -236,8 +236,8 @@ def backward_kernel(
             if reset_ptr is not None:
                 dh = cleared(dh, goes_on)
                 dc = cleared(dc, goes_on)
-    write_state(dh0_ptr, dh, even.slice(0, BLOCK_D, 1), B, D)
-    write_state(dc0_ptr, dc, odd.slice(0, BLOCK_D, 1), B, D)
+    gl.store(dh0_ptr + corner * W + state, dh.to(TYPE), mask=inside)
+    gl.store(dc0_ptr + corner * W + state, dc.to(TYPE), mask=inside)
 
 
 def forward(
