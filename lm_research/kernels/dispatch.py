@@ -98,8 +98,8 @@ def explain(
         batch: rows of the input. Timings depend on it, on ``steps`` and on ``training``.
         steps: of the input.
         training: whether gradients will be asked for.
-        timed: False for a layer of a kind that is not among the timed ones: of two directions, with a
-            projection, or one that recomputes its gates.
+        timed: False for a layer of a kind that is not among the timed ones: of two directions,
+            with a projection, or one that recomputes its gates.
         beyond_torch: whether the call asks for what ``torch.nn`` does not know: resets, heads,
             state dropout, zoneout.
         masks: whether state dropout or zoneout is among that.

@@ -6,6 +6,7 @@ from typing import Any, Literal, cast
 
 import torch
 
+from lm_research.kernels.fused.registers.limits import largest_head as largest_in_registers
 from lm_research.kernels.fused.spread.plan import obstacle as spread_obstacle
 from lm_research.kernels.fused.spread.plan import processors_of
 from lm_research.kernels.limits import SHARED, largest_head
@@ -15,8 +16,6 @@ Cell = Literal["rnn", "lstm", "gru", "layer_norm_rnn", "layer_norm_lstm", "layer
 
 INSTALLED = find_spec("triton") is not None
 KINDS = {torch.float16: "fp16", torch.bfloat16: "bf16"}
-IN_REGISTERS: dict[Cell, int] = {"rnn": 256, "lstm": 128, "gru": 128}
-"""Units of the largest head whose U an SM's registers hold, with as much left to work in."""
 
 
 def interpreted() -> bool:
@@ -102,8 +101,13 @@ def registers_obstacle(
         return "kernels with U in registers know neither state dropout nor zoneout"
     if dtype not in KINDS:
         return f"U is held in registers in float16 and bfloat16, not in {dtype}"
-    largest = IN_REGISTERS.get(cell, 0)
-    return None if sizes[1] <= largest else f"registers hold heads of {largest} units"
+    if cell.startswith("layer_norm"):
+        return "layer normalization is not in the kernels with U in registers"
+    kind, target = KINDS[dtype], target_of(device)
+    largest = largest_in_registers(cell, kind, target, all(size % 16 == 0 for size in sizes))
+    if sizes[1] > largest:
+        return f"registers hold heads of {largest} units in {kind} on {target}, not of {sizes[1]}"
+    return None
 
 
 def several_obstacle(

@@ -36,11 +36,11 @@ def scan_registers(cell, gates, weight, states, walk, cotangents):
 
     if cell == "lstm":
         y, h, c, *saved = lstm.forward(gates, weight, *states, walk, True)
-        return [y, h, c, *lstm.backward(*cotangents, *saved, weight, walk)]
+        return [y, h, c, *lstm.backward(*cotangents, *saved, None, weight, walk)]
     if cell == "gru":
         y, h, saved = gru.forward(gates, weight, *states, walk, True)
         before = previous(y, states[0], walk)
-        dgates, dinner, dh0 = gru.backward(*cotangents, saved, before, weight, walk)
+        dgates, dinner, dh0 = gru.backward(*cotangents, saved, before, weight, states[1], walk)
         return [y, h, dgates, dh0, dinner.double().sum((0, 1))]
     relu = cell == "rnn_relu"
     y, h, _ = elman.forward(gates, weight, *states, walk, True, relu)

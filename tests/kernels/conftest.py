@@ -32,6 +32,13 @@ def _poison():
 
 
 @pytest.fixture
+def whole_graph():
+    """Compiles without a graph break, past what other tests compiled: Dynamo counts all layers."""
+    torch._dynamo.reset()
+    return lambda layer: torch.compile(layer, backend="aot_eager", fullgraph=True)
+
+
+@pytest.fixture
 def device():
     return DEVICE
 

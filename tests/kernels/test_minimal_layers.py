@@ -101,9 +101,9 @@ def test_padding_is_never_seen(cls):
 
 @pytest.mark.parametrize("cls", LAYERS)
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_compiles_without_a_graph_break(cls, backend, device):
+def test_compiles_without_a_graph_break(cls, backend, device, whole_graph):
     layer, x = layer_case(cls, device, batch_first=True, backend=backend)
-    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    compiled = whole_graph(layer)
     inputs = [x.clone().requires_grad_() for _ in range(2)]
     lengths = torch.tensor([7, 1, 4], device=device)
     outputs = [m(i, lengths=lengths) for m, i in zip((layer, compiled), inputs, strict=True)]

@@ -141,11 +141,11 @@ def test_dropout_between_layers_is_in_training_alone(fused, device):
 
 
 @pytest.mark.parametrize("fused", FUSED)
-def test_compiled_without_a_graph_break(fused, device, agree):
+def test_compiled_without_a_graph_break(fused, device, agree, whole_graph):
     torch.manual_seed(0)
     layer = fused(5, 8, backend="triton").to(device)
     x = torch.randn(4, 3, 5, device=device)
-    found = torch.compile(layer, backend="aot_eager", fullgraph=True)(x)[0]
+    found = whole_graph(layer)(x)[0]
     agree([found], [layer(x)[0]], "y", torch.float32)
     found.sum().backward()
     assert all(weight.grad is not None for weight in layer.parameters())

@@ -143,10 +143,10 @@ def test_the_scale_of_the_weights_does_not_matter(kind, device, agree):
 
 
 @pytest.mark.parametrize("kind", LAYERS)
-def test_compiled_without_a_graph_break(kind, device, agree):
+def test_compiled_without_a_graph_break(kind, device, agree, whole_graph):
     layer = trained(kind(5, 8, backend="triton").to(device))
     x = torch.randn(4, 3, 5, device=device)
-    found = torch.compile(layer, backend="aot_eager", fullgraph=True)(x)[0]
+    found = whole_graph(layer)(x)[0]
     agree([found], [layer(x)[0]], "y", torch.float32)
     found.sum().backward()
     assert all(weight.grad is not None for weight in layer.parameters())

@@ -8,9 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-
-from lm_research.kernels.walk import Walk
 
 TOLERANCE = {"float16": 2e-3, "bfloat16": 2e-2}
 CELLS = ["rnn", "rnn_relu", "lstm", "gru"]
@@ -81,7 +78,7 @@ def test_the_largest_heads_agree_with_float64(cell):
 @pytest.mark.parametrize("kind", ["fp16", "bf16"])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_nothing_spills_and_a_step_has_one_barrier(cell, kind, target):
-    from lm_research.kernels.fused.registers.launch import largest_head
+    from lm_research.kernels.fused.registers.limits import largest_head
 
     sizes = [(largest_head(cell, kind, target, even), even) for even in (True, False)]
     kernels = [(target, cell, k, kind, *size) for k in ("forward", "backward") for size in sizes]
@@ -93,25 +90,3 @@ def test_nothing_spills_and_a_step_has_one_barrier(cell, kind, target):
         (steps,) = loops(ptx)
         assert "mma.sync" in steps, made
         assert steps.count("bar.sync") == 2, made  # two steps a round
-
-
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({}, None),
-        ({"dtype": torch.float32}, "float32"),
-        ({"head_size": 129}, "128 units"),
-        ({"head_size": 128, "target": "sm_100"}, "64 units"),
-        ({"target": "gfx942"}, "NVIDIA"),
-        ({"walk": Walk(dropout_BH=torch.ones(1))}, "dropout"),
-        ({"walk": Walk(zoneout_c=0.1)}, "zoneout"),
-        ({"walk": Walk(recompute=True)}, "anew"),
-    ],
-)
-def test_what_is_not_served_is_said(changes, said):
-    from lm_research.kernels.fused.registers.launch import serves
-
-    call = {"cell": "lstm", "dtype": torch.bfloat16, "head_size": 128, "walk": Walk()}
-    call = {**call, "target": "sm_90", **changes}
-    reason = serves(**call)
-    assert reason is None if said is None else said in reason

@@ -70,11 +70,11 @@ def test_an_lstms_zoneouts_are_of_h_and_of_the_cell(device):
 
 @pytest.mark.parametrize("fused", FUSED)
 @pytest.mark.parametrize("recompute", [False, True])
-def test_compiled_without_a_graph_break(fused, recompute, device, agree):
+def test_compiled_without_a_graph_break(fused, recompute, device, agree, whole_graph):
     torch.manual_seed(0)
     layer = fused(5, 8, 2, bidirectional=True, backend="triton", recompute=recompute, **ON)
     layer, x = layer.to(device), torch.randn(4, 3, 5, device=device)
-    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    compiled = whole_graph(layer)
     found = gradients(layer, lambda: seeded(compiled, x))
     expected = gradients(layer, lambda: seeded(layer, x))
     agree(found, expected, map(str, range(len(found))), torch.float32)

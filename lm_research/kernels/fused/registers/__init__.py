@@ -7,5 +7,5 @@ memory straight into the layout of the sums, a step ahead where registers allow 
 
 Compiled ahead of time and executed in the PTX interpreter of the benchmarks, never run on a GPU:
 dispatch does not choose them until they have been timed on one. NVIDIA from sm_80 on, float16 and
-bfloat16; ``launch.serves`` says what else they do not do.
+bfloat16, without state dropout, zoneout and recomputed gates.
 """

@@ -5,13 +5,15 @@ from itertools import product
 
 from lm_research.kernels.fused.compiler import Kernel, Label
 from lm_research.kernels.fused.registers.compile import source
-from lm_research.kernels.obstacles import IN_REGISTERS
+from lm_research.kernels.fused.registers.limits import largest_head
+from lm_research.kernels.limits import CELLS
 
 
 def registers(target: str, largest: bool) -> Iterator[Kernel]:
     """Every head, or the largest ones; for NVIDIA's chips."""
     kinds = ("fp16", "bf16") if target.startswith("sm_") else ()
-    for (cell, most), kind, aligned in product(IN_REGISTERS.items(), kinds, (True, False)):
+    for cell, kind, aligned in product(CELLS, kinds, (True, False)):
+        most = largest_head(cell, kind, target, aligned)
         sizes = [most] if largest else [size for size in (16, 32, 64, 128, 256) if size <= most]
         for size, kernel in product(sizes, ("forward", "backward")):
             label = Label(cell, "registers", kernel, kind, size, target, aligned)

@@ -246,6 +246,7 @@ def backward(
     saved_BT4: Tensor,
     before_BTH: Tensor,
     weight_GD: Tensor,
+    bias_n_H: Tensor,
     walk: Walk,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients of the gates, of n's inner product U h + b', and of h0."""

@@ -263,6 +263,7 @@ def backward(
     dc_BH: Tensor,
     saved_BTG: Tensor,
     before_BTH: Tensor,
+    hidden_BTH: None,
     weight_GD: Tensor,
     walk: Walk,
 ) -> tuple[Tensor, Tensor, Tensor]:
