@@ -1,6 +1,6 @@
 """Are the fused recurrent kernels right, and how fast are they?
 
-    python benchmarks/kernels.py check --device cpu            # interpreter, ahead-of-time compiler
+    python benchmarks/kernels.py check --device cpu            # interpreter, compiled, compiler
     python benchmarks/kernels.py ptx --target sm_90            # compiled, executed on the CPU
     python benchmarks/kernels.py check --device cuda           # natively: races, long, huge
     python benchmarks/kernels.py speed --device cuda --quick   # a subset of the grid
@@ -25,8 +25,8 @@ RESULTS = Path(__file__).parent / "results"
 
 
 PARTS = {
-    "cpu": ("interpreter", "ahead-of-time"),
-    "cuda": ("native", "long", "huge", "sanitizer", "small"),
+    "cpu": ("interpreter", "compiled", "ahead-of-time"),
+    "cuda": ("native", "long", "huge", "sanitizer", "spread", "shared", "small"),
 }
 
 

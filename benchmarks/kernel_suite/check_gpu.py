@@ -1,7 +1,7 @@
 """The fused scans natively: right, the same every time, over long and huge inputs, memory-safe.
 
-Has never run on a GPU. The scans of today exchange nothing between programs, so there is no
-deadlock to provoke on a shared GPU; a kernel that does needs a part of its own here.
+Has never run on a GPU. Scans over several processors wait for each other: ``spread`` checks them,
+``shared`` does so in two processes at once, where a deadlock would show; a clear error may be.
 """
 
 import os
@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -34,6 +35,8 @@ REPEATS = 50
 LONG = 16_384
 SANITIZER_MINUTES = 8
 NOT_SERVED = "cannot serve this call"
+TOLD = ("no room for all programs", "waited in vain")
+"""How a scan over several processors says that it does not have the GPU to itself."""
 
 
 def needs_gpu() -> str | None:
@@ -217,6 +220,35 @@ def _limited(command: list[str]) -> tuple[int | str, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+# --- heads over several processors
+
+
+def spread_cases() -> list[Case]:
+    """Heads that one processor cannot hold; rows for several launches; odd sizes."""
+    shapes = [(16, 64, 512), (130, 33, 768), (16, 128, 1024), (5, 7, 1000)]
+    return [
+        Case(cell, dtype, *shape, lengths=True, resets="some")
+        for cell in GATES
+        for dtype in LIMITS
+        for shape in shapes
+    ]
+
+
+def check_shared(out: Console) -> bool:
+    """Two processes on the one GPU: each is right, or says that there is no room."""
+    script = Path(__file__).parent.parent / "kernels.py"
+    command = [sys.executable, str(script), "check", "--device", "cuda", "--only", "spread"]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(_limited, [command, command]))
+    good = [status == 0 or any(word in said for word in TOLD) for status, said in found]
+    for (status, _), one in zip(found, good, strict=True):
+        verdict = (
+            "right" if status == 0 else "refused, in words" if one else f"[red]FAILS ({status})"
+        )
+        out.print(f"beside another process: {verdict}")
+    return all(good)
+
+
 def main(only: str | None = None) -> int:
     """All parts, or one; returns the exit status."""
     out, obstacle = console(), needs_gpu()
@@ -231,6 +263,8 @@ def main(only: str | None = None) -> int:
         "long": lambda: check_cases(out, f"T = {LONG:,}", long_cases(), "cuda", 3),
         "huge": lambda: check_huge(out, "cuda", lambda: torch.cuda.mem_get_info()[0]),
         "sanitizer": lambda: check_sanitized(out, sanitizer()),
+        "spread": lambda: check_cases(out, "Over several processors", spread_cases(), "cuda"),
+        "shared": lambda: check_shared(out),
         "small": lambda: check_cases(out, "Small cases", sanitizer_cases(), "cuda", 1),
     }
     chosen = [only] if only else [name for name in parts if name != "small"]

@@ -130,9 +130,9 @@ def ours(problem: Problem) -> Contender:
     return _ours(problem, "auto")
 
 
-def fused(problem: Problem) -> Contender:
-    """The fused kernel, whether or not dispatch would take it."""
-    return _ours(problem, "triton")
+def fused(problem: Problem, form: str = "single") -> Contender:
+    """The fused kernel of a form, whether or not dispatch would take it."""
+    return _ours(problem, f"triton:{form}")
 
 
 def _ours(problem: Problem, backend: str) -> Contender:

@@ -5,6 +5,7 @@ its plain PyTorch backend, TorchRL's in Triton's interpreter, haste's by its doc
 The gate of speed.py compares each with float64 before anything is timed.
 """
 
+from functools import partial
 from importlib.util import find_spec
 
 import torch
@@ -23,13 +24,15 @@ from kernel_suite.contenders import (
 )
 from kernel_suite.points import HEADS, Point
 from kernel_suite.problem import Layer, Problem
+from kernel_suite.ratios import FUSED_NAMES
 
 PACKAGES = {"FlashRNN": "flashrnn", "TorchRL": "torchrl", "haste": "haste_pytorch"}
 
 
 def builders() -> tuple[dict[str, Builder], list[str]]:
     """All that can be timed here, and a line for each that cannot."""
-    found: dict[str, Builder] = {"nn": torch_nn, "ours": ours, "fused": fused}
+    found: dict[str, Builder] = {"nn": torch_nn, "ours": ours}
+    found |= {name: partial(fused, form=form) for form, name in FUSED_NAMES.items()}
     absent = []
     for name, module in PACKAGES.items():
         if find_spec(module) is None:

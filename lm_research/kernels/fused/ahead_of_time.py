@@ -202,6 +202,8 @@ def main() -> None:
     )
     parser.add_argument("--target", choices=list(TARGETS), help="this chip alone")
     parser.add_argument("--largest", action="store_true", help="of each the largest head alone")
+    kinds = (*TYPES, "fp32")  # what diagonal scans call float32: they have no products
+    parser.add_argument("--types", nargs="+", choices=kinds, default=kinds, help="these alone")
     named = {provider.__name__: provider for provider in (*PROVIDERS, *FURTHER)}
     usual = [provider.__name__ for provider in PROVIDERS]
     parser.add_argument("--only", nargs="+", choices=named, default=usual, help="these alone")
@@ -209,7 +211,8 @@ def main() -> None:
     arguments = parser.parse_args()
     targets = [arguments.target] if arguments.target else list(TARGETS)
     providers = [named[name] for name in arguments.only]
-    kernels = [k for t in targets for p in providers for k in p(t, arguments.largest)]
+    every = (k for t in targets for p in providers for k in p(t, arguments.largest))
+    kernels = [kernel for kernel in every if kernel.label.kind in arguments.types]
     bad = 0
     if arguments.json:
         print(json.dumps({"kernels": len(kernels)}), flush=True)
