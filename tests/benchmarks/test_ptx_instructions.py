@@ -37,8 +37,7 @@ def _name(value):
 
 @pytest.mark.parametrize(
     ("instruction", "expected"),
-    ids=_name,
-    argvalues=[
+    [
         ("add.s32 %r30, %r10, %r11;", lambda a, b: (a + b) % 2**32),
         ("sub.s32 %r30, %r10, %r11;", lambda a, b: (a - b) % 2**32),
         ("mul.lo.s32 %r30, %r10, %r11;", lambda a, b: a * b % 2**32),
@@ -60,7 +59,7 @@ def _name(value):
         ("prmt.b32 %r30, %r10, %r11, 0x000B;",
          lambda a, b: (255 if a >> 31 & 1 else 0) | (a & 255) * 0x01010100),
     ],
-    ids=str,
+    ids=_name,
 )  # fmt: skip
 def test_integers(instruction, expected, random):
     a, b = integers(random), integers(random)
@@ -70,8 +69,7 @@ def test_integers(instruction, expected, random):
 
 @pytest.mark.parametrize(
     ("instruction", "expected"),
-    ids=_name,
-    argvalues=[
+    [
         ("add.f32 %r30, %r10, %r11;", lambda a, b: a + b),
         ("mul.f32 %r30, %r10, 0f40490FDB;", lambda a, b: a * np.float32(np.pi)),
         ("fma.rn.f32 %r30, %r10, %r11, %r10;", lambda a, b: np.float32(np.float64(a) * b + a)),
@@ -82,7 +80,7 @@ def test_integers(instruction, expected, random):
         ("cvt.rna.tf32.f32 %r30, %r10;", lambda a, b: np.float32(round_away(a, 11))),
         ("setp.lt.f32 %p1, %r10, %r11;\nselp.f32 %r30, %r10, %r11, %p1;", min),
     ],
-    ids=str,
+    ids=_name,
 )
 def test_floats(instruction, expected, random):
     a, b = floats(random), floats(random)
