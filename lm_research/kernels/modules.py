@@ -7,351 +7,17 @@ heads, state dropout, zoneout, a choice of backend. Both directions are one scan
 Shapes: B batch, T time, I input size, H hidden size, N heads, R directions, L layers x directions.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from functools import partial
-from operator import is_
-from typing import Any, cast
+from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
-from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
-from lm_research.kernels.checks import (
-    autocast,
-    check_device,
-    check_type,
-    real_resets,
-    resets_against_time,
-)
-from lm_research.kernels.dispatch import ON_CPU, Backend, Choice, explain
 from lm_research.kernels.functional import gru_scan, lstm_scan, rnn_scan
-from lm_research.kernels.obstacles import Cell, Precision
+from lm_research.kernels.obstacles import Cell
+from lm_research.kernels.stack import RecurrentStack
 
 
-class _Fused(nn.Module, ABC):
-    """What the three share: the walk over layers and directions.
-
-    Not a subclass of its namesake, which torch.compile refuses to trace: it holds one, on the same
-    parameters, for what ``torch`` serves.
-    """
-
-    cell: Cell
-    namesake: Callable[..., nn.RNNBase]
-
-    def __init__(
-        self,
-        *args: Any,
-        num_heads: int = 1,
-        recurrent_bias: bool = True,
-        state_dropout: float = 0.0,
-        zoneout: float | tuple[float, float] = 0.0,
-        recompute: bool = False,
-        backend: Backend = "auto",
-        precision: Precision = "tf32x3",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__()
-        plain = type(self).namesake(*args, **kwargs)
-        if not recurrent_bias:
-            _remove_recurrent_bias(plain)
-        self.input_size, self.hidden_size = plain.input_size, plain.hidden_size
-        self.num_layers, self.bidirectional = plain.num_layers, plain.bidirectional
-        self.bias, self.batch_first, self.dropout = plain.bias, plain.batch_first, plain.dropout
-        self.mode, self.proj_size = plain.mode, plain.proj_size
-        if num_heads < 1 or plain.hidden_size % num_heads:
-            raise ValueError(
-                f"num_heads must divide hidden_size={plain.hidden_size}, got {num_heads}"
-            )
-        self.num_heads, self.backend, self.precision = num_heads, backend, precision
-        self.state_dropout, self.recompute = state_dropout, recompute
-        self.zoneout = zoneout if isinstance(zoneout, tuple) else (zoneout, zoneout)
-        self._check_probabilities()
-        if plain.proj_size and (self._beyond() or backend not in ("auto", "torch")):
-            raise ValueError(
-                "proj_size is served by backend='torch' alone, with one head, without "
-                "state_dropout and zoneout"
-            )
-        for name, weight in plain.named_parameters():
-            own = self._of_heads(weight) if name.startswith("weight_hh") else weight
-            self.register_parameter(name, own)
-        for name, zeros in plain.named_buffers():
-            self.register_buffer(name, zeros, persistent=False)
-        self._plain = [plain]  # in a list, so that it is no submodule
-
-    def _check_probabilities(self) -> None:
-        given = (("state_dropout", self.state_dropout), *(("zoneout", p) for p in self.zoneout))
-        for name, p in given:
-            if not 0 <= p < 1:
-                raise ValueError(f"{name} is {p}; it must be at least 0 and less than 1")
-
-    def _beyond(self) -> bool:
-        """Whether a call without resets asks for what ``torch.nn`` does not know."""
-        dropped = self.training and self.state_dropout > 0
-        return self.num_heads > 1 or dropped or any(self.zoneout)
-
-    def _of_heads(self, weight: nn.Parameter) -> nn.Parameter:
-        """Every head's own recurrent matrix, drawn as ``torch.nn`` draws its weights."""
-        if self.num_heads == 1:
-            return weight
-        size = self.hidden_size // self.num_heads
-        fewer = nn.Parameter(weight.new_empty(len(weight), size))
-        bound = self.hidden_size**-0.5
-        nn.init.uniform_(fewer, -bound, bound)
-        return fewer
-
-    def plain(self) -> nn.RNNBase:
-        """The ``torch.nn`` layer on our weights as they are now, loaded, swapped or made anew."""
-        layer = self._plain[0]
-        theirs = layer._parameters
-        if not all(map(is_, map(self._parameters.get, theirs), theirs.values())):
-            for name in theirs:  # what a parametrization makes is an attribute, no parameter
-                theirs[name] = getattr(self, name)
-        if self._buffers:
-            layer._buffers.update(self._buffers)
-        if layer.training != self.training:
-            layer.train(self.training)
-        return layer
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        """After a move cuDNN wants the weights in one piece of memory again."""
-        super()._apply(fn, recurse)
-        if self.num_heads == 1:
-            self.plain().flatten_parameters()
-        return self
-
-    def choice(self, x: Tensor, beyond: bool = False, packed: bool = False) -> Choice:
-        """The backend for input ``x``, or a vector for one of no certain size.
-
-        Args:
-            x: the input; of a packed one its data.
-            beyond: with resets.
-            packed: whether it is.
-        """
-        beyond = beyond or self._beyond()
-        if x.is_cpu and self.backend == "auto" and not beyond:
-            return ON_CPU  # calls may be so short there that asking further would be felt
-        plain = packed or x.dim() == 2 or x.numel() == 0 < x.dim() - 1  # torch.nn alone takes them
-        untimed = plain or self.bidirectional or self.recompute or self.proj_size > 0
-        size = {}
-        if x.dim() == 3:
-            names = ("batch", "steps") if self.batch_first else ("steps", "batch")
-            size = dict(zip(names, x.shape[:2], strict=True))
-        return explain(
-            self.cell,
-            device=x.device,
-            dtype=torch.get_autocast_dtype(x.device.type) if autocast(x) else x.dtype,
-            hidden_size=self.hidden_size,
-            num_heads=self.num_heads,
-            num_layers=self.num_layers,
-            **size,
-            training=torch.is_grad_enabled(),
-            timed=not untimed,
-            beyond_torch=beyond,
-            masks=any(self.zoneout) or (self.training and self.state_dropout > 0),
-            backend=self.backend,
-            precision=self.precision,
-        )
-
-    def forward(
-        self,
-        input: Tensor | PackedSequence,
-        hx: Any = None,
-        *,
-        lengths: Tensor | None = None,
-        reset_mask: Tensor | None = None,
-    ) -> Any:
-        """Run the layers.
-
-        Args:
-            input: (T, B, I), (B, T, I) if ``batch_first``, or (T, I); packed for ``torch`` alone.
-            hx: the state before the first step, as ``torch.nn`` has it; zeros if not given.
-            lengths: (B), int64, at least 1 and at most T: real steps of every row. Outputs beyond
-                are zero, the returned state is the one after the last real step.
-            reset_mask: laid out as the input, (T, B) or (B, T), bool: a new document begins at
-                step t, so nothing passes from before it (nor, in reverse, from it to before).
-
-        Raises:
-            RuntimeError: sizes, types or devices do not fit.
-        """
-        packed = isinstance(input, PackedSequence)
-        x = cast(Tensor, input.data if packed else input)
-        given = () if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx)
-        by_name = self.backend.startswith(("reference", "triton"))
-        if by_name:
-            self._check_input(x, given)
-        choice = self.choice(x, reset_mask is not None, packed)
-        chosen = choice.backend
-        if chosen == "torch" and lengths is None:
-            return self.plain().forward(input, hx)  # checks its input itself
-        if not by_name:
-            self._check_input(x, given)
-        if packed or x.dim() != 3 or x.numel() == 0:
-            raise RuntimeError(
-                "packed, unbatched and empty inputs are served by backend='torch' without lengths, "
-                "reset_mask, num_heads, state_dropout and zoneout; give a batch, and lengths in "
-                "place of packing"
-            )
-        x_BTI = x if self.batch_first else x.transpose(0, 1)
-        states = self._states(x_BTI, hx)
-        if reset_mask is not None and not self.batch_first:
-            reset_mask = reset_mask.t()
-        if chosen == "torch":
-            y_BTH, after = self._packed(x_BTI, hx, cast(Tensor, lengths))
-        else:
-            scan = "reference" if chosen == "reference" else f"triton:{choice.form}"
-            y_BTH, after = self._layers(x_BTI, states, lengths, reset_mask, scan)
-        return (y_BTH if self.batch_first else y_BTH.transpose(0, 1)), after
-
-    def _check_input(self, x: Tensor, states: tuple[Tensor, ...]) -> None:
-        """Types and devices, in the words of ``torch.nn``."""
-        weight = cast(Tensor, self.weight_ih_l0)
-        check_device("parameter", weight, x)
-        if x.dtype != weight.dtype and not autocast(x):
-            raise ValueError(
-                f"RNN input dtype ({x.dtype}) does not match weight dtype ({weight.dtype}). "
-                f"Convert input: input.to({weight.dtype}), or convert model: model.to({x.dtype})"
-            )
-        for state in states:
-            check_device("hidden", state, x)
-            check_type("hidden", state, x)
-
-    def _states(self, x_BTI: Tensor, hx: Any) -> tuple[Tensor, ...]:
-        """The initial states, checked as ``torch.nn`` checks them, each (L, B, H)."""
-        if x_BTI.shape[-1] != self.input_size:
-            raise RuntimeError(
-                f"input.size(-1) must be equal to input_size. Expected {self.input_size}, "
-                f"got {x_BTI.shape[-1]}"
-            )
-        layers = self.num_layers * (2 if self.bidirectional else 1)
-        count = 2 if self.mode == "LSTM" else 1
-        shape = (layers, x_BTI.shape[0], self.hidden_size)
-        if hx is None:
-            return tuple(x_BTI.new_zeros(shape) for _ in range(count))
-        given = tuple(hx) if self.mode == "LSTM" else (hx,)
-        for part in given:
-            if tuple(part.shape) != shape:
-                raise RuntimeError(f"Expected hidden size {shape}, got {list(part.shape)}")
-        return given
-
-    def _packed(self, x_BTI: Tensor, hx: Any, lengths_B: Tensor) -> tuple[Tensor, Any]:
-        packed = nn.utils.rnn.pack_padded_sequence(
-            x_BTI, lengths_B.cpu(), batch_first=True, enforce_sorted=False
-        )
-        packed_y, after = self.plain()(packed, hx)
-        steps = x_BTI.shape[1]
-        y_BTH, _ = nn.utils.rnn.pad_packed_sequence(packed_y, True, total_length=steps)
-        return y_BTH, after
-
-    def _layers(
-        self,
-        x_BTI: Tensor,
-        states: tuple[Tensor, ...],
-        lengths: Tensor | None,
-        reset_BT: Tensor | None,
-        backend: Any,
-    ) -> tuple[Tensor, Any]:
-        count = 2 if self.bidirectional else 1
-        common: dict[str, Any] = {
-            "lengths": lengths,
-            "reset_mask": self._resets(reset_BT, lengths),
-            "bidirectional": self.bidirectional,
-            "recompute": self.recompute,
-            "backend": backend,
-            "precision": self.precision,
-        }
-        after: list[tuple[Tensor, ...]] = []
-        for layer in range(self.num_layers):
-            if layer and self.dropout:
-                x_BTI = F.dropout(x_BTI, self.dropout, self.training)
-            own = slice(layer * count, (layer + 1) * count)
-            before = tuple(part[own].transpose(0, 1).flatten(1) for part in states)
-            options = {**common, **self._masks(x_BTI, before[0])}
-            x_BTI, last = self._run(x_BTI, before, layer, options)
-            after.append(tuple(p.unflatten(1, (count, -1)).transpose(0, 1) for p in last))
-        joined = tuple(torch.cat(parts) for parts in zip(*after, strict=True))
-        return x_BTI, joined if self.mode == "LSTM" else joined[0]
-
-    def _resets(self, reset_BT: Tensor | None, lengths_B: Tensor | None) -> Tensor | None:
-        """(2, B, T) for two directions: each its own."""
-        reset_BT = real_resets(reset_BT, lengths_B)
-        back_BT = resets_against_time(reset_BT)
-        if reset_BT is None or back_BT is None or not self.bidirectional:
-            return reset_BT
-        return torch.stack([reset_BT, back_BT])
-
-    def _masks(self, x_BTI: Tensor, h0_BH: Tensor) -> dict[str, Any]:
-        """State dropout's and zoneout's part of a layer's options, drawn anew."""
-        masks: dict[str, Any] = {}
-        if self.training and self.state_dropout:
-            masks["dropout_mask"] = F.dropout(torch.ones_like(h0_BH), self.state_dropout)
-        shape = (*x_BTI.shape[:2], h0_BH.shape[1])
-        for name, p in zip(("zoneout_h", "zoneout_c"), self.zoneout, strict=True):
-            if p and (name == "zoneout_h" or self.mode == "LSTM"):
-                drawn = torch.empty(shape, dtype=torch.bool, device=x_BTI.device)
-                masks[name] = drawn.bernoulli_(p) if self.training else p
-        return masks
-
-    def _run(
-        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """A layer; to recompute, its gates W x are made again from x when the gradient needs them.
-
-        What the scan itself gave is kept, so it does not run twice.
-        """
-        again = (
-            self.recompute and not self.mode.startswith("RNN") and options["backend"] != "reference"
-        )
-        if not (again and torch.is_grad_enabled()):
-            return self._scan(x_BTI, before, layer, options)
-        from lm_research.kernels import ops
-
-        keep = partial(create_selective_checkpoint_contexts, [ops.operator(self.cell)])
-        return checkpoint(
-            self._scan, x_BTI, before, layer, options, use_reentrant=False, context_fn=keep
-        )
-
-    @abstractmethod
-    def _scan(
-        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """A layer in all its directions, states (B, R x H): y and the state after it."""
-
-    def _parts(self, layer: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """W, U and the two biases of a layer, those of its directions below each other."""
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return tuple(self._part(f"{name}_l{layer}") for name in names)  # type: ignore[return-value]
-
-    def _part(self, name: str) -> Tensor | None:
-        part = getattr(self, name, None)
-        if part is None or not self.bidirectional:
-            return part
-        return torch.cat([part, cast(Tensor, getattr(self, f"{name}_reverse"))])
-
-    def extra_repr(self) -> str:
-        """As ``torch.nn`` prints it, with what is beyond."""
-        usual = {"num_heads": 1, "state_dropout": 0, "zoneout": (0, 0), "recompute": False}
-        own = {name: getattr(self, name) for name in usual}
-        more = [f", {name}={value}" for name, value in own.items() if value != usual[name]]
-        return f"{self._plain[0].extra_repr()}{''.join(more)}, backend={self.backend}"
-
-
-def _remove_recurrent_bias(layer: nn.RNNBase) -> None:
-    """Make b' a constant zero: neither a parameter nor part of the saved state."""
-    for name, bias in list(layer.named_parameters()):
-        if name.startswith("bias_hh"):
-            delattr(layer, name)
-            layer.register_buffer(name, torch.zeros_like(bias, requires_grad=False), False)
-            setattr(layer, name, getattr(layer, name))  # tells torch.nn's list of weights
-
-
-def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    return one if other is None or one is None else one + other
-
-
-class FusedRNN(_Fused):
+class FusedRNN(RecurrentStack):
     """``nn.RNN`` (Elman 1990): h_t = f(W x_t + b + U h_{t-1} + b'), f being tanh or relu.
 
     Args:
@@ -383,12 +49,12 @@ class FusedRNN(_Fused):
         self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         w, u, b, b_hh = self._parts(layer)
-        gates = F.linear(x_BTI, w, _sum(b, b_hh))
+        gates = F.linear(x_BTI, w, summed(b, b_hh))
         y, h = rnn_scan(gates, u, before[0], nonlinearity=self.nonlinearity, **options)
         return y, (h,)
 
 
-class FusedLSTM(_Fused):
+class FusedLSTM(RecurrentStack):
     """``nn.LSTM`` (Hochreiter and Schmidhuber 1997). Arguments as in :class:`FusedRNN`."""
 
     cell: Cell = "lstm"
@@ -398,11 +64,11 @@ class FusedLSTM(_Fused):
         self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         w, u, b, b_hh = self._parts(layer)
-        gates = F.linear(x_BTI, w, _sum(b, b_hh))
+        gates = F.linear(x_BTI, w, summed(b, b_hh))
         return lstm_scan(gates, u, (before[0], before[1]), **options)
 
 
-class FusedGRU(_Fused):
+class FusedGRU(RecurrentStack):
     """``nn.GRU`` (Cho et al. 2014). Arguments as in :class:`FusedRNN`."""
 
     cell: Cell = "gru"
@@ -420,3 +86,8 @@ class FusedGRU(_Fused):
         gates = F.linear(x_BTI, w, bias)
         y, h = gru_scan(gates, u, before[0], bias_n=bias_n, **options)
         return y, (h,)
+
+
+def summed(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """Two biases as one; the first may be all there is, or none."""
+    return one if other is None or one is None else one + other

@@ -35,6 +35,8 @@ def previous(y_BTH: Tensor, h0_BH: Tensor, walk: Walk) -> Tensor:
 
 
 def _one_earlier(y_BTH: Tensor, first_B1H: Tensor, walk: Walk) -> Tensor:
+    if not y_BTH.shape[1]:
+        return y_BTH
     if not walk.reverse:
         before_BTH = torch.cat([first_B1H, y_BTH[:, :-1]], 1)
     else:

@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lm_research.kernels.modules import _Fused, _sum
+from lm_research.kernels.modules import summed
 from lm_research.kernels.normalized.reference import normalize
 from lm_research.kernels.normalized.scans import (
     EPS,
@@ -22,9 +22,10 @@ from lm_research.kernels.normalized.scans import (
     layer_norm_rnn_scan,
 )
 from lm_research.kernels.obstacles import Cell
+from lm_research.kernels.stack import RecurrentStack
 
 
-class _LayerNorm(_Fused):
+class _LayerNorm(RecurrentStack):
     """What the three share beyond other fused layers: gains, and LN(W x)."""
 
     def __init__(self, *args: Any, eps: float = EPS, **kwargs: Any) -> None:
@@ -79,7 +80,7 @@ class LayerNormRNN(_LayerNorm):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         _, u, b, b_hh = self._parts(layer)
         y, h = layer_norm_rnn_scan(
-            self._gates(x_BTI, layer, _sum(b, b_hh)),
+            self._gates(x_BTI, layer, summed(b, b_hh)),
             u,
             self._gain("hh", layer),
             before[0],
@@ -110,7 +111,7 @@ class LayerNormLSTM(_LayerNorm):
         self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         _, u, b, b_hh = self._parts(layer)
-        gates = self._gates(x_BTI, layer, _sum(b, b_hh))
+        gates = self._gates(x_BTI, layer, summed(b, b_hh))
         gain, gain_c = self._gain("hh", layer), self._gain("c", layer)
         bias_c, state = self._part(f"bias_c_l{layer}"), (before[0], before[1])
         return layer_norm_lstm_scan(gates, u, gain, gain_c, bias_c, state, eps=self.eps, **options)
