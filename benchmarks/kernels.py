@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="right or wrong")
     check.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    check.add_argument("--whole", action="store_true", help="compile every head, not the largest")
     check.add_argument("--only", help=" or ".join(map(", ".join, PARTS.values())))
     ptx = commands.add_parser("ptx", help="right or wrong as compiled, without a GPU")
     ptx.add_argument("--target", nargs="+", default=["sm_80", "sm_90"])
@@ -70,7 +71,7 @@ def run_check(arguments: argparse.Namespace) -> int:
         os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton
         from kernel_suite import check
 
-        return check.main(arguments.only)
+        return check.main(arguments.only, arguments.whole)
     os.environ.pop("TRITON_INTERPRET", None)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # bitwise equal weight gradients
     from kernel_suite import check_gpu

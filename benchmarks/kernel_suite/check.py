@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -82,15 +83,18 @@ def check_interpreted(
 
 
 def ahead_of_time_rows(
-    out: Console, module: str = "lm_research.kernels.fused.ahead_of_time"
+    out: Console, whole: bool = False, module: str = "lm_research.kernels.fused.ahead_of_time"
 ) -> list[dict]:
-    """What the compiler says of every kernel that dispatch may choose, in a process of its own.
+    """What the compiler says of kernels that dispatch may choose, in a process of its own.
+
+    Args:
+        whole: of every head; otherwise of the largest ones, which need most of a chip.
 
     Raises:
         RuntimeError: the compiler crashed.
     """
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    command = [sys.executable, "-m", module, "--json"]
+    command = [sys.executable, "-m", module, "--json", *([] if whole else ["--largest"])]
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
@@ -164,14 +168,14 @@ def check_compiled() -> bool:
     return done.returncode == 0
 
 
-def main(only: str | None = None) -> int:
+def main(only: str | None = None, whole: bool = False) -> int:
     """All parts, or one; returns the exit status."""
     torch.set_num_threads(1)
     out = console()
     parts: dict[str, Callable[[], bool]] = {
         "interpreter": lambda: check_interpreted(out, small_cases()),
         "compiled": check_compiled,
-        "ahead-of-time": lambda: check_ahead_of_time(out),
+        "ahead-of-time": lambda: check_ahead_of_time(out, partial(ahead_of_time_rows, whole=whole)),
     }
     good = [parts[name]() for name in ([only] if only else parts)]  # all, also after a failure
     return 0 if all(good) else 1

@@ -462,8 +462,8 @@ def test_the_compilers_table(out):
 
 def test_a_compiler_that_crashes_is_no_empty_table(out):
     with pytest.raises(RuntimeError, match="No module named"):
-        check.ahead_of_time_rows(out, "no_such_module")
-    rows = lambda out: check.ahead_of_time_rows(out, "no_such_module")  # noqa: E731
+        check.ahead_of_time_rows(out, module="no_such_module")
+    rows = lambda out: check.ahead_of_time_rows(out, module="no_such_module")  # noqa: E731
     assert not check.check_ahead_of_time(out, rows)
 
 
