@@ -2,12 +2,7 @@
 
 LARGEST = {"rnn": 128, "lstm": 64, "gru": 128}
 """Units of the largest head of which no register is spilled, on sm_80 to sm_100 (Triton 3.9.0)."""
-LARGER = {
-    ("rnn", "fp16", "sm_80"): 256,
-    ("rnn", "bf16", "sm_80"): 256,
-    ("lstm", "bf16", "sm_80"): 128,
-    ("lstm", "bf16", "sm_90"): 128,
-}
+LARGER = {("rnn", "bf16", "sm_80"): 256}
 """Where it is larger. Elsewhere these sizes spill 2 to 13 registers, but run all the same."""
 ODD = {"rnn": 128, "lstm": 64, "gru": 64}
 """The same if hidden or head size is no multiple of 16."""
