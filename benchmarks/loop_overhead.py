@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.cli.assembly import assemble
 from lm_research.cli.fitting import make_trainer
 from lm_research.cli.job import quiet
@@ -93,7 +94,8 @@ def lightning_loop(config, assembly, module):
         recorder = Recorder(run)
         recorder.start()
         callbacks = [
-            build(n, recorder=recorder, data=assembly.data) for n in config["callbacks"].values()
+            build(n, recorder=recorder, data=assembly.data, signals=StopSignals())
+            for n in config["callbacks"].values()
         ]
         clock = _Clock(callbacks)
         make_trainer(config["trainer"], clock.callbacks).fit(module, datamodule=assembly.data)

@@ -41,9 +41,9 @@ class StopSignals:
     def __init__(self) -> None:
         self.requested: int | None = None
         self.held = False
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignals":
-        self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.getsignal(number) for number in SIGNALS}
             self.install()
