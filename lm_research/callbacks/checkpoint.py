@@ -169,8 +169,11 @@ def _finite(module: torch.nn.Module) -> bool:
     return not sums or bool(torch.stack(sums).isfinite().all())
 
 
-def newest_whole(store: CheckpointStore) -> tuple[Path, dict[str, Any]] | None:
-    """File and content of the newest checkpoint that is whole; damaged ones are set aside and told.
+def newest_whole(store: CheckpointStore, owner: bool) -> tuple[Path, dict[str, Any]] | None:
+    """File and content of the newest checkpoint that is whole.
+
+    Args:
+        owner: whether this process owns the folder; it tells of damaged ones, and sets them aside.
 
     Raises:
         CheckpointError: there are checkpoints, and none is whole.
@@ -178,26 +181,20 @@ def newest_whole(store: CheckpointStore) -> tuple[Path, dict[str, Any]] | None:
     damaged = []
     for entry, fault in list(store.whole()):
         path = store.folder / entry.file
-        fault = fault or _unreadable(path)
         if fault is None:
-            return path, torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        store.forget(entry)
+            try:
+                return path, torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
+                fault = next(iter(str(error).splitlines()), type(error).__name__)
         damaged.append(entry.file)
-        _log.error("%s: damaged (%s); it is set aside as *.damaged", path, fault)
+        if owner:
+            store.forget(entry)
+            _log.error("%s: damaged (%s); it is set aside as *.damaged", path, fault)
     if damaged:
         raise CheckpointError(
             f"{store.folder}: every checkpoint is damaged ({', '.join(damaged)}, set aside as "
             "*.damaged). Run the same command again to start anew, or give another output=FOLDER."
         )
-    return None
-
-
-def _unreadable(path: Path) -> str | None:
-    """Why torch cannot read ``path``, though its bytes are those that were written; or None."""
-    try:
-        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
-        return next(iter(str(error).splitlines()), type(error).__name__)
     return None
 
 
@@ -210,7 +207,8 @@ def take_up(saved: dict[str, Any], recorder: Recorder, processes: int) -> None:
     said = saved.get("lm_research", {})
     if said.get("format") != FORMAT:
         raise CheckpointError(
-            f"the checkpoint is of format {said.get('format')!r}, this version reads {FORMAT}"
+            f"{recorder.folder.checkpoints}: of format {said.get('format')!r}, this version reads "
+            f"{FORMAT}. Update lm-research, or give another output=FOLDER."
         )
     stored, now = said["config"], recorder.folder.config
     if config_hash(stored) != config_hash(now):

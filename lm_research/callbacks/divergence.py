@@ -63,7 +63,7 @@ class Divergence(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """After a rollback: the lower rate, from the very next step on."""
         for config in trainer.lr_scheduler_configs if self.rate != 1 else []:
-            _lower(config.scheduler, self.rate)
+            lower(config.scheduler, self.rate)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -110,7 +110,7 @@ class Divergence(pl.Callback):
         self.losses.extend(state_dict["losses"])
 
 
-def _lower(scheduler: Any, rate: float) -> None:
+def lower(scheduler: Any, rate: float) -> None:
     """Multiply what a ``LambdaLR`` gives by ``rate``, now and later."""
     scheduler.lr_lambdas = [_times(own, rate) for own in scheduler.lr_lambdas]
     groups = zip(

@@ -65,7 +65,8 @@ def _train(
 
 def _resumed(config: Config, recorder: Recorder) -> Path | None:
     """The checkpoint to continue from, its records taken up; None for a new run."""
-    found = newest_whole(CheckpointStore(recorder.folder.checkpoints))
+    folder = recorder.folder
+    found = newest_whole(CheckpointStore(folder.checkpoints), owner=folder.state is not None)
     if found is None:
         recorder.rewind(0, {"metrics": 0, "samples": 0})  # of an attempt cut before its first one
         return None

@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import Tensor
 
 from lm_research.callbacks.checkpoint import restore_generators
-from lm_research.callbacks.divergence import FOLDER
+from lm_research.callbacks.divergence import FOLDER, lower, taken_back
 from lm_research.cli.assembly import assemble
 from lm_research.tracking.checkpoint_store import CheckpointStore
 from lm_research.tracking.run_folder import RunFolder
@@ -44,15 +44,17 @@ class Seen:
 class Lens(pl.Callback):
     """Looks at all modules and gradients of step ``step``, and ends there."""
 
-    def __init__(self, step: int, generators: dict[str, Any] | None) -> None:
-        self.step, self.generators = step, generators
+    def __init__(self, step: int, generators: dict[str, Any] | None, rate: float) -> None:
+        self.step, self.generators, self.rate = step, generators, rate
         self.seen: list[Seen] = []
         self.loss = float("nan")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The generators as they were in the run."""
+        """Generators and, after rollbacks, the learning rate as they were in the run."""
         if self.generators is not None:
             restore_generators(self.generators)
+        for config in trainer.lr_scheduler_configs if self.rate != 1 else []:
+            lower(config.scheduler, self.rate)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -101,13 +103,22 @@ def replay(config: Config, output: str | Path) -> None:
 
     folder = RunFolder(output)
     own = {key: value for key, value in config.items() if key != "debug"}
+    if own["trainer"]["devices"] > 1:
+        raise ReplayError(
+            "debug=replay is for runs of one process, not for trainer.devices above 1"
+        )
     step = _step(folder, own)
     path, generators = _before(folder, step)
     assembly = assemble(own)
-    lens = Lens(step, generators)
+    rate = _factor(own) ** len(taken_back(folder.path))
+    lens = Lens(step, generators, rate)
     trainer = make_trainer(own["trainer"], [lens])
     trainer.fit(assembly.model, datamodule=assembly.data, ckpt_path=path, weights_only=True)  # type: ignore[arg-type]
     _print(lens, path)
+
+
+def _factor(config: Config) -> float:
+    return float(config["callbacks"].get("divergence", {}).get("factor", 1.0))
 
 
 def _step(folder: RunFolder, config: Config) -> int:

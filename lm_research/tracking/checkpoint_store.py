@@ -24,7 +24,7 @@ from lm_research.tracking.json_files import read_json, sync_folder, write_json
 FORMAT = 1
 """Version of the index and of what our callbacks keep in a checkpoint; later ones are refused."""
 
-_OURS = re.compile(r"step-\d{8,}\.ckpt(\.part)?")
+_OURS = re.compile(r"step-\d{8,}\.ckpt")
 
 
 class CheckpointError(Exception):
@@ -112,8 +112,7 @@ class CheckpointStore:
 
     def discard(self, step: int) -> None:
         """Delete a :meth:`part` that could not be written whole."""
-        with contextlib.suppress(OSError):
-            self.part(step).unlink()
+        _delete(self.part(step))
 
     def whole(self) -> Iterator[tuple[Entry, str | None]]:
         """Checkpoints from the newest to the oldest, each with what is wrong with it, or None."""
@@ -143,12 +142,9 @@ class CheckpointStore:
         return self.folder / chosen.file
 
     def clean(self) -> None:
-        """Delete what a killed process left: parts, and checkpoints that no index names."""
-        named = {entry.file for entry in self.entries()}
-        for file in self.folder.glob("step-*"):
-            if _OURS.fullmatch(file.name) and file.name not in named:
-                with contextlib.suppress(OSError):
-                    file.unlink()
+        """Delete the parts that a killed process left. A checkpoint of unknown origin stays."""
+        for file in self.folder.glob("step-*.ckpt.part"):
+            _delete(file)
 
     def forget(self, entry: Entry) -> None:
         """Take a checkpoint off the index; a damaged file is kept beside it, for a look."""
@@ -164,9 +160,12 @@ class CheckpointStore:
         return [entry for entry in entries if entry in newest or entry in best]
 
     def _write_index(self, entries: list[Entry]) -> None:
+        """Replace the index, then delete what it no longer names."""
+        dropped = {entry.file for entry in self.entries()} - {entry.file for entry in entries}
         rows = [dataclasses.asdict(entry) for entry in entries]
         write_json(self.folder / "index.json", {"format": FORMAT, "checkpoints": rows})
-        self.clean()
+        for name in dropped:
+            _delete(self.folder / name)
 
     def _fault(self, entry: Entry) -> str | None:
         path = self.folder / entry.file
@@ -179,6 +178,11 @@ class CheckpointStore:
         except OSError as error:
             return error.strerror or str(error)
         return None if digest == entry.sha256 else "its bytes are not those that were written"
+
+
+def _delete(file: Path) -> None:
+    with contextlib.suppress(OSError):
+        file.unlink()
 
 
 def _name(step: int) -> str:

@@ -163,6 +163,14 @@ def test_a_checkpoint_of_another_run_is_refused(train, at_step, tmp_path):
         train("seed=2", "debug.max_steps=1", "debug=limit", output="other")
 
 
+def test_a_file_that_no_index_names_is_left_alone(train, at_step, tmp_path):
+    cut_at(train, at_step, 7, *DROPOUT)
+    own = tmp_path / "cut/checkpoints/step-00000003.ckpt"
+    own.write_bytes(b"somebody's")
+    train(*DROPOUT, output="cut")
+    assert own.read_bytes() == b"somebody's"
+
+
 def test_a_run_folder_moved_elsewhere_continues(train, at_step, tmp_path):
     options = ("callbacks.metrics.every=3", *DROPOUT)
     whole = train(*options, output="whole")

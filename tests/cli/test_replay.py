@@ -54,3 +54,9 @@ def test_there_must_be_something_to_replay(lm_research, capsys):
     assert "no step diverged" in capsys.readouterr().err
     assert lm_research("train", *DIVERGES, "debug=replay") == 1
     assert "optimizer.lr: 0.01 -> 300" in capsys.readouterr().err
+
+
+def test_several_processes_are_refused(lm_research, capsys):
+    several = ["trainer=ddp", "trainer.accelerator=cpu", "debug=replay"]
+    assert lm_research("train", *DIVERGES, *several) == 1
+    assert "for runs of one process" in capsys.readouterr().err

@@ -14,13 +14,14 @@ CELLS = ["rnn", "rnn_relu", "lstm", "gru"]
 CLEAN = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
 COMPILE = """
 import json, sys, triton
-from lm_research.kernels.fused.ahead_of_time import TARGETS, _registers
-from lm_research.kernels.fused.registers.compile import source
-for target, *kernel in json.loads(sys.argv[1]):
-    made, options = source(*kernel)
-    made = triton.compile(made, target=TARGETS[target], options=options)
-    registers, spilled = _registers(made, target)
-    print(json.dumps([registers, spilled, made.metadata.shared, made.asm["ptx"]]))
+from lm_research.kernels.fused.compiler import TARGETS, Label, compiled
+from lm_research.kernels.fused.registers.ahead_of_time import kernel_of
+for label in json.loads(sys.argv[1]):
+    kernel = kernel_of(Label(*label))
+    row = compiled(kernel)
+    target = TARGETS[row.target]
+    made = triton.compile(kernel.source, target=target, options=kernel.options)  # from the cache
+    print(json.dumps([row.registers, row.spilled, row.shared, made.asm["ptx"]]))
 """
 
 
@@ -80,8 +81,9 @@ def test_the_largest_heads_agree_with_float64(cell):
 def test_nothing_spills_and_a_step_has_one_barrier(cell, kind, target):
     from lm_research.kernels.fused.registers.limits import largest_head
 
-    sizes = [(largest_head(cell, kind, target, even), even) for even in (True, False)]
-    kernels = [(target, cell, k, kind, *size) for k in ("forward", "backward") for size in sizes]
+    sizes = [(largest_head(cell, kind, target, even), target, even) for even in (True, False)]
+    both = [(cell, "registers", kernel, kind) for kernel in ("forward", "backward")]
+    kernels = [(*label, *size) for label in both for size in sizes]
     for made, found in zip(kernels, lines("-c", COMPILE, json.dumps(kernels)), strict=True):
         registers, spilled, shared, ptx = found
         assert registers > 0

@@ -222,16 +222,6 @@ def test_programs_that_wait_for_each_other(cell, target):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100"])
-def test_every_plan_compiles_without_spilling(target):
-    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    module = "lm_research.kernels.fused.spread.ahead_of_time"
-    command = [sys.executable, "-m", module, "--target", target]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-
-
 PROCESSORS = [108, 132, 148]
 
 

@@ -17,13 +17,18 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from itertools import product
-from typing import Any
 
 import triton.language as tl
-from triton.compiler import ASTSource
 
 from lm_research.kernels.fused import diagonal, elman, gru, launch, lstm, normalized
-from lm_research.kernels.fused.compiler import TARGETS, Compiled, Kernel, Label, compiled
+from lm_research.kernels.fused.compiler import (
+    TARGETS,
+    Compiled,
+    Kernel,
+    Label,
+    compiled,
+    source_of,
+)
 from lm_research.kernels.fused.registers.ahead_of_time import registers
 from lm_research.kernels.fused.spread.ahead_of_time import spread
 from lm_research.kernels.limits import CELLS, LAYER_NORM_CELLS, TYPES, largest_head
@@ -37,7 +42,6 @@ MODULES = {
     "layer_norm_gru": normalized.gru,
 }
 DIAGONAL = {"linear": diagonal.LINEAR, "min_gru": diagonal.GRU, "min_lstm": diagonal.LSTM}
-POINTERS = {"fp16": "*fp16", "bf16": "*bf16"}
 FLOAT32 = re.compile(r"before_ptr|d?(gain|bias|scale|mean)(_c)?_ptr")
 """Pointers to what is kept in the accumulator's type: the LSTM's cell, all that normalizes."""
 VARIANTS = {"": (False, False), "+masks": (True, False), "+recompute": (False, True),
@@ -105,37 +109,6 @@ def single_kernel(label: Label) -> Kernel:
     wide = set(filter(FLOAT32.fullmatch, named))
     source = source_of(function, label, constants | dict.fromkeys(gaps), {"H", "D"}, wide)
     return Kernel(label, source, launch.options_of(block, label.target.startswith("gfx")))
-
-
-def source_of(
-    function: Any, label: Label, constants: dict[str, Any], sizes: set[str], wide: set[str]
-) -> ASTSource:
-    """A kernel's source, with the types of its arguments by their names.
-
-    Args:
-        function: the kernel.
-        label: its type, and whether ``sizes`` are multiples of 16.
-        constants: values by name, more than the kernel has; None is an argument left out.
-        sizes: names of arguments.
-        wide: pointers to what is in float32 in any case.
-    """
-    mine = {name: constants[name] for name in function.arg_names if name in constants}
-
-    def type_of(name: str) -> str:
-        if name in mine:
-            return "constexpr"
-        if not name.endswith("_ptr"):
-            return "i32"
-        fixed = {"lengths_ptr": "*i64", "reset_ptr": "*i1"}
-        fixed |= {"zoneout_h_ptr": "*i1", "zoneout_c_ptr": "*i1", **dict.fromkeys(wide, "*fp32")}
-        return fixed.get(name, POINTERS.get(label.kind, "*fp32"))
-
-    signature = {name: type_of(name) for name in function.arg_names}
-    even = sizes if label.aligned else set()
-    places = enumerate(function.arg_names)
-    divisible = [i for i, name in places if name.endswith("_ptr") or name in even]
-    attributes = {(i,): [["tt.divisibility", 16]] for i in divisible}
-    return ASTSource(fn=function, signature=signature, constexprs=mine, attrs=attributes)
 
 
 # --- diagonal scans

@@ -9,6 +9,7 @@ from typing import Any
 
 import triton
 from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
 
 from lm_research.kernels.limits import SHARED
 
@@ -18,6 +19,19 @@ TARGETS = {
     "sm_100": GPUTarget("cuda", 100, 32),
     "gfx942": GPUTarget("hip", "gfx942", 64),
 }
+
+
+POINTERS = {"fp16": "*fp16", "bf16": "*bf16"}
+"""Types of pointers by the inputs' type; of all others float32."""
+FIXED = {
+    "lengths_ptr": "*i64",
+    "reset_ptr": "*i1",
+    "zoneout_h_ptr": "*i1",
+    "zoneout_c_ptr": "*i1",
+    "counters_ptr": "*i32",
+    "failed_ptr": "*i32",
+}
+"""Types of pointers whatever the inputs' type is."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +85,42 @@ class Compiled(Label):
     def fits(self) -> bool:
         """No spilled register, and shared memory within the chip's."""
         return self.spilled == 0 and self.shared <= SHARED[self.target]
+
+
+def source_of(
+    function: Any,
+    label: Label,
+    constants: dict[str, Any],
+    sizes: set[str],
+    wide: set[str],
+    kind: type = ASTSource,
+) -> Any:
+    """A kernel's source, with the types of its arguments by their names.
+
+    Args:
+        function: the kernel.
+        label: its type, and whether ``sizes`` are multiples of 16.
+        constants: values by name, more than the kernel has; None is an argument left out.
+        sizes: names of arguments.
+        wide: pointers to what is in float32 in any case.
+        kind: of source; Gluon's kernels have one of their own.
+    """
+    mine = {name: constants[name] for name in function.arg_names if name in constants}
+
+    def type_of(name: str) -> str:
+        if name in mine:
+            return "constexpr"
+        if not name.endswith("_ptr"):
+            return "i32"
+        usual = "*fp32" if name in wide else POINTERS.get(label.kind, "*fp32")
+        return FIXED.get(name, usual)
+
+    signature = {name: type_of(name) for name in function.arg_names}
+    even = sizes if label.aligned else set()
+    places = enumerate(function.arg_names)
+    divisible = [i for i, name in places if name.endswith("_ptr") or name in even]
+    attributes = {(i,): [["tt.divisibility", 16]] for i in divisible}
+    return kind(function, signature, mine, attributes)
 
 
 def compiled(kernel: Kernel) -> Compiled:

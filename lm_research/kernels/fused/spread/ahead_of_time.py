@@ -6,9 +6,8 @@ from itertools import product
 from typing import Any
 
 import triton.language as tl
-from triton.compiler import ASTSource
 
-from lm_research.kernels.fused.compiler import Kernel, Label
+from lm_research.kernels.fused.compiler import Kernel, Label, source_of
 from lm_research.kernels.fused.spread import elman, gru, lstm
 from lm_research.kernels.fused.spread.plan import (
     GATES,
@@ -27,7 +26,6 @@ COUNTS = {"sm_80": 108, "sm_90": 132, "sm_100": 148}
 MODULES: dict[Cell, Any] = {"rnn": elman, "lstm": lstm, "gru": gru}
 SIZES = (256, 512, 768, 1000, 1024, 2048)
 BATCHES = (1, 128)
-TYPES = {"lengths_ptr": "*i64", "reset_ptr": "*i1", "counters_ptr": "*i32", "failed_ptr": "*i32"}
 
 
 def spread(target: str, largest: bool) -> Iterator[Kernel]:
@@ -56,22 +54,14 @@ def _both(label: Label, batch: int) -> Iterator[Kernel]:
         yield Kernel(mine, _source(mine, made), made.options())
 
 
-def _source(label: Label, made: Plan) -> ASTSource:
+def _source(label: Label, made: Plan) -> Any:
     function = getattr(MODULES[label.cell], f"{label.kernel}_kernel")  # type: ignore[index]
-    constants = _constants(function, made, label)
-    names = function.arg_names
-    even = {"H", "D"} if label.aligned else set()
-    divisible = [i for i, name in enumerate(names) if name.endswith("_ptr") or name in even]
-    return ASTSource(
-        fn=function,
-        signature={name: _type(name, label, constants) for name in names},
-        constexprs=constants,
-        attrs={(i,): [["tt.divisibility", 16]] for i in divisible},
-    )
+    wide = {"carried_ptr"} | ({"before_ptr"} if label.cell == "lstm" else set())
+    return source_of(function, label, _constants(function, made, label), {"H", "D"}, wide)
 
 
 def _constants(function: Any, made: Plan, label: Label) -> dict[str, Any]:
-    every = {
+    every: dict[str, Any] = {
         "dropout_ptr": None,
         "zoneout_h_ptr": None,
         "zoneout_c_ptr": None,
@@ -91,13 +81,4 @@ def _constants(function: Any, made: Plan, label: Label) -> dict[str, Any]:
     }
     if function is elman.forward_kernel:
         every["saved_ptr"] = None
-    return {name: value for name, value in every.items() if name in function.arg_names}
-
-
-def _type(name: str, label: Label, constants: dict[str, Any]) -> str:
-    if name in constants:
-        return "constexpr"
-    if name == "carried_ptr" or (name == "before_ptr" and label.cell == "lstm"):
-        return "*fp32"
-    pointer = {"fp16": "*fp16", "bf16": "*bf16"}.get(label.kind, "*fp32")
-    return TYPES.get(name) or (pointer if name.endswith("_ptr") else "i32")
+    return every
