@@ -7,7 +7,7 @@ import numpy as np
 from kernel_suite.ptx.errors import UnsupportedError
 from kernel_suite.ptx.memory import POISON, Memory
 from kernel_suite.ptx.operands import TYPES, Step, address, guard_of, reader, size_of, writer
-from kernel_suite.ptx.parse import Address, Immediate, Instruction, Symbol, Vector
+from kernel_suite.ptx.parse import Immediate, Instruction, Symbol, Vector
 from kernel_suite.ptx.state import LANES, Warp
 
 STRONG = ("volatile", "relaxed", "acquire", "release", "acq_rel")
@@ -79,13 +79,13 @@ def load(instruction: Instruction) -> Step:
 def _load_parameter(instruction: Instruction) -> Step:
     target, source = instruction.operands
     write, dtype = writer(target, guard_of(instruction)), TYPES[instruction.kind]
-    assert isinstance(source, Address)
-    if not isinstance(source.base, Symbol) or source.offset:
-        raise UnsupportedError(instruction.text)
-    name = source.base.name
+    where = address(source)
 
     def step(warp: Warp) -> None:
-        value: np.ndarray = np.frombuffer(warp.launch.parameters[name], dtype, 1)
+        places = set(where(warp).tolist())
+        if len(places) > 1:
+            raise UnsupportedError(f"{instruction.text}: another parameter in each lane")
+        value: np.ndarray = np.frombuffer(warp.launch.parameter(places.pop()), dtype, 1)
         write(warp, np.repeat(value, LANES))
 
     return step

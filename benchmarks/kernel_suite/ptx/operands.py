@@ -48,6 +48,8 @@ def reader(operand: Operand, kind: str) -> Reader:
         return lambda warp: warp.special[name].astype(dtype)
     if isinstance(operand, Symbol) and operand.name == "global_smem":
         operand = Immediate(SHARED_BASE)
+    if isinstance(operand, Symbol):  # a parameter: its address, that the code may choose among some
+        return lambda warp: np.full(LANES, warp.launch.address_of(operand.name), dtype)
     if isinstance(operand, Immediate):
         return _constant(operand.value, np.dtype(dtype))
     raise UnsupportedError(f"operand {operand}")

@@ -46,12 +46,20 @@ class Block:
 
 @dataclass(frozen=True)
 class Launch:
-    """What all warps of a launch share."""
+    """What all warps of a launch share. A parameter's address is its place among them."""
 
     grid: tuple[int, int, int]
     threads: int
     parameters: dict[str, bytes]
     memory: Memory
+
+    def parameter(self, address: int) -> bytes:
+        """What lies at an address of the parameters' own space."""
+        return list(self.parameters.values())[address]
+
+    def address_of(self, name: str) -> int:
+        """Of a parameter."""
+        return list(self.parameters).index(name)
 
 
 class Warp:

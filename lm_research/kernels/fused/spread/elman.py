@@ -1,8 +1,9 @@
 """The Elman scan spread over several processors, forward and backward.
 
-h_t = f(a_t + U h_{t-1}), f being tanh or relu, as in ``fused.elman``.
+h_t = f(a_t + U h_{t-1}), f being tanh or relu, as in ``fused.elman``. Of several layers (see
+``layers``) the upper ones make their a_t themselves: W h_t of the layer below + b.
 
-Shapes: B batch, T time, H hidden size of a direction, D head size, R directions.
+Shapes: B batch, T time, H hidden size of a direction, D head size, R directions, L layers.
 """
 
 import triton
@@ -14,12 +15,14 @@ from lm_research.kernels.fused.spread.exchange import (
     arrive,
     folded,
     gradient,
+    nothing,
     poison,
     products,
     resident,
     wait,
 )
-from lm_research.kernels.fused.spread.launch import NUMBERS, Launch
+from lm_research.kernels.fused.spread.launch import ALONE, NUMBERS, Launch, Stack
+from lm_research.kernels.fused.spread.layers import LINE, followed, leave, part_of
 from lm_research.kernels.fused.spread.plan import Plan
 from lm_research.kernels.fused.tile import parted, zoned
 from lm_research.kernels.operators import empty_as
@@ -31,6 +34,9 @@ def forward_kernel(
     gates_ptr,
     weight_ptr,
     h0_ptr,
+    between_ptr,
+    bias_ptr,
+    feed_ptr,
     lengths_ptr,
     reset_ptr,
     dropout_ptr,
@@ -38,6 +44,7 @@ def forward_kernel(
     y_ptr,
     h_ptr,
     saved_ptr,
+    fed_ptr,
     carried_ptr,
     exchange_ptr,
     counters_ptr,
@@ -53,6 +60,7 @@ def forward_kernel(
     REVERSE: tl.constexpr,
     SHARE_H: tl.constexpr,
     RELU: tl.constexpr,
+    LAYERS: tl.constexpr,
     SYNC: tl.constexpr,
     BLOCK_B: tl.constexpr,
     UNITS: tl.constexpr,
@@ -66,28 +74,37 @@ def forward_kernel(
     """Steps from ``start`` to ``stop`` of one slice of units of one group."""
     slices = tl.num_programs(0)
     group += tl.program_id(1)
-    heads = R * H // D  # of all directions
-    tile = group // heads
-    head = group % heads
-    direction = head * D // H
+    layer, head, direction, tile, local, rows, own = part_of(
+        B, H, D, R, group, False, BLOCK_B, UNITS, LAYERS
+    )
+    upper = (layer > 0).to(tl.int32)
     against = (direction + REVERSE) % 2
-
-    local = tl.arange(0, BLOCK_B)
-    rows = tile * BLOCK_B + local
     here = rows < B
-    own = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
     inside = here[:, None] & (own < D)[None, :]
     column = head * D
-    state = rows[:, None] * (R * H) + (column + own)[None, :]
+    state = (layer * B + rows)[:, None] * (R * H) + (column + own)[None, :]
     narrow = local[:, None] * (T * R * H) + (column + own)[None, :]
+    given = local[:, None] * (T * R * H * (1 - upper)) + (column + own)[None, :]
     first = tile.to(tl.int64) * BLOCK_B * T
+    over = layer.to(tl.int64) * B * T  # from a layer's steps to those of all
     P: tl.constexpr = W * K * CHUNKS  # units of a head in the exchange, padded
-    exchanged = rows * (heads * P) + head * P
-    slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * heads * P
+    padded = tl.cdiv(B, BLOCK_B) * BLOCK_B
+    exchanged = (layer * padded + rows) * (R * H // D * P) + head * P
+    slot = LAYERS * padded * (R * H // D * P)
 
-    u_ptr = weight_ptr + column * D
+    u_ptr = weight_ptr + (layer * (R * H) + column) * D
     u = resident(u_ptr, H * D, own, 1, D, D, 1, W, K, CHUNKS)
-    if start == 0:
+    if LAYERS > 1:
+        w_ptr = between_ptr + (layer - upper) * H * D
+        w = resident(w_ptr, H * D, own, 1, D, D * upper, 1, W, K, CHUNKS)
+        if layer > 0:
+            gates_ptr = bias_ptr + (layer - 1) * H
+        below_ptr = y_ptr if fed_ptr is None else fed_ptr
+    if not SYNC:
+        start -= layer
+        stop -= layer
+    step = max(start, 0)
+    if step == 0:
         h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
     else:
         h = tl.load(carried_ptr + state, mask=inside, other=0.0)
@@ -95,31 +112,38 @@ def forward_kernel(
         lengths = tl.load(lengths_ptr + rows, mask=here, other=0)
     if dropout_ptr is not None:
         dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
-    counter_ptr = counters_ptr + group * 32
+    counter_ptr = counters_ptr + group * LINE
     alive = True
-    step = start
-    while step < stop:
+    while step < min(stop, T):
         t = step + against * (T - 1 - 2 * step)
         now = first + t
-        place = now * (R * H)
-        a = tl.load(gates_ptr + place + narrow, mask=inside, other=0.0).to(ACC)
+        at = (over + now) * (R * H) + narrow
+        a = tl.load(gates_ptr + now * (1 - upper) * (R * H) + given, mask=inside, other=0.0)
+        a = a.to(ACC)
         goes_on = None
         if reset_ptr is not None:
             line = reset_ptr + direction.to(tl.int64) * B * T + now
             goes_on = tl.load(line + local * T, mask=here, other=0) == 0
             h = tl.where(goes_on[:, None], h, 0.0)
+        sums = nothing(u, BLOCK_B, ACC)
+        if LAYERS > 1:
+            if SYNC:
+                alive = followed(counter_ptr, step, upper, alive)
+            source_ptr = below_ptr + (over - B * T + now) * H
+            there = rows < B * upper
+            sums = products(sums, source_ptr, local * (T * H), there, w, ACC, PRECISION, UPCAST)
         if SYNC:
             alive = wait(counter_ptr, step * slices, alive)
         source_ptr = exchange_ptr + (step + 1) % 2 * slot
-        parts = products(source_ptr, exchanged, goes_on, u, ACC, PRECISION, UPCAST)
-        a += folded(parts[0])
+        sums = products(sums, source_ptr, exchanged, goes_on, u, ACC, PRECISION, UPCAST)
+        a += folded(sums[0])
         if SYNC:
             a += poison(alive, ACC)
         # a where a > 0 would make a zero of NaN, which has to be seen
         new_h = tl.where(a < 0.0, 0.0, a) if RELU else tanh(a)
         if saved_ptr is not None:
-            tl.store(saved_ptr + place + narrow, new_h, mask=inside)
-        new_h = zoned(h, new_h, zoneout_h_ptr, SHARE_H, place + narrow, inside)
+            tl.store(saved_ptr + at, new_h, mask=inside)
+        new_h = zoned(h, new_h, zoneout_h_ptr, SHARE_H, at, inside)
         out = new_h
         if lengths_ptr is not None:
             real = (t < lengths)[:, None]
@@ -134,8 +158,14 @@ def forward_kernel(
         if SYNC:
             arrive(counter_ptr)
         # What nobody waits for is stored while others arrive.
-        tl.store(y_ptr + place + narrow, out, mask=inside)
+        tl.store(y_ptr + at, out, mask=inside)
+        if fed_ptr is not None:
+            feeds = inside & (rows < B * (layer < LAYERS - 1))[:, None]
+            out *= tl.load(feed_ptr + at, mask=feeds, other=0.0).to(ACC)
+            tl.store(fed_ptr + at, out, mask=feeds)
         step += 1
+    if SYNC & (LAYERS > 1):
+        alive = leave(counter_ptr, T, alive)
     if stop == T:
         tl.store(h_ptr + state, h, mask=inside)
     else:
@@ -150,6 +180,8 @@ def backward_kernel(
     dh_ptr,
     value_ptr,
     weight_ptr,
+    between_ptr,
+    feed_ptr,
     lengths_ptr,
     reset_ptr,
     dropout_ptr,
@@ -171,6 +203,7 @@ def backward_kernel(
     REVERSE: tl.constexpr,
     SHARE_H: tl.constexpr,
     RELU: tl.constexpr,
+    LAYERS: tl.constexpr,
     SYNC: tl.constexpr,
     BLOCK_B: tl.constexpr,
     UNITS: tl.constexpr,
@@ -184,28 +217,33 @@ def backward_kernel(
     """Steps ``start`` to ``stop`` against the forward scan's order, of one slice of one group."""
     slices = tl.num_programs(0)
     group += tl.program_id(1)
-    heads = R * H // D  # of all directions
-    tile = group // heads
-    head = group % heads
-    direction = head * D // H
+    layer, head, direction, tile, local, rows, own = part_of(
+        B, H, D, R, group, True, BLOCK_B, UNITS, LAYERS
+    )
+    lower = (layer < LAYERS - 1).to(tl.int32)
     against = (direction + REVERSE + 1) % 2
-
-    local = tl.arange(0, BLOCK_B)
-    rows = tile * BLOCK_B + local
     here = rows < B
-    own = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
     inside = here[:, None] & (own < D)[None, :]
     column = head * D
-    state = rows[:, None] * (R * H) + (column + own)[None, :]
+    state = (layer * B + rows)[:, None] * (R * H) + (column + own)[None, :]
     narrow = local[:, None] * (T * R * H) + (column + own)[None, :]
     first = tile.to(tl.int64) * BLOCK_B * T
+    over = layer.to(tl.int64) * B * T  # from a layer's steps to those of all
     P: tl.constexpr = W * K * CHUNKS  # units of a head in the exchange, padded
-    exchanged = rows * (heads * P) + head * P
-    slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * heads * P
+    padded = tl.cdiv(B, BLOCK_B) * BLOCK_B
+    exchanged = (layer * padded + rows) * (R * H // D * P) + head * P
+    slot = LAYERS * padded * (R * H // D * P)
 
-    u_ptr = weight_ptr + column * D
+    u_ptr = weight_ptr + (layer * (R * H) + column) * D
     u = resident(u_ptr, H * D, own, D, 1, D, 1, W, K, CHUNKS)
-    if start == 0:
+    if LAYERS > 1:
+        w_ptr = between_ptr + layer * lower * H * D
+        w = resident(w_ptr, H * D, own, D, 1, D * lower, 1, W, K, CHUNKS)
+    if not SYNC:
+        start -= LAYERS - 1 - layer
+        stop -= LAYERS - 1 - layer
+    step = max(start, 0)
+    if step == 0:
         dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
     else:
         dh = tl.load(carried_ptr + state, mask=inside, other=0.0)
@@ -213,19 +251,30 @@ def backward_kernel(
         lengths = tl.load(lengths_ptr + rows, mask=here, other=0)
     if dropout_ptr is not None:
         dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
-    counter_ptr = counters_ptr + group * 32
+    counter_ptr = counters_ptr + group * LINE
     alive = True
-    step = start
-    while step < stop:
+    while step < min(stop, T):
         t = step + against * (T - 1 - 2 * step)
         now = first + t
-        place = now * (R * H)
-        value = tl.load(value_ptr + place + narrow, mask=inside, other=0.0).to(ACC)
-        dy = tl.load(dy_ptr + place + narrow, mask=inside, other=0.0).to(ACC)
+        at = (over + now) * (R * H) + narrow
+        value = tl.load(value_ptr + at, mask=inside, other=0.0).to(ACC)
+        top = inside & (rows < B * (1 - lower))[:, None]
+        dy = tl.load(dy_ptr + now * (R * H) + narrow, mask=top, other=0.0).to(ACC)
+        if LAYERS > 1:
+            if SYNC:
+                alive = followed(counter_ptr, step, lower, alive)
+            source_ptr = dgates_ptr + (over + B * T + now) * H
+            there = rows < B * lower
+            fed = local * (T * H)
+            through_w = gradient(source_ptr, H, fed, there, w, ACC, PRECISION, UPCAST)
+            if feed_ptr is not None:
+                feeds = inside & (rows < B * lower)[:, None]
+                through_w *= tl.load(feed_ptr + at, mask=feeds, other=0.0).to(ACC)
+            dy += through_w
         if SYNC:
             alive = wait(counter_ptr, step * slices, alive)
         source_ptr = exchange_ptr + (step + 1) % 2 * slot
-        through_u = gradient(source_ptr, heads * P, exchanged, u, ACC, PRECISION, UPCAST)
+        through_u = gradient(source_ptr, P, exchanged, None, u, ACC, PRECISION, UPCAST)
         if dropout_ptr is not None:
             through_u *= dropout
         dh += through_u
@@ -234,7 +283,7 @@ def backward_kernel(
         da = dh + dy
         new_dh = tl.zeros((BLOCK_B, UNITS), ACC)
         if zoneout_h_ptr is not None or SHARE_H is not None:
-            new_dh, da = parted(da, zoneout_h_ptr, SHARE_H, place + narrow, inside)
+            new_dh, da = parted(da, zoneout_h_ptr, SHARE_H, at, inside)
         # NaN is not above 0, but has to be seen
         da = tl.where(value <= 0.0, 0.0, da) if RELU else da * (1.0 - value * value)
         if lengths_ptr is not None:
@@ -252,13 +301,15 @@ def backward_kernel(
         tl.store(slot_ptr, shared, mask=inside)
         if SYNC:
             arrive(counter_ptr)
-        tl.store(dgates_ptr + place + narrow, da, mask=inside)
+        tl.store(dgates_ptr + at, da, mask=inside)
         step += 1
-    if (stop == T) & (SYNC | (start == T)):
+    if SYNC | (start == T):
         if SYNC:
             alive = wait(counter_ptr, T * slices, alive)
+            if LAYERS > 1:
+                arrive(counter_ptr)
         source_ptr = exchange_ptr + (T + 1) % 2 * slot
-        through_u = gradient(source_ptr, heads * P, exchanged, u, ACC, PRECISION, UPCAST)
+        through_u = gradient(source_ptr, P, exchanged, None, u, ACC, PRECISION, UPCAST)
         if dropout_ptr is not None:
             through_u *= dropout
         dh += through_u
@@ -277,13 +328,15 @@ def forward(
     save: bool,
     relu: bool,
     plan: Plan | None = None,
+    stack: Stack = ALONE,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns y_BTH, h_BH and, if ``save`` and zoneout keeps a share, f's values."""
-    y_BTH, h_BH = empty_as(gates_BTH), empty_as(h0_BH)
-    values_BTH = empty_as(gates_BTH) if save and walk.share_h is not None else None
     launch = Launch("rnn", "forward", gates_BTH, weight_HD, walk, plan)
-    inputs = (gates_BTH, weight_HD, h0_BH)
-    launch(forward_kernel, inputs, (y_BTH, h_BH, values_BTH), h0_BH, RELU=relu)
+    y_BTH, h_BH = launch.empty(), empty_as(h0_BH)
+    values_BTH = launch.empty() if save and walk.share_h is not None else None
+    inputs = (gates_BTH, weight_HD, h0_BH, stack.weight, stack.bias, stack.feed)
+    outputs = (y_BTH, h_BH, values_BTH, stack.fed)
+    launch(forward_kernel, inputs, outputs, h0_BH, RELU=relu)
     return y_BTH, h_BH, gates_BTH.new_empty(0) if values_BTH is None else values_BTH
 
 
@@ -295,10 +348,11 @@ def backward(
     walk: Walk,
     relu: bool,
     plan: Plan | None = None,
+    stack: Stack = ALONE,
 ) -> tuple[Tensor, Tensor]:
     """Returns the gradients of the gates and of h0; ``values_BTH`` are f's, or y."""
     dgates_BTH, dh0_BH = empty_as(values_BTH), empty_as(dh_BH)
-    launch = Launch("rnn", "backward", values_BTH, weight_HD, walk, plan)
-    inputs = (dy_BTH, dh_BH, values_BTH, weight_HD)
+    launch = Launch("rnn", "backward", dy_BTH, weight_HD, walk, plan)
+    inputs = (dy_BTH, dh_BH, values_BTH, weight_HD, stack.weight, stack.feed)
     launch(backward_kernel, inputs, (dgates_BTH, dh0_BH), RELU=relu)
     return dgates_BTH, dh0_BH

@@ -77,30 +77,44 @@ def resident(
 
 
 @triton.jit
+def nothing(u, ROWS: tl.constexpr, ACC: tl.constexpr):
+    """A sum (W, B, S) for each gate of ``u``, to begin with."""
+    W: tl.constexpr = u[0][0].shape[0]
+    S: tl.constexpr = u[0][0].shape[2]
+    totals = ()
+    for _ in tl.static_range(len(u)):
+        totals += (tl.zeros((W, ROWS, S), ACC),)  # type: ignore[assignment]
+    return totals
+
+
+@triton.jit
 def products(
-    source_ptr, rows, goes_on, u, ACC: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr
+    totals,
+    source_ptr,
+    rows,
+    there,
+    u,
+    ACC: tl.constexpr,
+    PRECISION: tl.constexpr,
+    UPCAST: tl.constexpr,
 ):
-    """U h, a (W, B, S) for each gate: what all programs stored times the gate's ``u``.
+    """totals + U h, a (W, B, S) for each gate: what all programs stored times the gate's ``u``.
 
     Offsets from the pointer, ``rows``, serve all chunks, so that a thread keeps one set of them;
     masks cost registers too, so the exchange is padded with zeros instead.
 
     Args:
-        goes_on: rows whose state has not been cleared; None for all.
+        there: rows that are read, those whose state has not been cleared; None for all.
     """
     W: tl.constexpr = u[0][0].shape[0]
     K: tl.constexpr = u[0][0].shape[1]
-    S: tl.constexpr = u[0][0].shape[2]
     offsets = rows[None, :, None] + inner(W, K)[:, None, :]
-    totals = ()
-    for _ in tl.static_range(len(u)):
-        totals += (tl.zeros((W, rows.shape[0], S), ACC),)  # type: ignore[assignment]
     for chunk in tl.static_range(len(u[0])):
-        if goes_on is None:
+        if there is None:
             h = tl.load(source_ptr + offsets, cache_modifier=".cg")
         else:
-            there = goes_on[None, :, None]
-            h = tl.load(source_ptr + offsets, mask=there, other=0.0, cache_modifier=".cg")
+            read = there[None, :, None]
+            h = tl.load(source_ptr + offsets, mask=read, other=0.0, cache_modifier=".cg")
         sums = ()
         for gate in tl.static_range(len(u)):
             total = multiplied(h, u[gate][chunk], totals[gate], ACC, PRECISION, UPCAST)
@@ -112,12 +126,21 @@ def products(
 
 @triton.jit
 def gradient(
-    source_ptr, stride, rows, u, ACC: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr
+    source_ptr,
+    stride,
+    rows,
+    there,
+    u,
+    ACC: tl.constexpr,
+    PRECISION: tl.constexpr,
+    UPCAST: tl.constexpr,
 ):
     """(B, S): h's gradient through U, summed over gates, which lie ``stride`` apart."""
-    total = tl.zeros((u[0][0].shape[0], rows.shape[0], u[0][0].shape[2]), ACC)
+    total = nothing(u, rows.shape[0], ACC)[0]
     for gate in tl.static_range(len(u)):  # each its own sum: shorter chains of products
-        total += products(source_ptr, rows, None, (u[gate],), ACC, PRECISION, UPCAST)[0]
+        mine = (u[gate],)
+        sums = nothing(mine, rows.shape[0], ACC)
+        total += products(sums, source_ptr, rows, there, mine, ACC, PRECISION, UPCAST)[0]
         source_ptr += stride
     return folded(total)
 

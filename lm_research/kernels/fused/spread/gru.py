@@ -15,12 +15,14 @@ from lm_research.kernels.fused.spread.exchange import (
     arrive,
     folded4,
     gradient,
+    nothing,
     poison,
     products,
     resident,
     wait,
 )
-from lm_research.kernels.fused.spread.launch import NUMBERS, Launch
+from lm_research.kernels.fused.spread.launch import ALONE, NUMBERS, Launch, Stack
+from lm_research.kernels.fused.spread.layers import LINE, followed, leave, part_of
 from lm_research.kernels.fused.spread.plan import Plan
 from lm_research.kernels.fused.spread.recompute import gru_gates
 from lm_research.kernels.fused.tile import parted, zoned
@@ -33,7 +35,10 @@ def forward_kernel(
     gates_ptr,
     weight_ptr,
     h0_ptr,
+    inner_ptr,
+    between_ptr,
     bias_ptr,
+    feed_ptr,
     lengths_ptr,
     reset_ptr,
     dropout_ptr,
@@ -41,6 +46,7 @@ def forward_kernel(
     y_ptr,
     h_ptr,
     saved_ptr,
+    fed_ptr,
     carried_ptr,
     exchange_ptr,
     counters_ptr,
@@ -55,6 +61,7 @@ def forward_kernel(
     stop,
     REVERSE: tl.constexpr,
     SHARE_H: tl.constexpr,
+    LAYERS: tl.constexpr,
     SYNC: tl.constexpr,
     BLOCK_B: tl.constexpr,
     UNITS: tl.constexpr,
@@ -68,32 +75,41 @@ def forward_kernel(
     """Steps from ``start`` to ``stop`` of one slice of units of one group."""
     slices = tl.num_programs(0)
     group += tl.program_id(1)
-    heads = R * H // D  # of all directions
-    tile = group // heads
-    head = group % heads
-    direction = head * D // H
+    layer, head, direction, tile, local, rows, own = part_of(
+        B, H, D, R, group, False, BLOCK_B, UNITS, LAYERS
+    )
+    upper = (layer > 0).to(tl.int32)
     against = (direction + REVERSE) % 2
-
-    local = tl.arange(0, BLOCK_B)
-    rows = tile * BLOCK_B + local
     here = rows < B
-    own = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
     inside = here[:, None] & (own < D)[None, :]
     column = head * D
-    state = rows[:, None] * (R * H) + (column + own)[None, :]
+    state = (layer * B + rows)[:, None] * (R * H) + (column + own)[None, :]
     narrow = local[:, None] * (T * R * H) + (column + own)[None, :]
     wide_column = direction * 2 * H + column
-    wide = local[:, None] * (T * R * 3 * H) + (wide_column + own)[None, :]
+    given = local[:, None] * (T * R * 3 * H * (1 - upper)) + (wide_column + own)[None, :]
     saved_wide = local[:, None] * (T * R * 4 * H) + (wide_column + direction * H + own)[None, :]
     first = tile.to(tl.int64) * BLOCK_B * T
+    over = layer.to(tl.int64) * B * T  # from a layer's steps to those of all
     P: tl.constexpr = W * K * CHUNKS  # units of a head in the exchange, padded
-    exchanged = rows * (heads * P) + head * P
-    slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * heads * P
+    padded = tl.cdiv(B, BLOCK_B) * BLOCK_B
+    exchanged = (layer * padded + rows) * ((R * H // D) * P) + head * P
+    slot = LAYERS * padded * ((R * H // D) * P)
 
-    u_ptr = weight_ptr + wide_column * D
+    u_ptr = weight_ptr + (layer * (R * 3 * H) + wide_column) * D
     u = resident(u_ptr, H * D, own, 1, D, D, 3, W, K, CHUNKS)
-    bias = tl.load(bias_ptr + column + own, mask=own < D, other=0.0).to(ACC)[None, :]
-    if start == 0:
+    if LAYERS > 1:
+        w_ptr = between_ptr + (layer - upper) * 3 * H * D
+        w = resident(w_ptr, H * D, own, 1, D, D * upper, 3, W, K, CHUNKS)
+        if layer > 0:
+            gates_ptr = bias_ptr + (layer - 1) * 3 * H
+        below_ptr = y_ptr if fed_ptr is None else fed_ptr
+    inner_ptr += layer * (R * H) + column
+    bias = tl.load(inner_ptr + own, mask=own < D, other=0.0).to(ACC)[None, :]
+    if not SYNC:
+        start -= layer
+        stop -= layer
+    step = max(start, 0)
+    if step == 0:
         h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
     else:
         h = tl.load(carried_ptr + state, mask=inside, other=0.0)
@@ -101,35 +117,44 @@ def forward_kernel(
         lengths = tl.load(lengths_ptr + rows, mask=here, other=0)
     if dropout_ptr is not None:
         dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
-    counter_ptr = counters_ptr + group * 32
+    counter_ptr = counters_ptr + group * LINE
     alive = True
-    step = start
-    while step < stop:
+    while step < min(stop, T):
         t = step + against * (T - 1 - 2 * step)
         now = first + t
-        place = now * (R * 3 * H)
-        a_r = tl.load(gates_ptr + place + wide, mask=inside, other=0.0).to(ACC)
-        a_z = tl.load(gates_ptr + place + H + wide, mask=inside, other=0.0).to(ACC)
-        a_n = tl.load(gates_ptr + place + 2 * H + wide, mask=inside, other=0.0).to(ACC)
+        place = now * ((1 - upper) * R * 3 * H)
+        a_r = tl.load(gates_ptr + place + given, mask=inside, other=0.0).to(ACC)
+        a_z = tl.load(gates_ptr + place + H + given, mask=inside, other=0.0).to(ACC)
+        a_n = tl.load(gates_ptr + place + 2 * H + given, mask=inside, other=0.0).to(ACC)
         goes_on = None
         if reset_ptr is not None:
             line = reset_ptr + direction.to(tl.int64) * B * T + now
             goes_on = tl.load(line + local * T, mask=here, other=0) == 0
             h = tl.where(goes_on[:, None], h, 0.0)
+        sums = nothing(u, BLOCK_B, ACC)
+        w_n = sums[2]
+        if LAYERS > 1:
+            if SYNC:
+                alive = followed(counter_ptr, step, upper, alive)
+            source_ptr = below_ptr + (over - B * T + now) * H
+            there = rows < B * upper
+            sums = products(sums, source_ptr, local * (T * H), there, w, ACC, PRECISION, UPCAST)
+            w_n = sums[2]  # stands outside r * (U h + b')
+            sums = (sums[0], sums[1], nothing(u, BLOCK_B, ACC)[2])
         if SYNC:
             alive = wait(counter_ptr, step * slices, alive)
         source_ptr = exchange_ptr + (step + 1) % 2 * slot
-        parts = products(source_ptr, exchanged, goes_on, u, ACC, PRECISION, UPCAST)
-        u_r, u_z, u_n, _ = folded4(parts[0], parts[1], parts[2], parts[2])
+        sums = products(sums, source_ptr, exchanged, goes_on, u, ACC, PRECISION, UPCAST)
+        u_r, u_z, u_n, w_n = folded4(sums[0], sums[1], sums[2], w_n)
         if SYNC:
             u_n += poison(alive, ACC)
         r = sigmoid(a_r + u_r)
         z = sigmoid(a_z + u_z)
         inner = u_n + bias
-        n = tanh(a_n + r * inner)
+        n = tanh(a_n + w_n + r * inner)
         new_h = n + z * (h - n)
-        place_h = now * (R * H) + narrow
-        new_h = zoned(h, new_h, zoneout_h_ptr, SHARE_H, place_h, inside)
+        at = (over + now) * (R * H) + narrow
+        new_h = zoned(h, new_h, zoneout_h_ptr, SHARE_H, at, inside)
         out = new_h
         if lengths_ptr is not None:
             real = (t < lengths)[:, None]
@@ -144,14 +169,20 @@ def forward_kernel(
         if SYNC:
             arrive(counter_ptr)
         # What nobody waits for is stored while others arrive.
-        tl.store(y_ptr + place_h, out, mask=inside)
+        tl.store(y_ptr + at, out, mask=inside)
         if saved_ptr is not None:
-            keep = now * (R * 4 * H)
+            keep = (over + now) * (R * 4 * H)
             tl.store(saved_ptr + keep + saved_wide, r, mask=inside)
             tl.store(saved_ptr + keep + H + saved_wide, z, mask=inside)
             tl.store(saved_ptr + keep + 2 * H + saved_wide, n, mask=inside)
             tl.store(saved_ptr + keep + 3 * H + saved_wide, inner, mask=inside)
+        if fed_ptr is not None:
+            feeds = inside & (rows < B * (layer < LAYERS - 1))[:, None]
+            out *= tl.load(feed_ptr + at, mask=feeds, other=0.0).to(ACC)
+            tl.store(fed_ptr + at, out, mask=feeds)
         step += 1
+    if SYNC & (LAYERS > 1):
+        alive = leave(counter_ptr, T, alive)
     if stop == T:
         tl.store(h_ptr + state, h, mask=inside)
     else:
@@ -167,6 +198,8 @@ def backward_kernel(
     saved_ptr,
     before_ptr,
     weight_ptr,
+    between_ptr,
+    feed_ptr,
     lengths_ptr,
     reset_ptr,
     dropout_ptr,
@@ -188,6 +221,7 @@ def backward_kernel(
     stop,
     REVERSE: tl.constexpr,
     SHARE_H: tl.constexpr,
+    LAYERS: tl.constexpr,
     SYNC: tl.constexpr,
     BLOCK_B: tl.constexpr,
     UNITS: tl.constexpr,
@@ -201,31 +235,37 @@ def backward_kernel(
     """Steps ``start`` to ``stop`` against the forward scan's order, of one slice of one group."""
     slices = tl.num_programs(0)
     group += tl.program_id(1)
-    heads = R * H // D  # of all directions
-    tile = group // heads
-    head = group % heads
-    direction = head * D // H
+    layer, head, direction, tile, local, rows, own = part_of(
+        B, H, D, R, group, True, BLOCK_B, UNITS, LAYERS
+    )
+    lower = (layer < LAYERS - 1).to(tl.int32)
     against = (direction + REVERSE + 1) % 2
-
-    local = tl.arange(0, BLOCK_B)
-    rows = tile * BLOCK_B + local
     here = rows < B
-    own = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
     inside = here[:, None] & (own < D)[None, :]
     column = head * D
     wide_column = direction * 2 * H + column
-    state = rows[:, None] * (R * H) + (column + own)[None, :]
+    state = (layer * B + rows)[:, None] * (R * H) + (column + own)[None, :]
     narrow = local[:, None] * (T * R * H) + (column + own)[None, :]
     wide = local[:, None] * (T * R * 3 * H) + (wide_column + own)[None, :]
     saved_wide = local[:, None] * (T * R * 4 * H) + (wide_column + direction * H + own)[None, :]
     first = tile.to(tl.int64) * BLOCK_B * T
+    over = layer.to(tl.int64) * B * T  # from a layer's steps to those of all
     P: tl.constexpr = W * K * CHUNKS  # units of a head in the exchange, padded
-    exchanged = rows * (3 * heads * P) + head * P
-    slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * 3 * heads * P
+    stride = R * H // D * P  # from gate to gate
+    padded = tl.cdiv(B, BLOCK_B) * BLOCK_B
+    exchanged = (layer * padded + rows) * (3 * stride) + head * P
+    slot = LAYERS * padded * (3 * stride)
 
-    u_ptr = weight_ptr + wide_column * D
+    u_ptr = weight_ptr + (layer * (R * 3 * H) + wide_column) * D
     u = resident(u_ptr, H * D, own, D, 1, D, 3, W, K, CHUNKS)
-    if start == 0:
+    if LAYERS > 1:
+        w_ptr = between_ptr + layer * lower * 3 * H * D
+        w = resident(w_ptr, H * D, own, D, 1, D * lower, 3, W, K, CHUNKS)
+    if not SYNC:
+        start -= LAYERS - 1 - layer
+        stop -= LAYERS - 1 - layer
+    step = max(start, 0)
+    if step == 0:
         dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
     else:
         dh = tl.load(carried_ptr + state, mask=inside, other=0.0)
@@ -233,25 +273,36 @@ def backward_kernel(
         lengths = tl.load(lengths_ptr + rows, mask=here, other=0)
     if dropout_ptr is not None:
         dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
-    counter_ptr = counters_ptr + group * 32
+    counter_ptr = counters_ptr + group * LINE
     alive = True
-    step = start
-    while step < stop:
+    while step < min(stop, T):
         t = step + against * (T - 1 - 2 * step)
         now = first + t
-        place = now * (R * 3 * H)
-        keep = now * (R * 4 * H)
-        out = now * (R * H) + narrow
+        place = (over + now) * (R * 3 * H)
+        keep = (over + now) * (R * 4 * H)
+        at = (over + now) * (R * H) + narrow
         r = tl.load(saved_ptr + keep + saved_wide, mask=inside, other=0.0).to(ACC)
         z = tl.load(saved_ptr + keep + H + saved_wide, mask=inside, other=0.0).to(ACC)
         n = tl.load(saved_ptr + keep + 2 * H + saved_wide, mask=inside, other=0.0).to(ACC)
         inner = tl.load(saved_ptr + keep + 3 * H + saved_wide, mask=inside, other=0.0).to(ACC)
-        before = tl.load(before_ptr + out, mask=inside, other=0.0).to(ACC)
-        dy = tl.load(dy_ptr + out, mask=inside, other=0.0).to(ACC)
+        before = tl.load(before_ptr + at, mask=inside, other=0.0).to(ACC)
+        top = inside & (rows < B * (1 - lower))[:, None]
+        dy = tl.load(dy_ptr + now * (R * H) + narrow, mask=top, other=0.0).to(ACC)
+        if LAYERS > 1:
+            if SYNC:
+                alive = followed(counter_ptr, step, lower, alive)
+            source_ptr = dgates_ptr + (over + B * T + now) * (3 * H)
+            there = rows < B * lower
+            fed = local * (T * 3 * H)
+            through_w = gradient(source_ptr, H, fed, there, w, ACC, PRECISION, UPCAST)
+            if feed_ptr is not None:
+                feeds = inside & (rows < B * lower)[:, None]
+                through_w *= tl.load(feed_ptr + at, mask=feeds, other=0.0).to(ACC)
+            dy += through_w
         if SYNC:
             alive = wait(counter_ptr, step * slices, alive)
         source_ptr = exchange_ptr + (step + 1) % 2 * slot
-        through_u = gradient(source_ptr, heads * P, exchanged, u, ACC, PRECISION, UPCAST)
+        through_u = gradient(source_ptr, stride, exchanged, None, u, ACC, PRECISION, UPCAST)
         if dropout_ptr is not None:
             through_u *= dropout
         dh += through_u
@@ -260,7 +311,7 @@ def backward_kernel(
         dout = dh + dy
         stays = tl.zeros((BLOCK_B, UNITS), ACC)
         if zoneout_h_ptr is not None or SHARE_H is not None:
-            stays, dout = parted(dout, zoneout_h_ptr, SHARE_H, out, inside)
+            stays, dout = parted(dout, zoneout_h_ptr, SHARE_H, at, inside)
         d_n = dout * (1.0 - z) * (1.0 - n * n)
         d_z = dout * (before - n) * z * (1.0 - z)
         d_r = d_n * inner * r * (1.0 - r)
@@ -284,19 +335,21 @@ def backward_kernel(
             share = shares[gate]
             if reset_ptr is not None:
                 share = tl.where(goes_on, share, 0.0)
-            tl.store(slot_ptr + gate * heads * P, share, mask=inside)
+            tl.store(slot_ptr + gate * stride, share, mask=inside)
         if SYNC:
             arrive(counter_ptr)
         tl.store(dgates_ptr + place + wide, d_r, mask=inside)
         tl.store(dgates_ptr + place + H + wide, d_z, mask=inside)
         tl.store(dgates_ptr + place + 2 * H + wide, d_n, mask=inside)
-        tl.store(dinner_ptr + out, d_inner, mask=inside)
+        tl.store(dinner_ptr + at, d_inner, mask=inside)
         step += 1
-    if (stop == T) & (SYNC | (start == T)):
+    if SYNC | (start == T):
         if SYNC:
             alive = wait(counter_ptr, T * slices, alive)
+            if LAYERS > 1:
+                arrive(counter_ptr)
         source_ptr = exchange_ptr + (T + 1) % 2 * slot
-        through_u = gradient(source_ptr, heads * P, exchanged, u, ACC, PRECISION, UPCAST)
+        through_u = gradient(source_ptr, stride, exchanged, None, u, ACC, PRECISION, UPCAST)
         if dropout_ptr is not None:
             through_u *= dropout
         dh += through_u
@@ -315,19 +368,14 @@ def forward(
     walk: Walk,
     save: bool,
     plan: Plan | None = None,
+    stack: Stack = ALONE,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns y_BTH, h_BH and, to ``save`` but not to recompute, r, z, n, U h + b'."""
     launch = Launch("gru", "forward", gates_BTG, weight_GD, walk, plan)
-    batch, steps, width = launch.batch, launch.steps, launch.width
-    y_BTH, h_BH = gates_BTG.new_empty(batch, steps, width), empty_as(h0_BH)
-    shape = (batch, steps, 4 * width)
-    saved = gates_BTG.new_empty(shape) if save and not walk.recompute else None
-    launch(
-        forward_kernel,
-        (gates_BTG, weight_GD, h0_BH, bias_n_H),
-        (y_BTH, h_BH, saved),
-        h0_BH,
-    )
+    y_BTH, h_BH = launch.empty(), empty_as(h0_BH)
+    saved = launch.empty(4) if save and not walk.recompute else None
+    inputs = (gates_BTG, weight_GD, h0_BH, bias_n_H, stack.weight, stack.bias, stack.feed)
+    launch(forward_kernel, inputs, (y_BTH, h_BH, saved, stack.fed), h0_BH)
     return y_BTH, h_BH, gates_BTG.new_empty(0) if saved is None else saved
 
 
@@ -340,6 +388,7 @@ def backward(
     bias_n_H: Tensor,
     walk: Walk,
     plan: Plan | None = None,
+    stack: Stack = ALONE,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients of the gates, of n's inner product U h + b', and of h0.
 
@@ -349,12 +398,8 @@ def backward(
     """
     if walk.recompute:
         saved = gru_gates(saved, before_BTH, weight_GD, bias_n_H, walk)
-    batch, steps, width = before_BTH.shape
-    dgates_BTG = before_BTH.new_empty(batch, steps, 3 * width)
-    dinner_BTH, dh0_BH = empty_as(before_BTH), empty_as(dh_BH)
-    Launch("gru", "backward", dgates_BTG, weight_GD, walk, plan)(
-        backward_kernel,
-        (dy_BTH, dh_BH, saved, before_BTH, weight_GD),
-        (dgates_BTG, dinner_BTH, dh0_BH),
-    )
+    launch = Launch("gru", "backward", dy_BTH, weight_GD, walk, plan)
+    dgates_BTG, dinner_BTH, dh0_BH = launch.empty(3), launch.empty(), empty_as(dh_BH)
+    inputs = (dy_BTH, dh_BH, saved, before_BTH, weight_GD, stack.weight, stack.feed)
+    launch(backward_kernel, inputs, (dgates_BTG, dinner_BTH, dh0_BH))
     return dgates_BTG, dinner_BTH, dh0_BH

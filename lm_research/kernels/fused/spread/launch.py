@@ -11,14 +11,37 @@ import triton.language as tl
 from torch import Tensor
 
 from lm_research.kernels.fused.launch import INTERPRETED
+from lm_research.kernels.fused.spread.layers import LINE
 from lm_research.kernels.fused.spread.plan import GATES, Cell, Direction, Plan, plan, processors_of
 from lm_research.kernels.obstacles import KINDS
 from lm_research.kernels.walk import Walk
 
 NUMBERS = ["B", "T", "R", "group", "start", "stop"]
 """Kernel arguments that no kernel is compiled anew for."""
-LINE = 32
-"""int32s between two counters: groups do not share a line of the cache."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stack:
+    """What layers that walk in one launch have beside their scans; a layer alone has nothing.
+
+    Their tensors (states, weights, y, what is saved) then begin with a dimension of L layers, each
+    of one head of H units in one direction. Gates (B, T, G), and in the backward scan y's gradient
+    (B, T, H), are those of the bottom and of the top.
+
+    Attributes:
+        weight: W of all layers but the bottom, (L - 1, G, H).
+        bias: of their gates, (L - 1, G).
+        feed: (L - 1, B, T, H), what a layer's y is multiplied with for the layer above: dropout.
+        fed: room for that product.
+    """
+
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+    feed: Tensor | None = None
+    fed: Tensor | None = None
+
+
+ALONE = Stack()
 
 
 @functools.cache
@@ -51,15 +74,17 @@ def planned(
     batch: int,
     head_size: int,
     heads: int,
+    layers: int,
 ) -> Plan:
     """:func:`plan` for the call; one step a launch in the interpreter."""
     kind = "bf16" if INTERPRETED else kind  # no limit of a GPU's holds there
-    made = plan(cell, direction, kind, batch, head_size, heads, processors_of(device))
+    made = plan(cell, direction, kind, batch, head_size, heads, processors_of(device), layers)
     return dataclasses.replace(made, persistent=not INTERPRETED)
 
 
 class Launch:
-    """One scan over a tensor (B, T, R x gates x H) with the recurrent weight (R x gates x H, D).
+    """A scan of ``steps_BT`` (B, T, any) with the recurrent weight (R x gates x H, D), or a
+    wavefront of L scans with (L, gates x H, H).
 
     A persistent scan is one cooperative launch for as many groups as the processors can hold at
     once, and further ones for the rest. Otherwise each step is a launch, which needs no waiting:
@@ -74,30 +99,37 @@ class Launch:
         self,
         cell: Cell,
         direction: Direction,
-        gates_BTG: Tensor,
+        steps_BT: Tensor,
         weight_GD: Tensor,
         walk: Walk,
         given: Plan | None,
     ) -> None:
-        self.walk, self.device = walk, gates_BTG.device
-        self.batch, self.steps = gates_BTG.shape[:2]
-        self.head_size = weight_GD.shape[1]
+        self.walk, self.device, self.dtype = walk, steps_BT.device, steps_BT.dtype
+        self.batch, self.steps = steps_BT.shape[:2]
+        self.stacked = weight_GD.shape[:-2]
+        self.layers = self.stacked.numel()
+        self.head_size = weight_GD.shape[-1]
         self.gates = GATES[cell]
-        self.width = len(weight_GD) // self.gates  # R x H
+        self.width = weight_GD.shape[-2] // self.gates  # R x H
         self.hidden = self.width // walk.directions
         self.heads = self.width // self.head_size  # of all directions
-        self.double = gates_BTG.dtype == torch.float64
+        self.double = self.dtype == torch.float64
         self.accumulator = torch.float64 if self.double else torch.float32
-        kind = KINDS.get(gates_BTG.dtype, walk.precision)
-        sizes = self.batch, self.head_size, self.heads
+        kind = KINDS.get(self.dtype, walk.precision)
+        sizes = self.batch, self.head_size, self.heads, self.layers
         self.plan = given or planned(self.device, cell, direction, kind, *sizes)
         most = 4 * self.heads * self.plan.padded(self.head_size)
-        if max(self.plan.rows * self.steps, 2 * self.batch + 2 * self.plan.rows) * most >= 2**31:
+        exchanged = 2 * self.layers * (self.batch + self.plan.rows)
+        if max(self.plan.rows * self.steps, exchanged) * most >= 2**31:
             raise RuntimeError(
                 f"B={self.batch} rows of T={self.steps} steps of {self.width} units are too many "
                 "for one fused scan: cut the sequence and hand the state on"
             )
-        self.dtype = gates_BTG.dtype
+
+    def empty(self, gates: int = 1, dtype: torch.dtype | None = None) -> Tensor:
+        """(B, T, gates x R x H) for what the scan makes, of each layer if there are several."""
+        shape = (*self.stacked, self.batch, self.steps, gates * self.width)
+        return torch.empty(shape, dtype=dtype or self.dtype, device=self.device)
 
     def __call__(
         self,
@@ -114,8 +146,8 @@ class Launch:
         walk, plan = self.walk, self.plan
         masks = (walk.lengths_B, walk.reset_BT, walk.dropout_BH, walk.mask_h)
         given = [x if x is None else x.contiguous() for x in (*inputs, *masks)]
-        groups = triton.cdiv(self.batch, plan.rows) * self.heads
-        counters = torch.zeros(groups, LINE, dtype=torch.int32, device=self.device)
+        groups = triton.cdiv(self.batch, plan.rows) * self.heads * self.layers
+        counters = torch.zeros(groups, LINE.value, dtype=torch.int32, device=self.device)
         scratch = self._scratch(h0_BH)
         numbers = (self.batch, self.steps, self.hidden, self.head_size, walk.directions)
         for group in range(0, groups, plan.groups):
@@ -134,29 +166,32 @@ class Launch:
         The exchange is padded with zeros, rows to whole tiles and heads to whole chunks, so that
         nobody needs a mask to read it.
         """
-        shape = (0,) if self.plan.persistent else (2, self.batch, self.width)
+        shape = (0,) if self.plan.persistent else (2, self.layers * self.batch, self.width)
         carried = torch.empty(shape, dtype=self.accumulator, device=self.device)
         rows = triton.cdiv(self.batch, self.plan.rows) * self.plan.rows
         gates = 1 if h0_BH is not None else self.gates
         exchange = torch.zeros(
-            (2, rows, gates, self.heads, self.plan.padded(self.head_size)),
+            (2, self.layers, rows, gates, self.heads, self.plan.padded(self.head_size)),
             dtype=self.dtype,
             device=self.device,
         )
         if h0_BH is not None:
             dropout_BH = self.walk.dropout_BH
             h0_BH = h0_BH if dropout_BH is None else h0_BH * dropout_BH
-            exchange[1, : self.batch, 0, :, : self.head_size] = h0_BH.unflatten(1, (self.heads, -1))
+            h0 = h0_BH.view(self.layers, self.batch, self.heads, self.head_size)
+            exchange[1, :, : self.batch, 0, :, : self.head_size] = h0
         return carried, exchange
 
     def _spans(self, backward: bool) -> Iterator[tuple[int, int]]:
-        """(start, stop) of each launch; the backward scan ends with a product, after all steps."""
-        if self.plan.persistent:
+        """(start, stop) of each launch, counted in the steps of the layer that walks first.
+
+        The backward scan ends with a product, after all steps.
+        """
+        if self.plan.persistent or not self.steps:
             yield 0, self.steps
             return
-        yield from ((step, step + 1) for step in range(self.steps))
-        if backward or not self.steps:
-            yield self.steps, self.steps
+        last = self.steps + self.layers - 1 + backward
+        yield from ((step, step + 1) for step in range(last))
 
     def _run(self, kernel: Any, tensors: tuple, numbers: tuple, constants: dict[str, Any]) -> None:
         walk, plan = self.walk, self.plan
@@ -168,6 +203,7 @@ class Launch:
                     **constants,
                     REVERSE=walk.reverse,
                     SHARE_H=walk.share_h,
+                    LAYERS=self.layers,
                     SYNC=plan.persistent,
                     BLOCK_B=plan.rows,
                     UNITS=plan.units,

@@ -15,12 +15,14 @@ from lm_research.kernels.fused.spread.exchange import (
     arrive,
     folded4,
     gradient,
+    nothing,
     poison,
     products,
     resident,
     wait,
 )
-from lm_research.kernels.fused.spread.launch import NUMBERS, Launch
+from lm_research.kernels.fused.spread.launch import ALONE, NUMBERS, Launch, Stack
+from lm_research.kernels.fused.spread.layers import LINE, followed, leave, part_of
 from lm_research.kernels.fused.spread.plan import Plan
 from lm_research.kernels.fused.spread.recompute import lstm_gates
 from lm_research.kernels.fused.tile import parted, zoned
@@ -35,6 +37,9 @@ def forward_kernel(
     h0_ptr,
     c0_ptr,
     zoneout_c_ptr,
+    between_ptr,
+    bias_ptr,
+    feed_ptr,
     lengths_ptr,
     reset_ptr,
     dropout_ptr,
@@ -44,6 +49,7 @@ def forward_kernel(
     c_ptr,
     saved_ptr,
     before_ptr,
+    fed_ptr,
     carried_ptr,
     exchange_ptr,
     counters_ptr,
@@ -59,6 +65,7 @@ def forward_kernel(
     REVERSE: tl.constexpr,
     SHARE_H: tl.constexpr,
     SHARE_C: tl.constexpr,
+    LAYERS: tl.constexpr,
     SYNC: tl.constexpr,
     BLOCK_B: tl.constexpr,
     UNITS: tl.constexpr,
@@ -72,60 +79,76 @@ def forward_kernel(
     """Steps from ``start`` to ``stop`` of one slice of units of one group."""
     slices = tl.num_programs(0)
     group += tl.program_id(1)
-    heads = R * H // D  # of all directions
-    tile = group // heads
-    head = group % heads
-    direction = head * D // H
+    layer, head, direction, tile, local, rows, own = part_of(
+        B, H, D, R, group, False, BLOCK_B, UNITS, LAYERS
+    )
+    upper = (layer > 0).to(tl.int32)
     against = (direction + REVERSE) % 2
-
-    local = tl.arange(0, BLOCK_B)
-    rows = tile * BLOCK_B + local
     here = rows < B
-    own = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
     inside = here[:, None] & (own < D)[None, :]
     column = head * D
-    state = rows[:, None] * (R * H) + (column + own)[None, :]
+    state = (layer * B + rows)[:, None] * (R * H) + (column + own)[None, :]
     narrow = local[:, None] * (T * R * H) + (column + own)[None, :]
-    wide = local[:, None] * (T * R * 4 * H) + (direction * 3 * H + column + own)[None, :]
+    wide_column = direction * 3 * H + column
+    wide = local[:, None] * (T * R * 4 * H) + (wide_column + own)[None, :]
+    given = local[:, None] * (T * R * 4 * H * (1 - upper)) + (wide_column + own)[None, :]
     first = tile.to(tl.int64) * BLOCK_B * T
+    over = layer.to(tl.int64) * B * T  # from a layer's steps to those of all
     P: tl.constexpr = W * K * CHUNKS  # units of a head in the exchange, padded
-    exchanged = rows * (heads * P) + head * P
-    slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * heads * P
+    padded = tl.cdiv(B, BLOCK_B) * BLOCK_B
+    exchanged = (layer * padded + rows) * ((R * H // D) * P) + head * P
+    slot = LAYERS * padded * ((R * H // D) * P)
 
-    u_ptr = weight_ptr + (direction * 3 * H + column) * D
+    u_ptr = weight_ptr + (layer * (R * 4 * H) + wide_column) * D
     u = resident(u_ptr, H * D, own, 1, D, D, 4, W, K, CHUNKS)
-    if start == 0:
+    if LAYERS > 1:
+        w_ptr = between_ptr + (layer - upper) * 4 * H * D
+        w = resident(w_ptr, H * D, own, 1, D, D * upper, 4, W, K, CHUNKS)
+        if layer > 0:
+            gates_ptr = bias_ptr + (layer - 1) * 4 * H
+        below_ptr = y_ptr if fed_ptr is None else fed_ptr
+    if not SYNC:
+        start -= layer
+        stop -= layer
+    step = max(start, 0)
+    if step == 0:
         h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
         c = tl.load(c0_ptr + state, mask=inside, other=0.0).to(ACC)
     else:
         h = tl.load(carried_ptr + state, mask=inside, other=0.0)
-        c = tl.load(carried_ptr + B * R * H + state, mask=inside, other=0.0)
+        c = tl.load(carried_ptr + LAYERS * B * R * H + state, mask=inside, other=0.0)
     if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=here, other=0)
     if dropout_ptr is not None:
         dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
-    counter_ptr = counters_ptr + group * 32
+    counter_ptr = counters_ptr + group * LINE
     alive = True
-    step = start
-    while step < stop:
+    while step < min(stop, T):
         t = step + against * (T - 1 - 2 * step)
         now = first + t
-        place = now * (R * 4 * H)
-        a_i = tl.load(gates_ptr + place + wide, mask=inside, other=0.0).to(ACC)
-        a_f = tl.load(gates_ptr + place + H + wide, mask=inside, other=0.0).to(ACC)
-        a_g = tl.load(gates_ptr + place + 2 * H + wide, mask=inside, other=0.0).to(ACC)
-        a_o = tl.load(gates_ptr + place + 3 * H + wide, mask=inside, other=0.0).to(ACC)
+        place = now * ((1 - upper) * R * 4 * H)
+        a_i = tl.load(gates_ptr + place + given, mask=inside, other=0.0).to(ACC)
+        a_f = tl.load(gates_ptr + place + H + given, mask=inside, other=0.0).to(ACC)
+        a_g = tl.load(gates_ptr + place + 2 * H + given, mask=inside, other=0.0).to(ACC)
+        a_o = tl.load(gates_ptr + place + 3 * H + given, mask=inside, other=0.0).to(ACC)
         goes_on = None
         if reset_ptr is not None:
             line = reset_ptr + direction.to(tl.int64) * B * T + now
             goes_on = tl.load(line + local * T, mask=here, other=0) == 0
             h = tl.where(goes_on[:, None], h, 0.0)
             c = tl.where(goes_on[:, None], c, 0.0)
+        sums = nothing(u, BLOCK_B, ACC)
+        if LAYERS > 1:
+            if SYNC:
+                alive = followed(counter_ptr, step, upper, alive)
+            source_ptr = below_ptr + (over - B * T + now) * H
+            there = rows < B * upper
+            sums = products(sums, source_ptr, local * (T * H), there, w, ACC, PRECISION, UPCAST)
         if SYNC:
             alive = wait(counter_ptr, step * slices, alive)
         source_ptr = exchange_ptr + (step + 1) % 2 * slot
-        parts = products(source_ptr, exchanged, goes_on, u, ACC, PRECISION, UPCAST)
-        u_i, u_f, u_g, u_o = folded4(parts[0], parts[1], parts[2], parts[3])
+        sums = products(sums, source_ptr, exchanged, goes_on, u, ACC, PRECISION, UPCAST)
+        u_i, u_f, u_g, u_o = folded4(sums[0], sums[1], sums[2], sums[3])
         if SYNC:
             u_i += poison(alive, ACC)
         i = sigmoid(a_i + u_i)
@@ -135,9 +158,9 @@ def forward_kernel(
         before = c
         new_c = f * c + i * g
         new_h = o * tanh(new_c)
-        place_h = now * (R * H) + narrow
-        new_h = zoned(h, new_h, zoneout_h_ptr, SHARE_H, place_h, inside)
-        new_c = zoned(c, new_c, zoneout_c_ptr, SHARE_C, place_h, inside)
+        at = (over + now) * (R * H) + narrow
+        new_h = zoned(h, new_h, zoneout_h_ptr, SHARE_H, at, inside)
+        new_c = zoned(c, new_c, zoneout_c_ptr, SHARE_C, at, inside)
         out = new_h
         if lengths_ptr is not None:
             real = (t < lengths)[:, None]
@@ -154,21 +177,28 @@ def forward_kernel(
         if SYNC:
             arrive(counter_ptr)
         # What nobody waits for is stored while others arrive.
-        tl.store(y_ptr + place_h, out, mask=inside)
+        tl.store(y_ptr + at, out, mask=inside)
         if saved_ptr is not None:
+            place = (over + now) * (R * 4 * H)
             tl.store(saved_ptr + place + wide, i, mask=inside)
             tl.store(saved_ptr + place + H + wide, f, mask=inside)
             tl.store(saved_ptr + place + 2 * H + wide, g, mask=inside)
             tl.store(saved_ptr + place + 3 * H + wide, o, mask=inside)
         if before_ptr is not None:
-            tl.store(before_ptr + place_h, before, mask=inside)
+            tl.store(before_ptr + at, before, mask=inside)
+        if fed_ptr is not None:
+            feeds = inside & (rows < B * (layer < LAYERS - 1))[:, None]
+            out *= tl.load(feed_ptr + at, mask=feeds, other=0.0).to(ACC)
+            tl.store(fed_ptr + at, out, mask=feeds)
         step += 1
+    if SYNC & (LAYERS > 1):
+        alive = leave(counter_ptr, T, alive)
     if stop == T:
         tl.store(h_ptr + state, h, mask=inside)
         tl.store(c_ptr + state, c, mask=inside)
     else:
         tl.store(carried_ptr + state, h, mask=inside)
-        tl.store(carried_ptr + B * R * H + state, c, mask=inside)
+        tl.store(carried_ptr + LAYERS * B * R * H + state, c, mask=inside)
     if SYNC:
         tl.store(failed_ptr, 1, mask=alive == 0)
 
@@ -182,6 +212,8 @@ def backward_kernel(
     before_ptr,
     weight_ptr,
     zoneout_c_ptr,
+    between_ptr,
+    feed_ptr,
     lengths_ptr,
     reset_ptr,
     dropout_ptr,
@@ -204,6 +236,7 @@ def backward_kernel(
     REVERSE: tl.constexpr,
     SHARE_H: tl.constexpr,
     SHARE_C: tl.constexpr,
+    LAYERS: tl.constexpr,
     SYNC: tl.constexpr,
     BLOCK_B: tl.constexpr,
     UNITS: tl.constexpr,
@@ -217,57 +250,74 @@ def backward_kernel(
     """Steps ``start`` to ``stop`` against the forward scan's order, of one slice of one group."""
     slices = tl.num_programs(0)
     group += tl.program_id(1)
-    heads = R * H // D  # of all directions
-    tile = group // heads
-    head = group % heads
-    direction = head * D // H
+    layer, head, direction, tile, local, rows, own = part_of(
+        B, H, D, R, group, True, BLOCK_B, UNITS, LAYERS
+    )
+    lower = (layer < LAYERS - 1).to(tl.int32)
     against = (direction + REVERSE + 1) % 2
-
-    local = tl.arange(0, BLOCK_B)
-    rows = tile * BLOCK_B + local
     here = rows < B
-    own = tl.program_id(0) * UNITS + tl.arange(0, UNITS)
     inside = here[:, None] & (own < D)[None, :]
     column = head * D
     wide_column = direction * 3 * H + column
-    state = rows[:, None] * (R * H) + (column + own)[None, :]
+    state = (layer * B + rows)[:, None] * (R * H) + (column + own)[None, :]
     narrow = local[:, None] * (T * R * H) + (column + own)[None, :]
     wide = local[:, None] * (T * R * 4 * H) + (wide_column + own)[None, :]
     first = tile.to(tl.int64) * BLOCK_B * T
+    over = layer.to(tl.int64) * B * T  # from a layer's steps to those of all
     P: tl.constexpr = W * K * CHUNKS  # units of a head in the exchange, padded
-    exchanged = rows * (4 * heads * P) + head * P
-    slot = tl.cdiv(B, BLOCK_B) * BLOCK_B * 4 * heads * P
+    stride = R * H // D * P  # from gate to gate
+    padded = tl.cdiv(B, BLOCK_B) * BLOCK_B
+    exchanged = (layer * padded + rows) * (4 * stride) + head * P
+    slot = LAYERS * padded * (4 * stride)
 
-    u_ptr = weight_ptr + wide_column * D
+    u_ptr = weight_ptr + (layer * (R * 4 * H) + wide_column) * D
     u = resident(u_ptr, H * D, own, D, 1, D, 4, W, K, CHUNKS)
-    if start == 0:
+    if LAYERS > 1:
+        w_ptr = between_ptr + layer * lower * 4 * H * D
+        w = resident(w_ptr, H * D, own, D, 1, D * lower, 4, W, K, CHUNKS)
+    if not SYNC:
+        start -= LAYERS - 1 - layer
+        stop -= LAYERS - 1 - layer
+    step = max(start, 0)
+    if step == 0:
         dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
         dc = tl.load(dc_ptr + state, mask=inside, other=0.0).to(ACC)
     else:
         dh = tl.load(carried_ptr + state, mask=inside, other=0.0)
-        dc = tl.load(carried_ptr + B * R * H + state, mask=inside, other=0.0)
+        dc = tl.load(carried_ptr + LAYERS * B * R * H + state, mask=inside, other=0.0)
     if lengths_ptr is not None:
         lengths = tl.load(lengths_ptr + rows, mask=here, other=0)
     if dropout_ptr is not None:
         dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
-    counter_ptr = counters_ptr + group * 32
+    counter_ptr = counters_ptr + group * LINE
     alive = True
-    step = start
-    while step < stop:
+    while step < min(stop, T):
         t = step + against * (T - 1 - 2 * step)
         now = first + t
-        place = now * (R * 4 * H)
-        out = now * (R * H) + narrow
+        place = (over + now) * (R * 4 * H)
+        at = (over + now) * (R * H) + narrow
         i = tl.load(saved_ptr + place + wide, mask=inside, other=0.0).to(ACC)
         f = tl.load(saved_ptr + place + H + wide, mask=inside, other=0.0).to(ACC)
         g = tl.load(saved_ptr + place + 2 * H + wide, mask=inside, other=0.0).to(ACC)
         o = tl.load(saved_ptr + place + 3 * H + wide, mask=inside, other=0.0).to(ACC)
-        before = tl.load(before_ptr + out, mask=inside, other=0.0)
-        dy = tl.load(dy_ptr + out, mask=inside, other=0.0).to(ACC)
+        before = tl.load(before_ptr + at, mask=inside, other=0.0)
+        top = inside & (rows < B * (1 - lower))[:, None]
+        dy = tl.load(dy_ptr + now * (R * H) + narrow, mask=top, other=0.0).to(ACC)
+        if LAYERS > 1:
+            if SYNC:
+                alive = followed(counter_ptr, step, lower, alive)
+            source_ptr = dgates_ptr + (over + B * T + now) * (4 * H)
+            there = rows < B * lower
+            fed = local * (T * 4 * H)
+            through_w = gradient(source_ptr, H, fed, there, w, ACC, PRECISION, UPCAST)
+            if feed_ptr is not None:
+                feeds = inside & (rows < B * lower)[:, None]
+                through_w *= tl.load(feed_ptr + at, mask=feeds, other=0.0).to(ACC)
+            dy += through_w
         if SYNC:
             alive = wait(counter_ptr, step * slices, alive)
         source_ptr = exchange_ptr + (step + 1) % 2 * slot
-        through_u = gradient(source_ptr, heads * P, exchanged, u, ACC, PRECISION, UPCAST)
+        through_u = gradient(source_ptr, stride, exchanged, None, u, ACC, PRECISION, UPCAST)
         if dropout_ptr is not None:
             through_u *= dropout
         dh += through_u
@@ -276,10 +326,10 @@ def backward_kernel(
         dout = dh + dy
         new_dh = tl.zeros((BLOCK_B, UNITS), ACC)
         if zoneout_h_ptr is not None or SHARE_H is not None:
-            new_dh, dout = parted(dout, zoneout_h_ptr, SHARE_H, out, inside)
+            new_dh, dout = parted(dout, zoneout_h_ptr, SHARE_H, at, inside)
         dnext = dc
         if zoneout_c_ptr is not None or SHARE_C is not None:
-            stays, dnext = parted(dc, zoneout_c_ptr, SHARE_C, out, inside)
+            stays, dnext = parted(dc, zoneout_c_ptr, SHARE_C, at, inside)
         squashed = tanh(f * before + i * g)
         dcell = dnext + dout * o * (1.0 - squashed * squashed)
         d_i = dcell * g * i * (1.0 - i)
@@ -310,7 +360,7 @@ def backward_kernel(
             share = shares[gate]
             if reset_ptr is not None:
                 share = tl.where(goes_on, share, 0.0)
-            tl.store(slot_ptr + gate * heads * P, share, mask=inside)
+            tl.store(slot_ptr + gate * stride, share, mask=inside)
         if SYNC:
             arrive(counter_ptr)
         tl.store(dgates_ptr + place + wide, d_i, mask=inside)
@@ -318,11 +368,13 @@ def backward_kernel(
         tl.store(dgates_ptr + place + 2 * H + wide, d_g, mask=inside)
         tl.store(dgates_ptr + place + 3 * H + wide, d_o, mask=inside)
         step += 1
-    if (stop == T) & (SYNC | (start == T)):
+    if SYNC | (start == T):
         if SYNC:
             alive = wait(counter_ptr, T * slices, alive)
+            if LAYERS > 1:
+                arrive(counter_ptr)
         source_ptr = exchange_ptr + (T + 1) % 2 * slot
-        through_u = gradient(source_ptr, heads * P, exchanged, u, ACC, PRECISION, UPCAST)
+        through_u = gradient(source_ptr, stride, exchanged, None, u, ACC, PRECISION, UPCAST)
         if dropout_ptr is not None:
             through_u *= dropout
         dh += through_u
@@ -330,7 +382,7 @@ def backward_kernel(
         tl.store(dc0_ptr + state, dc, mask=inside)
     else:
         tl.store(carried_ptr + state, dh, mask=inside)
-        tl.store(carried_ptr + B * R * H + state, dc, mask=inside)
+        tl.store(carried_ptr + LAYERS * B * R * H + state, dc, mask=inside)
     if SYNC:
         tl.store(failed_ptr, 1, mask=alive == 0)
 
@@ -343,18 +395,18 @@ def forward(
     walk: Walk,
     save: bool,
     plan: Plan | None = None,
+    stack: Stack = ALONE,
 ) -> tuple[Tensor, ...]:
     """Returns y_BTH, h_BH, c_BH and, to ``save``, c_{t-1} and (not to recompute) gates' values."""
     launch = Launch("lstm", "forward", gates_BTG, weight_GD, walk, plan)
-    shape = (launch.batch, launch.steps, launch.width)
-    y_BTH = gates_BTG.new_empty(shape)
-    h_BH, c_BH = empty_as(h0_BH), empty_as(c0_BH)
-    before_BTH = gates_BTG.new_empty(shape, dtype=launch.accumulator) if save else None
-    saved_BTG = empty_as(gates_BTG) if save and not walk.recompute else None
+    y_BTH, h_BH, c_BH = launch.empty(), empty_as(h0_BH), empty_as(c0_BH)
+    before_BTH = launch.empty(dtype=launch.accumulator) if save else None
+    saved_BTG = launch.empty(4) if save and not walk.recompute else None
+    layers = stack.weight, stack.bias, stack.feed
     launch(
         forward_kernel,
-        (gates_BTG, weight_GD, h0_BH, c0_BH, walk.mask_c),
-        (y_BTH, h_BH, c_BH, saved_BTG, before_BTH),
+        (gates_BTG, weight_GD, h0_BH, c0_BH, walk.mask_c, *layers),
+        (y_BTH, h_BH, c_BH, saved_BTG, before_BTH, stack.fed),
         h0_BH,
         SHARE_C=walk.share_c,
     )
@@ -373,6 +425,7 @@ def backward(
     weight_GD: Tensor,
     walk: Walk,
     plan: Plan | None = None,
+    stack: Stack = ALONE,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients of the gates, h0 and c0.
 
@@ -383,12 +436,12 @@ def backward(
     """
     if hidden_BTH is not None:
         saved_BTG = lstm_gates(saved_BTG, hidden_BTH, weight_GD, walk)
-    launch = Launch("lstm", "backward", saved_BTG, weight_GD, walk, plan)
-    dgates_BTG = empty_as(saved_BTG)
-    dh0_BH, dc0_BH = empty_as(dh_BH), empty_as(dc_BH)
+    launch = Launch("lstm", "backward", dy_BTH, weight_GD, walk, plan)
+    dgates_BTG, dh0_BH, dc0_BH = launch.empty(4), empty_as(dh_BH), empty_as(dc_BH)
+    given = (dy_BTH, dh_BH, dc_BH, saved_BTG, before_BTH, weight_GD, walk.mask_c)
     launch(
         backward_kernel,
-        (dy_BTH, dh_BH, dc_BH, saved_BTG, before_BTH, weight_GD, walk.mask_c),
+        (*given, stack.weight, stack.feed),
         (dgates_BTG, dh0_BH, dc0_BH),
         SHARE_C=walk.share_c,
     )

@@ -42,7 +42,7 @@ class Plan:
         units: that a program owns.
         warps: of a program; each sums its share of the products over k.
         inner: units whose products are summed at once by all warps.
-        groups: batch tiles x heads x directions that one launch serves.
+        groups: batch tiles x heads x directions x layers that one launch serves.
         persistent: whether a launch walks all steps, or one.
     """
 
@@ -100,23 +100,28 @@ def plan(
     head_size: int,
     heads: int,
     processors: Processors,
+    layers: int = 1,
 ) -> Plan:
     """The cut that the model finds fastest.
 
     Args:
         kind: type of the inputs, or for float32 how its products are taken (``limits.TYPES``).
         heads: of all directions.
+        layers: that walk in one launch.
 
     Raises:
         RuntimeError: nothing fits; says why.
     """
-    if reason := obstacle(cell, kind, head_size, processors):
+    if reason := obstacle(cell, kind, head_size, processors, layers):
         raise RuntimeError(f"no scan over several processors: {reason}")
-    fitting = _fitting(cell, direction, kind, head_size, processors)
-    return min(fitting, key=lambda p: _cycles(p, cell, direction, kind, batch, head_size, heads))
+    fitting = _fitting(cell, direction, kind, head_size, processors, layers)
+    sizes = batch, head_size, heads, layers
+    return min(fitting, key=lambda p: _cycles(p, cell, direction, kind, *sizes))
 
 
-def obstacle(cell: Cell, kind: str, head_size: int, processors: Processors) -> str | None:
+def obstacle(
+    cell: Cell, kind: str, head_size: int, processors: Processors, layers: int = 1
+) -> str | None:
     """Why no spread scan can serve such heads, or None."""
     if not processors.nvidia:
         return "programs exchange states as NVIDIA's memory model allows, and no other's"
@@ -125,18 +130,24 @@ def obstacle(cell: Cell, kind: str, head_size: int, processors: Processors) -> s
     largest = LARGEST[cell, GROUPS[kind]]
     if head_size > largest:
         return f"{head_size} units a head spill registers: at most {largest} in {kind}"
-    if any(_fitting(cell, "forward", kind, head_size, processors)):
+    if any(_fitting(cell, "forward", kind, head_size, processors, layers)):
         return None
+    stack = f" in {layers} layers at once" if layers > 1 else ""
     return (
-        f"{head_size} units a head do not fit {processors.count} processors of "
+        f"{head_size} units a head{stack} do not fit {processors.count} processors of "
         f"{processors.shared:,} bytes"
     )
 
 
 def _fitting(
-    cell: Cell, direction: Direction, kind: str, head_size: int, processors: Processors
+    cell: Cell,
+    direction: Direction,
+    kind: str,
+    head_size: int,
+    processors: Processors,
+    layers: int,
 ) -> Iterator[Plan]:
-    """Plans whose group fits the processors, each with as many groups as they hold at once."""
+    """Plans whose layers fit the processors, each with as many groups as they hold at once."""
     half = GROUPS[kind] == "half"
     bytes_each = 2 if half else 4
     warps = 16 if (cell, direction, half) == ("gru", "backward", False) else 8  # or it spills
@@ -144,11 +155,12 @@ def _fitting(
         if rows == 32 and units == 16 and cell != "rnn":
             continue  # spills on some chips
         inner = _inner(head_size, 16 * warps, GATHERED // (rows * bytes_each))
-        groups = processors.count // -(-head_size // units)
+        groups = processors.count // -(-head_size // units) // layers * layers
         made = Plan(rows, units, warps, inner, groups)
         shared = rows * inner * bytes_each
         if half:
-            shared += GATES[cell] * units * made.padded(head_size) * bytes_each
+            matrices = 1 if layers == 1 else 2  # U, and W of what another layer feeds
+            shared += matrices * GATES[cell] * units * made.padded(head_size) * bytes_each
         if groups and shared <= processors.shared:
             yield made
 
@@ -169,13 +181,16 @@ def _cycles(
     batch: int,
     head_size: int,
     heads: int,
+    layers: int,
 ) -> float:
     """Of one step: exchange, cache to processor, products, shared memory (all estimates)."""
     bytes_each = 2 if GROUPS[kind] == "half" else 4
-    weights = GATES[cell] * made.units * made.padded(head_size)
-    read = made.rows * made.padded(head_size) * (GATES[cell] if direction == "backward" else 1)
+    matrices = 1 if layers == 1 else 2
+    weights = matrices * GATES[cell] * made.units * made.padded(head_size)
+    read = matrices * made.rows * made.padded(head_size)
+    read *= GATES[cell] if direction == "backward" else 1
     products = {"tf32x3": 6, "tf32": 2}.get(kind, 1)
     step = 1300 + read * bytes_each / 40 + made.rows * weights * products / 1300
     step += weights * bytes_each / 128
-    groups = -(-batch // made.rows) * heads
+    groups = -(-batch // made.rows) * heads * layers
     return -(-groups // made.groups) * step
