@@ -28,7 +28,14 @@ from lm_research.kernels.obstacles import (
 from lm_research.kernels.walk import Walk
 
 Backend = Literal[
-    "auto", "reference", "torch", "triton", "triton:single", "triton:registers", "triton:spread"
+    "auto",
+    "reference",
+    "torch",
+    "triton",
+    "triton:single",
+    "triton:registers",
+    "triton:spread",
+    "triton:wavefront",
 ]
 ScanBackend = Literal[
     "auto", "reference", "triton", "triton:single", "triton:registers", "triton:spread"
@@ -42,9 +49,10 @@ COUNTS: dict[Cell, int] = {
     "layer_norm_gru": 3,
 }
 """Gates of a cell."""
-FORMS = ("single", "registers", "spread")
+FORMS = ("single", "registers", "spread", "wavefront")
 """Forms of fused kernels: one program a batch tile, head and direction (``single``), the same with
-U in registers (``registers``), several programs that exchange states (``spread``)."""
+U in registers (``registers``), several programs that exchange states (``spread``), and all layers
+at once in these (``wavefront``)."""
 TIMED = {"tf32x3": "fp32", "tf32": "tf32"}
 """What a fused kernel's float32 products are called in the measured times; ``ieee`` has none."""
 MARGIN = 1.02
@@ -99,7 +107,7 @@ def explain(
         steps: of the input.
         training: whether gradients will be asked for.
         timed: False for a layer of a kind that is not among the timed ones: of two directions,
-            with a projection, or one that recomputes its gates.
+            with a projection, or one that recomputes its gates. Its layers are no wavefront.
         beyond_torch: whether the call asks for what ``torch.nn`` does not know: resets, heads,
             state dropout, zoneout.
         masks: whether state dropout or zoneout is among that.
@@ -129,8 +137,9 @@ def explain(
     if backend in ("reference", "torch"):
         return Choice(backend, "asked for by name")
     sizes = hidden_size, hidden_size // num_heads
+    layers, named = num_layers if timed else 1, backend.partition(":")[2]
     form, obstacle = form_for(
-        cell, torch.device(device), dtype, sizes, precision, masks, backend.partition(":")[2]
+        cell, torch.device(device), dtype, sizes, precision, masks, layers, named
     )
     if backend != "auto":
         if obstacle:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lm_research.kernels.functional import gru_scan, lstm_scan, rnn_scan
 from lm_research.kernels.obstacles import Cell
-from lm_research.kernels.stack import RecurrentStack
+from lm_research.kernels.stack import RecurrentStack, Weights
 
 
 class FusedRNN(RecurrentStack):
@@ -48,8 +48,8 @@ class FusedRNN(RecurrentStack):
     def _scan(
         self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        w, u, b, b_hh = self._parts(layer)
-        gates = F.linear(x_BTI, w, summed(b, b_hh))
+        w, u, bias, _ = self._weights(layer)
+        gates = F.linear(x_BTI, w, bias)
         y, h = rnn_scan(gates, u, before[0], nonlinearity=self.nonlinearity, **options)
         return y, (h,)
 
@@ -63,8 +63,8 @@ class FusedLSTM(RecurrentStack):
     def _scan(
         self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        w, u, b, b_hh = self._parts(layer)
-        gates = F.linear(x_BTI, w, summed(b, b_hh))
+        w, u, bias, _ = self._weights(layer)
+        gates = F.linear(x_BTI, w, bias)
         return lstm_scan(gates, u, (before[0], before[1]), **options)
 
 
@@ -74,20 +74,19 @@ class FusedGRU(RecurrentStack):
     cell: Cell = "gru"
     namesake = nn.GRU
 
+    def _weights(self, layer: int) -> Weights:
+        """n's recurrent bias apart: it stands inside r * (U h + b')."""
+        w, u, b, b_hh = self._parts(layer)
+        if b is None or b_hh is None:
+            return w, u, b, None
+        inner_R3H = b_hh.view(-1, 3, self.hidden_size)
+        bias = b + F.pad(inner_R3H[:, :2], (0, 0, 0, 1)).flatten()
+        return w, u, bias, inner_R3H[:, 2].flatten()
+
     def _scan(
         self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        w, u, b, b_hh = self._parts(layer)
-        bias, bias_n = b, None
-        if b is not None and b_hh is not None:
-            inner_R3H = b_hh.view(-1, 3, self.hidden_size)
-            bias = b + F.pad(inner_R3H[:, :2], (0, 0, 0, 1)).flatten()
-            bias_n = inner_R3H[:, 2].flatten()
+        w, u, bias, bias_n = self._weights(layer)
         gates = F.linear(x_BTI, w, bias)
         y, h = gru_scan(gates, u, before[0], bias_n=bias_n, **options)
         return y, (h,)
-
-
-def summed(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    """Two biases as one; the first may be all there is, or none."""
-    return one if other is None or one is None else one + other

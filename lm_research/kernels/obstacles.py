@@ -50,6 +50,7 @@ def form_for(
     sizes: tuple[int, int],
     precision: Precision,
     masks: bool = False,
+    layers: int = 1,
     named: str = "",
 ) -> tuple[str | None, str | None]:
     """The form of kernels that serves it, and None; or None, and why there is no such form.
@@ -58,7 +59,7 @@ def form_for(
     """
     reasons = []
     for form in [named] if named else ["single", "spread"]:
-        reason = OBSTACLES[form](cell, device, dtype, sizes, precision, masks)
+        reason = OBSTACLES[form](cell, device, dtype, sizes, precision, masks, layers)
         if reason is None:
             return form, None
         reasons.append(reason)
@@ -72,6 +73,7 @@ def single_obstacle(
     sizes: tuple[int, int],
     precision: Precision,
     masks: bool,
+    layers: int,
 ) -> str | None:
     """Why no kernel with a program a head serves it, or None."""
     if (reason := unavailable(device, dtype)) or interpreted():
@@ -91,6 +93,7 @@ def registers_obstacle(
     sizes: tuple[int, int],
     precision: Precision,
     masks: bool,
+    layers: int,
 ) -> str | None:
     """Why no kernel with U in registers serves it, or None."""
     if reason := unavailable(device, dtype):
@@ -117,6 +120,7 @@ def several_obstacle(
     sizes: tuple[int, int],
     precision: Precision,
     masks: bool,
+    layers: int,
 ) -> str | None:
     """Why no scan over several processors serves it, or None."""
     if reason := unavailable(device, dtype):
@@ -127,10 +131,31 @@ def several_obstacle(
     return spread_obstacle(cast(Any, cell), kind, sizes[1], processors_of(device))
 
 
+def wavefront_obstacle(
+    cell: Cell,
+    device: torch.device,
+    dtype: torch.dtype,
+    sizes: tuple[int, int],
+    precision: Precision,
+    masks: bool,
+    layers: int,
+) -> str | None:
+    """Why layers cannot walk in one launch, or None."""
+    if reason := unavailable(device, dtype):
+        return reason
+    if layers == 1:
+        return "a wavefront takes several layers, in one direction, with recompute=False"
+    if sizes[0] != sizes[1] or masks or cell.startswith("layer_norm"):
+        return "a wavefront knows neither heads, state dropout, zoneout nor layer normalization"
+    kind = "bf16" if interpreted() else KINDS.get(dtype, precision)
+    return spread_obstacle(cast(Any, cell), kind, sizes[1], processors_of(device), layers)
+
+
 OBSTACLES = {
     "single": single_obstacle,
     "registers": registers_obstacle,
     "spread": several_obstacle,
+    "wavefront": wavefront_obstacle,
 }
 
 

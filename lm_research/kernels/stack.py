@@ -25,6 +25,9 @@ from lm_research.kernels.checks import (
 from lm_research.kernels.dispatch import ON_CPU, Backend, Choice, explain
 from lm_research.kernels.obstacles import Cell, Precision
 
+Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+"""W, U, the gates' bias, and the GRU's b' of n."""
+
 
 class RecurrentStack(nn.Module, ABC):
     """A module on the parameters of a ``torch.nn`` layer, and its walk over layers and directions.
@@ -195,6 +198,8 @@ class RecurrentStack(nn.Module, ABC):
             reset_mask = reset_mask.t()
         if chosen == "torch":
             y_BTH, after = self._packed(x_BTI, hx, cast(Tensor, lengths))
+        elif choice.form == "wavefront":
+            y_BTH, after = self._wavefront(x_BTI, states, lengths, reset_mask)
         else:
             scan = "reference" if chosen == "reference" else f"triton:{choice.form}"
             y_BTH, after = self._layers(x_BTI, states, lengths, reset_mask, scan)
@@ -269,6 +274,32 @@ class RecurrentStack(nn.Module, ABC):
         joined = tuple(torch.cat(parts) for parts in zip(*after, strict=True))
         return x_BTI, joined if self.mode == "LSTM" else joined[0]
 
+    def _wavefront(
+        self,
+        x_BTI: Tensor,
+        states: tuple[Tensor, ...],
+        lengths: Tensor | None,
+        reset_BT: Tensor | None,
+    ) -> tuple[Tensor, Any]:
+        """All layers in one launch."""
+        from lm_research.kernels.wavefront import wavefront
+
+        w, u, bias, bias_n = zip(*map(self._weights, range(self.num_layers)), strict=True)
+        y_BTH, after = wavefront(
+            self.cell,
+            x_BTI,
+            w,
+            u,
+            bias,
+            bias_n,
+            states,
+            dropout=self.dropout if self.training else 0.0,
+            lengths=lengths,
+            reset_mask=real_resets(reset_BT, lengths),
+            relu=self.mode == "RNN_RELU",
+        )
+        return y_BTH, after if self.mode == "LSTM" else after[0]
+
     def _resets(self, reset_BT: Tensor | None, lengths_B: Tensor | None) -> Tensor | None:
         """(2, B, T) for two directions: each its own."""
         reset_BT = real_resets(reset_BT, lengths_B)
@@ -314,6 +345,11 @@ class RecurrentStack(nn.Module, ABC):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """A layer in all its directions, states (B, R x H): y and the state after it."""
 
+    def _weights(self, layer: int) -> Weights:
+        """A layer's, those of its directions below each other."""
+        w, u, b, b_hh = self._parts(layer)
+        return w, u, summed(b, b_hh), None
+
     def _parts(self, layer: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """W, U and the two biases of a layer, those of its directions below each other."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -331,6 +367,11 @@ class RecurrentStack(nn.Module, ABC):
         own = {name: getattr(self, name) for name in usual}
         more = [f", {name}={value}" for name, value in own.items() if value != usual[name]]
         return f"{self._plain[0].extra_repr()}{''.join(more)}, backend={self.backend}"
+
+
+def summed(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """Two biases as one; the first may be all there is, or none."""
+    return one if other is None or one is None else one + other
 
 
 def _remove_recurrent_bias(layer: nn.RNNBase) -> None:

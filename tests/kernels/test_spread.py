@@ -215,9 +215,14 @@ COMPILED = [
 @pytest.mark.parametrize(("cell", "target"), COMPILED)
 def test_programs_that_wait_for_each_other(cell, target):
     """What the compiler makes of a persistent scan, three programs a group, without a GPU."""
+    run_compiled(cell, target, "7")
+
+
+def run_compiled(*arguments):
+    """compiled_spread.py in a process of its own: in this one kernels are interpreted."""
     script = Path(__file__).parent / "compiled_spread.py"
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
-    command = [sys.executable, str(script), cell, target, "7"]
+    command = [sys.executable, str(script), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 

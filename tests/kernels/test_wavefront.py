@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
-from test_spread import COUNTS, NAMES, cut, walk_of
+from conftest import DEVICE
+from test_spread import COUNTS, NAMES, cut, run_compiled, walk_of
 
-from lm_research.kernels import reference
+from lm_research.kernels import FusedGRU, FusedLSTM, FusedRNN, lstm_scan, reference
 from lm_research.kernels.walk import Walk
 
 SCANS = {"rnn": reference.rnn_scan, "lstm": reference.lstm_scan, "gru": reference.gru_scan}
@@ -102,8 +103,112 @@ def test_three_layers_with_lengths_resets_and_dropout(cell, dtype, device, agree
 
 
 @pytest.mark.parametrize("cell", COUNTS)
-@pytest.mark.parametrize("sizes", [(2, 1, 1, 32), (2, 17, 2, 32), (4, 2, 7, 64)], ids=str)
+@pytest.mark.parametrize("sizes", [(2, 1, 1, 32), (2, 17, 1, 32), (4, 2, 2, 32)], ids=str)
 def test_odd_shapes_without_dropout(cell, sizes, device, agree):
     walk = Walk(precision="ieee")
     plan = dataclasses.replace(cut(), groups=sizes[0])
     compare(agree, cell, torch.float64, device, sizes, walk, plan, fed=False)
+
+
+LAYERS = {"rnn": FusedRNN, "lstm": FusedLSTM, "gru": FusedGRU}
+
+
+def pair(cell, **options):
+    """A layer whose stack is a wavefront, and the reference with the same weights, in float64."""
+    torch.manual_seed(0)
+    layers = [
+        LAYERS[cell](5, 128, 2, batch_first=True, backend=backend, **options)
+        for backend in ("triton:wavefront", "reference")
+    ]
+    layers[1].load_state_dict(layers[0].state_dict())
+    return layers[0].to(DEVICE), layers[1].double().to(DEVICE)
+
+
+def gradients(layer, x, states, **options):
+    y, after = layer(x, states if layer.mode == "LSTM" else states[0], **options)
+    parts = [y, *(after if layer.mode == "LSTM" else [after])]
+    loss = sum((part.double() ** 2).sum() for part in parts)
+    return [*parts, *torch.autograd.grad(loss, [x, states[0], *layer.parameters()])]
+
+
+@pytest.mark.parametrize("cell", LAYERS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_layers_agree_with_the_reference(cell, bias, agree):
+    fused, plain = pair(cell, bias=bias)
+    x = torch.randn(2, 2, 5, device=DEVICE)
+    states = [torch.randn(2, 2, 128, device=DEVICE) for _ in range(2)]
+    more = {
+        "lengths": torch.tensor([2, 1], device=DEVICE),
+        "reset_mask": torch.tensor([[0, 1], [0, 0]], device=DEVICE).bool(),
+    }
+    found = gradients(fused, x.requires_grad_(), [s.requires_grad_() for s in states], **more)
+    x, states = x.detach().double(), [s.detach().double() for s in states]
+    expected = gradients(plain, x.requires_grad_(), [s.requires_grad_() for s in states], **more)
+    names = [str(number) for number in range(len(found))]
+    agree(found, expected, names, torch.float32)
+
+
+def test_dropout_between_layers_is_that_of_the_draw():
+    """With the seed that it was drawn with, each layer's y is dropped as the reference would."""
+    fused, plain = pair("lstm", dropout=0.5)
+    x = torch.randn(2, 2, 5, device=DEVICE)
+    torch.manual_seed(5)
+    y = fused(x)[0]
+    torch.manual_seed(5)
+    feed = F.dropout(torch.ones(1, 2, 2, 128, device=DEVICE), 0.5).double()
+    below = x.double()
+    for layer in range(2):
+        w, u, bias, _ = plain._weights(layer)
+        below = lstm_scan(F.linear(below, w, bias), u, backend="reference")[0]
+        below = below * feed[layer] if layer < 1 else below
+    assert (y - below).norm() / below.norm() < 1e-5
+    assert torch.equal(fused.eval()(x)[0], fused(x)[0])
+
+
+@pytest.mark.parametrize("cell", LAYERS)
+def test_the_compiler_sees_no_break(cell, whole_graph, agree):
+    fused, _ = pair(cell, dropout=0.5)
+    x = torch.randn(1, 1, 5, device=DEVICE)
+    torch.manual_seed(1)
+    expected = fused(x)[0].detach()
+    torch.manual_seed(1)
+    y = whole_graph(fused)(x)[0]
+    y.sum().backward()
+    agree([y.detach()], [expected], ["y"], torch.float32)
+
+
+REFUSED = [
+    ({"num_layers": 1}, "several layers"),
+    ({"num_layers": 2, "bidirectional": True}, "one direction"),
+    ({"num_layers": 2, "recompute": True}, "recompute=False"),
+    ({"num_layers": 2, "num_heads": 2}, "heads"),
+    ({"num_layers": 2, "zoneout": 0.1}, "zoneout"),
+    ({"num_layers": 40}, "40 layers at once do not fit"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), REFUSED)
+def test_what_is_no_wavefront_is_named(options, said):
+    layer = FusedLSTM(5, 128, backend="triton:wavefront", batch_first=True, **options)
+    with pytest.raises(RuntimeError, match=said):
+        layer.to(DEVICE)(torch.randn(2, 3, 5, device=DEVICE))
+
+
+def test_an_odd_number_of_units_is_named():
+    layer = FusedLSTM(5, 100, 2, backend="triton:wavefront", batch_first=True).to(DEVICE)
+    with pytest.raises(RuntimeError, match="multiple of 128 units"):
+        layer(torch.randn(2, 3, 5, device=DEVICE))
+
+
+def test_no_second_derivative(device):
+    fused, _ = pair("gru")
+    x = torch.randn(1, 1, 5, device=device, requires_grad=True)
+    (first,) = torch.autograd.grad(fused(x)[0].sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiated twice"):
+        first.sum().backward()
+
+
+@pytest.mark.parametrize(("cell", "seed"), [("lstm", "7"), ("gru", "3")])
+def test_layers_that_wait_for_each_other(cell, seed):
+    """What the compiler makes of it, eight programs of two layers side by side, without a GPU."""
+    run_compiled(cell, "sm_90", seed, "2")

@@ -13,7 +13,6 @@ from typing import Any, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lm_research.kernels.modules import summed
 from lm_research.kernels.normalized.reference import normalize
 from lm_research.kernels.normalized.scans import (
     EPS,
@@ -22,7 +21,7 @@ from lm_research.kernels.normalized.scans import (
     layer_norm_rnn_scan,
 )
 from lm_research.kernels.obstacles import Cell
-from lm_research.kernels.stack import RecurrentStack
+from lm_research.kernels.stack import RecurrentStack, summed
 
 
 class _LayerNorm(RecurrentStack):

@@ -30,6 +30,10 @@ LARGEST: dict[tuple[Cell, str], int] = {
     ("lstm", "tf32"): 256,
 }
 """Units of the largest head that does not spill. Float32's U lies in registers, twice in tf32x3."""
+LARGEST_STACKED: dict[Cell, int] = {"rnn": 1024, "gru": 512, "lstm": 512}
+"""Of layers that walk in one launch, in 16 bits: with U they hold W of what feeds them."""
+MULTIPLE = 128
+"""Of which their units are multiples: a layer reads another's result as it is, not padded."""
 GROUPS = {"fp16": "half", "bf16": "half", "tf32x3": "tf32", "tf32": "tf32"}
 
 
@@ -127,10 +131,13 @@ def obstacle(
         return "programs exchange states as NVIDIA's memory model allows, and no other's"
     if kind not in GROUPS:
         return f"{kind} products take no tensor core"
-    largest = LARGEST[cell, GROUPS[kind]]
+    if layers > 1 and (GROUPS[kind] != "half" or head_size % MULTIPLE):
+        return f"layers at once are in 16 bits, of a multiple of {MULTIPLE} units"
+    largest = LARGEST[cell, GROUPS[kind]] if layers == 1 else LARGEST_STACKED[cell]
     if head_size > largest:
         return f"{head_size} units a head spill registers: at most {largest} in {kind}"
-    if any(_fitting(cell, "forward", kind, head_size, processors, layers)):
+    directions: tuple[Direction, ...] = ("forward", "backward")
+    if all(any(_fitting(cell, d, kind, head_size, processors, layers)) for d in directions):
         return None
     stack = f" in {layers} layers at once" if layers > 1 else ""
     return (
@@ -152,9 +159,12 @@ def _fitting(
     bytes_each = 2 if half else 4
     warps = 16 if (cell, direction, half) == ("gru", "backward", False) else 8  # or it spills
     for rows, units in product(ROWS, UNITS) if half else [(16, 8)]:
-        if rows == 32 and units == 16 and cell != "rnn":
+        if rows == 32 and cell != "rnn" and (units == 16 or layers > 1):
             continue  # spills on some chips
-        inner = _inner(head_size, 16 * warps, GATHERED // (rows * bytes_each))
+        most = GATHERED // (rows * bytes_each)
+        if layers > 1 and direction == "backward":
+            most = 0  # what is read ahead spills
+        inner = _inner(head_size, 16 * warps, most)
         groups = processors.count // -(-head_size // units) // layers * layers
         made = Plan(rows, units, warps, inner, groups)
         shared = rows * inner * bytes_each
