@@ -9,7 +9,12 @@ from kernel_suite.points import CELLS, MODES, Point, head_grid, layer_grid
 from kernel_suite.store import Row, Table
 
 BASELINE = "nn"
-FUSED_NAMES = {"single": "fused", "registers": "fused-registers", "spread": "fused-spread"}
+FUSED_NAMES = {
+    "single": "fused",
+    "registers": "fused-registers",
+    "spread": "fused-spread",
+    "wavefront": "fused-wavefront",
+}
 """Contenders that are one form of the fused kernels (``dispatch.FORMS``), whatever auto takes."""
 OURS = ("ours", *FUSED_NAMES.values())
 FLASHRNN = "flashrnn"

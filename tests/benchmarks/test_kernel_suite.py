@@ -264,7 +264,14 @@ def test_peers_layouts_are_turned_back(cell):
 def test_what_is_not_installed_is_said(monkeypatch):
     monkeypatch.setattr(peers, "find_spec", lambda name: None)
     found, absent = peers.builders()
-    assert list(found) == ["nn", "ours", "fused", "fused-registers", "fused-spread"]
+    assert list(found) == [
+        "nn",
+        "ours",
+        "fused",
+        "fused-registers",
+        "fused-spread",
+        "fused-wavefront",
+    ]
     assert [line.split(" is not installed")[0] for line in absent] == [*peers.PACKAGES]
 
 

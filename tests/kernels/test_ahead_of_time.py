@@ -14,7 +14,7 @@ COMMAND = [sys.executable, "-m", "lm_research.kernels.fused.ahead_of_time", "--j
 BYTES = {"fp16": 2, "bf16": 2, "tf32x3": 4, "tf32": 4, "ieee": 4}
 DIAGONAL = {"linear", "min_gru", "min_lstm"}
 EVERY_CELL = {*CELLS, *LAYER_NORM_CELLS, *DIAGONAL}
-FORMS = {"single", "registers", "spread", "diagonal"}
+FORMS = {"single", "registers", "spread", "wavefront", "diagonal"}
 
 
 def compiled(*options: str) -> list[dict]:

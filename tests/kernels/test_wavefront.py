@@ -5,12 +5,12 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import DEVICE
 from test_spread import COUNTS, NAMES, cut, run_compiled, walk_of
 
 from lm_research.kernels import FusedGRU, FusedLSTM, FusedRNN, lstm_scan, reference
 from lm_research.kernels.walk import Walk
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SCANS = {"rnn": reference.rnn_scan, "lstm": reference.lstm_scan, "gru": reference.gru_scan}
 
 

@@ -30,7 +30,7 @@ from lm_research.kernels.fused.compiler import (
     source_of,
 )
 from lm_research.kernels.fused.registers.ahead_of_time import registers
-from lm_research.kernels.fused.spread.ahead_of_time import spread
+from lm_research.kernels.fused.spread.ahead_of_time import spread, wavefront
 from lm_research.kernels.limits import CELLS, LAYER_NORM_CELLS, TYPES, largest_head
 
 MODULES = {
@@ -136,7 +136,14 @@ def diagonal_scans(target: str, largest: bool) -> Iterator[Kernel]:
 
 # --- the table
 
-PROVIDERS: tuple[Provider, ...] = (single, layer_norm, registers, spread, diagonal_scans)
+PROVIDERS: tuple[Provider, ...] = (
+    single,
+    layer_norm,
+    registers,
+    spread,
+    wavefront,
+    diagonal_scans,
+)
 """Each yields the kernels for a chip that dispatch may choose; all, or the largest alone."""
 FURTHER: tuple[Provider, ...] = (variants,)
 """What is compiled by name alone: it takes as long as all the others together."""

@@ -1,0 +1,1 @@
+"""The kernels themselves, a module a cell."""
