@@ -30,7 +30,7 @@ LARGEST: dict[tuple[Cell, str], int] = {
     ("lstm", "tf32"): 256,
 }
 """Units of the largest head that does not spill. Float32's U lies in registers, twice in tf32x3."""
-LARGEST_STACKED: dict[Cell, int] = {"rnn": 1024, "gru": 512, "lstm": 512}
+LARGEST_STACKED: dict[Cell, int] = {"rnn": 1024, "gru": 1024, "lstm": 512}
 """Of layers that walk in one launch, in 16 bits: with U they hold W of what feeds them."""
 MULTIPLE = 128
 """Of which their units are multiples: a layer reads another's result as it is, not padded."""
@@ -161,16 +161,16 @@ def _fitting(
     for rows, units in product(ROWS, UNITS) if half else [(16, 8)]:
         if rows == 32 and cell != "rnn" and (units == 16 or layers > 1):
             continue  # spills on some chips
-        most = GATHERED // (rows * bytes_each)
-        if layers > 1 and direction == "backward":
-            most = 0  # what is read ahead spills
-        inner = _inner(head_size, 16 * warps, most)
+        inner = _inner(head_size, 16 * warps, GATHERED // (rows * bytes_each))
         groups = processors.count // -(-head_size // units) // layers * layers
         made = Plan(rows, units, warps, inner, groups)
         shared = rows * inner * bytes_each
         if half:
+            padded = made.padded(head_size)
             matrices = 1 if layers == 1 else 2  # U, and W of what another layer feeds
-            shared += matrices * GATES[cell] * units * made.padded(head_size) * bytes_each
+            shared += matrices * GATES[cell] * units * padded * bytes_each
+            if layers > 1 and padded > inner:  # chunks of two products lie there at once
+                shared += rows * padded * bytes_each
         if groups and shared <= processors.shared:
             yield made
 

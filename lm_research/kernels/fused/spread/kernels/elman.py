@@ -299,7 +299,7 @@ def backward_kernel(
             arrive(counter_ptr)
         tl.store(dgates_ptr + at, da, mask=inside)
         step += 1
-    if SYNC | (start == T):
+    if (SYNC & (stop == T)) | (start == T):
         if SYNC:
             alive = wait(counter_ptr, T * slices, alive)
             if LAYERS > 1:

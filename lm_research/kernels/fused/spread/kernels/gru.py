@@ -338,7 +338,7 @@ def backward_kernel(
         tl.store(dgates_ptr + place + 2 * H + wide, d_n, mask=inside)
         tl.store(dinner_ptr + at, d_inner, mask=inside)
         step += 1
-    if SYNC | (start == T):
+    if (SYNC & (stop == T)) | (start == T):
         if SYNC:
             alive = wait(counter_ptr, T * slices, alive)
             if LAYERS > 1:

@@ -363,7 +363,7 @@ def backward_kernel(
         tl.store(dgates_ptr + place + 2 * H + wide, d_g, mask=inside)
         tl.store(dgates_ptr + place + 3 * H + wide, d_o, mask=inside)
         step += 1
-    if SYNC | (start == T):
+    if (SYNC & (stop == T)) | (start == T):
         if SYNC:
             alive = wait(counter_ptr, T * slices, alive)
             if LAYERS > 1:
