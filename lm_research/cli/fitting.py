@@ -50,7 +50,7 @@ def _train(
 ) -> Evaluation:
     runtime = {"recorder": recorder, "data": assembly.data, "signals": signals}
     callbacks = [build(node, **runtime) for node in config["callbacks"].values()]
-    trainer = make_trainer(config["trainer"], callbacks)
+    trainer = make_trainer(config["trainer"], [*averaging(config), *callbacks])
     resumed = _resumed(config, recorder)
     with _profiled(config, recorder.folder.path):
         trainer.fit(module, datamodule=assembly.data, ckpt_path=resumed, weights_only=True)
@@ -73,6 +73,12 @@ def _resumed(config: Config, recorder: Recorder) -> Path | None:
     path, saved = found
     take_up(saved, recorder, config["trainer"]["devices"])
     return path
+
+
+def averaging(config: Config) -> list[pl.Callback]:
+    """The callback that averages weights, where the run has one; before those that use them."""
+    node = config.get("averaging")
+    return [build(node)] if node else []
 
 
 def make_trainer(options: Config, callbacks: list[pl.Callback]) -> pl.Trainer:

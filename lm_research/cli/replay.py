@@ -99,7 +99,7 @@ def replay(config: Config, output: str | Path) -> None:
     Raises:
         ReplayError: the folder holds another run, or none that diverged.
     """
-    from lm_research.cli.fitting import make_trainer
+    from lm_research.cli.fitting import averaging, make_trainer
 
     folder = RunFolder(output)
     own = {key: value for key, value in config.items() if key != "debug"}
@@ -112,7 +112,7 @@ def replay(config: Config, output: str | Path) -> None:
     assembly = assemble(own)
     rate = _factor(own) ** len(taken_back(folder.path))
     lens = Lens(step, generators, rate)
-    trainer = make_trainer(own["trainer"], [lens])
+    trainer = make_trainer(own["trainer"], [*averaging(own), lens])
     trainer.fit(assembly.model, datamodule=assembly.data, ckpt_path=path, weights_only=True)  # type: ignore[arg-type]
     _print(lens, path)
 
