@@ -6,15 +6,15 @@ two values of different axes meet.
 
 import random
 from collections.abc import Mapping, Sequence
-from itertools import combinations, product
-from pathlib import Path
+from itertools import combinations, cycle, product
 from typing import Any, get_args, get_type_hints
 
 import yaml
 
-from lm_research.config.compose import compose
+from lm_research.config.build import locate
 from lm_research.config.paths import shipped
 from lm_research.config.schema import Trainer
+from lm_research.models.sequence_model import CountModel
 
 Axes = Mapping[str, Sequence[Sequence[str]]]
 Row = tuple[int, ...]
@@ -23,24 +23,26 @@ Pair = tuple[int, int, int, int]
 
 TEXT = "\n\n".join(
     f"Paragraph {i} says that the quick brown fox with the number {i * i} has jumped over the "
-    f"lazy dog, which was asleep in the shade of the {i}th tree." for i in range(100)
+    f"lazy dog, which was asleep in the shade of the {i}th tree."
+    for i in range(100)
 )
+FILE = "text.txt"
 FILL = {  # what an option leaves for the user to say
-    "data=files": ["data.paths=[{folder}/text.txt]", "data.document=paragraph"],
-    "data=hugging_face": ["data.path=text", "data.data_files=[{folder}/text.txt]"],
-    "data=mixture": ["data.weights={{dialogue_en: 1, quotations: 2}}"],
+    "data=files": [f"data.paths=[{FILE}]", "data.document=paragraph"],
+    "data=hugging_face": ["data.path=text", f"data.data_files=[{FILE}]"],
+    "data=mixture": ["data.weights={dialogue_en: 1, quotations: 2}"],
 }
 GROUPS = ("data", "text", "task", "vectorizer", "model", "optimizer", "scheduler", "averaging")
+CORPORA = ("data", "text")
 NOT_ON_A_CPU = ("16-mixed",)
 
 
-def axes(folder: Path) -> dict[str, list[list[str]]]:
+def axes() -> dict[str, list[list[str]]]:
     """Every option of the groups that a run is made of, and every way of training.
 
-    Args:
-        folder: where the text file lies, for options that need one.
+    Runs start where a file :data:`FILE` holds :data:`TEXT`.
     """
-    found = {group: _options(group, folder) for group in GROUPS}
+    found = {group: _options(group) for group in GROUPS}
     precisions = get_args(get_type_hints(Trainer)["precision"])
     found["precision"] = [[f"trainer.precision={p}"] for p in precisions if p not in NOT_ON_A_CPU]
     found["accumulate"] = [["trainer.accumulate=1"], ["trainer.accumulate=3"]]
@@ -49,13 +51,9 @@ def axes(folder: Path) -> dict[str, list[list[str]]]:
     return found
 
 
-def _options(group: str, folder: Path) -> list[list[str]]:
-    files = sorted((shipped("conf") / group).glob("*.yaml"))
-    return [_filled(f"{group}={file.stem}", folder) for file in files]
-
-
-def _filled(option: str, folder: Path) -> list[str]:
-    return [option, *(text.format(folder=folder) for text in FILL.get(option, ()))]
+def _options(group: str) -> list[list[str]]:
+    names = sorted(file.stem for file in (shipped("conf") / group).glob("*.yaml"))
+    return [[f"{group}={name}", *FILL.get(f"{group}={name}", ())] for name in names]
 
 
 def overrides(axes: Axes, row: Row) -> list[str]:
@@ -68,10 +66,35 @@ def overrides(axes: Axes, row: Row) -> list[str]:
 
 
 def _noise(options: list[str]) -> list[str]:
-    config = compose(options).config
-    names = [(group, name) for group in ("model", "vectorizer") for name in config[group]]
-    drop = [f"{g}.{n}=0.2" for g, n in names if n.endswith("dropout") or n == "zoneout"]
-    return drop + [f"{g}.{n}=2" for g, n in names if n == "num_layers"]
+    fields = [f"{text.partition('=')[0]}.{name}" for text in options for name in _file([text])]
+    drop = [f"{name}=0.2" for name in fields if name.endswith(("dropout", ".zoneout"))]
+    return drop + [f"{name}=2" for name in fields if name.endswith(".num_layers")]
+
+
+def covering(axes: Axes) -> list[list[str]]:
+    """Overrides in which every two ways of training meet, with the corpora dealt out to them."""
+    ways = {name: values for name, values in axes.items() if name not in CORPORA}
+    rows = [overrides(ways, row) for row in pairs(ways)]
+    return [[*row, *corpus] for row, corpus in zip(rows, cycle(corpora(axes)), strict=False)]
+
+
+def once(axes: Axes) -> list[list[str]]:
+    """Fewer overrides: every option occurs."""
+    ways = {name: values for name, values in axes.items() if name not in CORPORA}
+    dealt = [
+        overrides(ways, tuple((n + at) % len(values) for at, values in enumerate(ways.values())))
+        for n in range(max(map(len, axes.values())))
+    ]
+    return [[*row, *corpus] for row, corpus in zip(dealt, cycle(corpora(axes)), strict=False)]
+
+
+def corpora(axes: Axes) -> list[list[str]]:
+    """Every source with a text option that leaves something of it."""
+    both = {name: axes[name] for name in CORPORA}
+    clash = {(i, j) for _, i, _, j in clashes(both)}
+    texts = cycle(range(len(both["text"])))
+    sources = range(len(both["data"]))
+    return [overrides(both, (i, next(j for j in texts if (i, j) not in clash))) for i in sources]
 
 
 def clashes(axes: Axes) -> set[Pair]:
@@ -95,6 +118,7 @@ def pairs(axes: Axes, seed: int = 0, tries: int = 30) -> list[Row]:
     """Few rows in which every two values of two axes meet, unless they clash (greedy)."""
     rng = random.Random(seed)
     sizes, never = [len(values) for values in axes.values()], clashes(axes)
+    met = _Met(axes)
     left = {
         (a, i, b, j)
         for a, b in combinations(range(len(sizes)), 2)
@@ -105,11 +129,24 @@ def pairs(axes: Axes, seed: int = 0, tries: int = 30) -> list[Row]:
         a, i, b, j = min(left)
         drawn = [[rng.randrange(n) for n in sizes] for _ in range(tries)]
         fixed = [tuple({a: i, b: j}.get(k, at) for k, at in enumerate(row)) for row in drawn]
-        row = max(fixed, key=lambda row: (not never & _met(row), len(left & _met(row))))
-        rows += [] if never & _met(row) else [row]
-        left -= _met(row) if row in rows else set()
+        sound = [row for row in fixed if not never & met(row)]
+        row = max(sound, key=lambda row: len(left & met(row)), default=None)
+        if row is not None:
+            rows += [row] if left & met(row) else []
+            left -= met(row)
     return rows
 
 
-def _met(row: Row) -> set[Pair]:
-    return {(a, row[a], b, row[b]) for a, b in combinations(range(len(row)), 2)}
+class _Met:
+    """The pairs of a row. Of a counted model nothing meets but what meets the model itself."""
+
+    def __init__(self, axes: Axes) -> None:
+        self.model = list(axes).index("model") if "model" in axes else None
+        targets = [_file(values)["_target_"] for values in axes.get("model", ())]
+        self.counted = {i for i, t in enumerate(targets) if issubclass(locate(t), CountModel)}
+
+    def __call__(self, row: Row) -> set[Pair]:
+        met = {(a, row[a], b, row[b]) for a, b in combinations(range(len(row)), 2)}
+        if self.model is None or row[self.model] not in self.counted:
+            return met
+        return {pair for pair in met if self.model in (pair[0], pair[2])}

@@ -32,9 +32,9 @@ class Averaging(WeightAveraging):
         self.start = start
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Make the average of the type and on the device that the weights are about to have."""
+        """Make the average, on the device that the weights are about to move to."""
         self._device = trainer.strategy.root_device
-        super().setup(trainer, trainer.precision_plugin.convert_module(pl_module), stage)
+        super().setup(trainer, pl_module, stage)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any

@@ -116,7 +116,7 @@ class Checkpoint(pl.Callback):
             return
         try:
             files.raise_error()
-            self.store.commit(self.step, self.score)
+            self.store.commit(self.step, self.score, interim=not self.due)
         except (OSError, RunFolderError) as error:
             self.store.discard(self.step)
             told = str(

@@ -12,6 +12,7 @@ from lm_research.callbacks.checkpoint import newest_whole, take_up
 from lm_research.callbacks.checkpoint_files import CheckpointFiles
 from lm_research.callbacks.divergence import take_back
 from lm_research.callbacks.evaluation import as_numbers
+from lm_research.callbacks.precision import Precision
 from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.cli.assembly import Assembly, assemble
 from lm_research.config.build import build
@@ -94,7 +95,7 @@ def make_trainer(options: Config, callbacks: list[pl.Callback]) -> pl.Trainer:
         deterministic=options["deterministic"],
         max_epochs=1,
         max_time={"seconds": seconds} if seconds else None,
-        callbacks=[*callbacks, LeanLoop()],
+        callbacks=[Precision(), *callbacks, LeanLoop()],
         plugins=[CheckpointFiles()],
         logger=False,
         profiler=Unprofiled(),

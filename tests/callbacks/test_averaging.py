@@ -41,7 +41,14 @@ def exponential(weights, decay, start=0):
 
 
 @pytest.mark.parametrize(
-    "options", [(), ("trainer.accumulate=3",), ("trainer.precision=bf16-mixed",), ("trainer.precision=64-true",)], ids=str
+    "options",
+    [
+        (),
+        ("trainer.accumulate=3",),
+        ("trainer.precision=bf16-mixed",),
+        ("trainer.precision=64-true",),
+    ],
+    ids=str,
 )
 def test_the_exponential_average_is_that_of_a_hand(train, weights, options):
     saved = final(train(*EMA, *options))

@@ -7,32 +7,39 @@ in all combinations.
 
 import os
 import random
+import shutil
 import signal
 from contextlib import contextmanager
 from itertools import cycle, product
+from pathlib import Path
 
 import pytest
 from chaos_suite.equality import difference
-from chaos_suite.jobs import TEXT, axes, clashes, overrides, pairs
+from chaos_suite.jobs import CORPORA, FILE, GROUPS, TEXT, axes, covering, overrides, pairs
 
 from lm_research.callbacks.checkpoint import Checkpoint
 from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli import fitting
-from lm_research.config.paths import shipped
+from lm_research.cli.job import run
+from lm_research.config.compose import compose
 
-STEPS = 12
+STEPS = 9
 SHORT = (
+    "budget=smoke",
     f"budget.train_tokens={STEPS * 2 * 8}",
     "budget.batch_size=2",
     "budget.window=8",
     "budget.train_bytes=6000",
     "budget.eval_bytes=400",
+    "budget.hidden_size=8",
+    "callbacks=quiet",
     "callbacks.metrics.every=5",
-    "callbacks.evaluation.times=3",
-    "callbacks.samples.length=3",
+    "callbacks.evaluation.times=2",
+    "callbacks.samples.length=2",
     "callbacks.checkpoint.every=3",
+    "tracking=disabled",
+    "trainer=cpu",
 )
-CORPORA = ("data", "text")
 FULL = ("vectorizer", "precision", "averaging", "accumulate")
 
 
@@ -40,30 +47,17 @@ class GoneError(Exception):
     """The machine is gone."""
 
 
-@pytest.fixture(scope="module")
-def known(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("texts")
-    (folder / "text.txt").write_text(TEXT, encoding="utf-8")
-    return axes(folder)
+KNOWN = axes()
 
 
-def covering(known):
-    """Rows of overrides: pairs of the ways of training, with sources and texts dealt out to them."""
-    ways = {name: values for name, values in known.items() if name not in CORPORA}
-    rows = [overrides(ways, row) for row in pairs(ways)]
-    return [[*row, *corpus] for row, corpus in zip(rows, cycle(corpora(known)))]
-
-
-def corpora(known):
-    """Every source and every text option, each at least once."""
-    both = {name: known[name] for name in CORPORA}
-    most = max(len(values) for values in both.values())
-    clash = {(i, j) for _, i, _, j in clashes(both)}
-    sources, texts = list(range(len(both["data"]))), cycle(range(len(both["text"])))
-    dealt = [(i, next(j for j in texts if (i, j) not in clash)) for i in sources]
-    assert len(dealt) == most
-    assert {j for _, j in dealt} == set(range(len(both["text"])))
-    return [overrides(both, row) for row in dealt]
+def every_way(model):
+    """All ways of training it, with the axes that are left out dealt out to them."""
+    spoken_for = ("model", *FULL, *CORPORA)
+    others = {name: values for name, values in KNOWN.items() if name not in spoken_for}
+    rest = cycle(overrides(others, row) for row in pairs(others))
+    ways = product(*(KNOWN[name] for name in FULL))
+    chosen = [[text for values in way for text in values] for way in ways]
+    return [[*model, *way, *more] for way, more in zip(chosen, rest, strict=False)]
 
 
 @contextmanager
@@ -86,44 +80,56 @@ def cut(step, warned):
             raise GoneError
         return as_numbers(*arguments)
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises((GoneError, Stopped)):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoint, "on_train_batch_end", at_step)
         patch.setattr(fitting, "as_numbers", at_scores)
         yield
 
 
-def check(train, number, options):
+@pytest.fixture
+def check(tmp_path, monkeypatch):
     """What differs between an undisturbed run and one that is cut once."""
-    whole, run = f"{number}-whole", f"{number}-cut"
-    train(*SHORT, *options, output=whole)
-    with cut(random.Random(number).randint(1, STEPS), warned=bool(number % 2)):
-        train(*SHORT, *options, output=run)
-    again = train(*SHORT, *options, output=run)
-    return difference(again.with_name(whole), again)
+    monkeypatch.chdir(tmp_path)
+    Path(FILE).write_text(TEXT, encoding="utf-8")
+
+    def check(options):
+        config = compose([*SHORT, *options]).config
+        rng = random.Random(" ".join(options))
+        run(config, "whole")
+        with cut(rng.randint(1, STEPS), rng.random() < 0.5), pytest.raises((GoneError, Stopped)):
+            run(config, "again")
+        run(config, "again")
+        return difference(Path("whole"), Path("again"))
+
+    return check
 
 
-def check_all(train, rows):
-    told = {" ".join(row): check(train, number, row) for number, row in enumerate(rows)}
+ROWS = covering(KNOWN)
+
+
+def test_every_option_is_among_them():
+    assert {text for row in ROWS for text in row} >= {
+        values[0] for name in GROUPS for values in KNOWN[name]
+    }
+
+
+@pytest.mark.parametrize("row", ROWS, ids=" ".join)
+def test_every_two_ways_of_training_and_every_text(check, row):
+    assert check(row) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", pairs(KNOWN), ids=str)
+def test_every_two_options(check, row):
+    assert check(overrides(KNOWN, row)) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", KNOWN["model"], ids="".join)
+def test_every_way_of_training(check, model):
+    told = {}
+    for row in every_way(model):
+        told[" ".join(row)] = check(row)
+        shutil.rmtree("whole")
+        shutil.rmtree("again")
     assert {row: fault for row, fault in told.items() if fault} == {}
-
-
-def test_every_two_ways_of_training_and_every_text(train, known):
-    rows = covering(known)
-    assert len(rows) >= max(map(len, known.values()))
-    check_all(train, rows)
-
-
-@pytest.mark.slow
-def test_every_two_options(train, known):
-    check_all(train, [overrides(known, row) for row in pairs(known)])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", [file.stem for file in shipped("conf").glob("model/*.yaml")])
-def test_every_way_of_training(train, known, model):
-    spoken_for = ("model", *FULL, *CORPORA)
-    others = {name: values for name, values in known.items() if name not in spoken_for}
-    rest = cycle(overrides(others, row) for row in pairs(others))
-    ways = product(*(known[name] for name in FULL))
-    chosen = [[text for values in way for text in values] for way in ways]
-    check_all(train, [[f"model={model}", *way, *more] for way, more in zip(chosen, rest)])
