@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 
+from lm_research.callbacks.divergence import FOLDER, keep_batch
 from lm_research.callbacks.pause import pause
 from lm_research.callbacks.processes import in_any_process
 from lm_research.callbacks.stop_signals import StopSignals
@@ -91,6 +92,8 @@ class Checkpoint(pl.Callback):
             return  # gradients that are being added up are in no checkpoint
         stop = in_any_process(trainer, self.signals.requested is not None)
         if self.due or stop:
+            if in_any_process(trainer, not _finite(pl_module)):
+                self._refuse(trainer, outputs, batch)
             with pause(pl_module):
                 self._save(trainer, pl_module)
             self.due, self.score = False, None
@@ -104,12 +107,18 @@ class Checkpoint(pl.Callback):
         score = scores.get(self.monitor.removeprefix("val/"))
         return scores["loss_nats"] if score is None else score
 
+    def _refuse(self, trainer: pl.Trainer, outputs: Any, batch: Any) -> None:
+        """Keep the batch, and end the attempt with no checkpoint of this step."""
+        if trainer.is_global_zero:
+            folder = self.recorder.folder.path / FOLDER
+            keep_batch(folder, self.step, float(outputs["loss"]), batch)
+        raise DivergenceError(
+            f"weights are not finite after step {self.step}, though the loss was: no checkpoint is "
+            "written; lower optimizer.lr, or set trainer.gradient_clip; debug=replay with the same "
+            "output shows where it came from"
+        )
+
     def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if in_any_process(trainer, not _finite(pl_module)):
-            raise DivergenceError(
-                f"weights are not finite after step {self.step}, though the loss was: no "
-                "checkpoint is written; lower optimizer.lr, or set trainer.gradient_clip"
-            )
         files: Any = trainer.strategy.checkpoint_io
         trainer.save_checkpoint(self.store.part(self.step))  # every process takes part
         if not trainer.is_global_zero:

@@ -156,5 +156,7 @@ def _print(lens: Lens, path: Path | None) -> None:
         verdict = "yes" if seen.finite else "[red]NO"
         table.add_row(seen.kind, seen.name, f"{seen.largest:.4g}", verdict)
     Console().print(table)
-    first = f"{broken[0].kind} of {broken[0].name}" if broken else "nothing: all is finite"
-    print(f"first that is not finite: {first}")
+    if broken:
+        print(f"first that is not finite: {broken[0].kind} of {broken[0].name}")
+    else:
+        print(f"all is finite; the largest is {sound[0].kind} of {sound[0].name}")
