@@ -53,7 +53,7 @@ def test_a_replay_of_a_huge_loss_names_the_largest(lm_research, capsys):
     assert lm_research("train", *DIVERGES, "callbacks.divergence.ceiling=1000") == 1
     assert "above callbacks.divergence.ceiling" in capsys.readouterr().err
     assert lm_research("train", *DIVERGES, "callbacks.divergence.ceiling=1000", "debug=replay") == 0
-    assert "all is finite; the largest is gradient of model" in capsys.readouterr().out
+    assert "all is finite; the largest is weights after of model" in capsys.readouterr().out
 
 
 def test_there_must_be_something_to_replay(lm_research, capsys):
