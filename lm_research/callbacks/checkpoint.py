@@ -18,7 +18,12 @@ from lm_research.callbacks.processes import in_any_process
 from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.config.types import PositiveInt
 from lm_research.tasks.evaluation import DivergenceError
-from lm_research.tracking.checkpoint_store import FORMAT, CheckpointError, CheckpointStore
+from lm_research.tracking.checkpoint_store import (
+    FORMAT,
+    CheckpointError,
+    CheckpointStore,
+    require_format,
+)
 from lm_research.tracking.errors import RunFolderError, write_error
 from lm_research.tracking.recorder import Recorder
 from lm_research.tracking.run_identity import config_hash, difference_table
@@ -185,16 +190,19 @@ def newest_whole(store: CheckpointStore, owner: bool) -> tuple[Path, dict[str, A
         owner: whether this process owns the folder; it tells of damaged ones, and sets them aside.
 
     Raises:
-        CheckpointError: there are checkpoints, and none is whole.
+        CheckpointError: there are checkpoints and none is whole, or it is of a later version.
     """
     damaged = []
     for entry, fault in list(store.whole()):
         path = store.folder / entry.file
         if fault is None:
             try:
-                return path, torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+                saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
                 fault = next(iter(str(error).splitlines()), type(error).__name__)
+            else:
+                require_format(saved, path)
+                return path, saved
         damaged.append(entry.file)
         if owner:
             store.forget(entry)
@@ -211,15 +219,9 @@ def take_up(saved: dict[str, Any], recorder: Recorder, processes: int) -> None:
     """Before training continues from ``saved``: check it, and take back the rows written after it.
 
     Raises:
-        CheckpointError: it is of another run, of a later version, or of other processes.
+        CheckpointError: it is of another run, or of other processes.
     """
-    said = saved.get("lm_research", {})
-    if said.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{recorder.folder.checkpoints}: of format {said.get('format')!r}, this version reads "
-            f"{FORMAT}. Update lm-research, or give another output=FOLDER."
-        )
-    stored, now = said["config"], recorder.folder.config
+    stored, now = saved["lm_research"]["config"], recorder.folder.config
     if config_hash(stored) != config_hash(now):
         raise CheckpointError(
             f"{recorder.folder.checkpoints}: of another run. What differs (there -> now):\n"

@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,6 +182,23 @@ class CheckpointStore:
         except OSError as error:
             return error.strerror or str(error)
         return None if digest == entry.sha256 else "its bytes are not those that were written"
+
+
+def require_format(saved: Mapping[str, Any], path: Path) -> None:
+    """Refuse a checkpoint that our callbacks have not written in this version's format.
+
+    An earlier format will be converted here, one version at a time; there is none yet
+    (tests/callbacks/golden holds a run of each).
+
+    Raises:
+        CheckpointError: with both formats.
+    """
+    written = saved.get("lm_research", {}).get("format")
+    if written != FORMAT:
+        raise CheckpointError(
+            f"{path}: of format {written!r}, this version reads {FORMAT}. Update lm-research, or "
+            "give another output=FOLDER."
+        )
 
 
 def _delete(file: Path) -> None:
