@@ -1,5 +1,6 @@
 """Fit a model: by Lightning's loop, or by counting."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from lm_research.tracking.checkpoint_store import CheckpointStore
 from lm_research.tracking.recorder import Recorder
 
 Config = dict[str, Any]
+_log = logging.getLogger(__name__)
 
 
 def fit(
@@ -52,6 +54,7 @@ def _train(
     runtime = {"recorder": recorder, "data": assembly.data, "signals": signals}
     callbacks = [build(node, **runtime) for node in config["callbacks"].values()]
     trainer = make_trainer(config["trainer"], [*averaging(config), *callbacks])
+    _tell_of_determinism(trainer, recorder)
     resumed = _resumed(config, recorder)
     with _profiled(config, recorder.folder.path):
         trainer.fit(module, datamodule=assembly.data, ckpt_path=resumed, weights_only=True)
@@ -62,6 +65,19 @@ def _train(
             split = assembly.data.split("validation")
             result = evaluate(module, split, module.eval_window, assembly.data.words)
     return result
+
+
+def _tell_of_determinism(trainer: pl.Trainer, recorder: Recorder) -> None:
+    """Say it where the same command need not give the same bits again: a CPU always does."""
+    device = trainer.strategy.root_device.type
+    same = device == "cpu" or torch.are_deterministic_algorithms_enabled()
+    recorder.summary({"train/deterministic": same})
+    if not same and trainer.is_global_zero:
+        _log.warning(
+            "%s: some operations add up in no fixed order, so a second run, or a resumed one, may "
+            "differ in the last bits; trainer.deterministic=true fixes the order (slower)",
+            device,
+        )
 
 
 def _resumed(config: Config, recorder: Recorder) -> Path | None:
