@@ -85,7 +85,7 @@ def _resumed(config: Config, recorder: Recorder) -> Path | None:
     folder = recorder.folder
     found = newest_whole(CheckpointStore(folder.checkpoints), owner=folder.state is not None)
     if found is None:
-        recorder.rewind(0, {"metrics": 0, "samples": 0})  # of an attempt cut before its first one
+        _start_anew(recorder)
         return None
     path, saved = found
     take_up(saved, recorder, config["trainer"]["devices"])
@@ -96,6 +96,11 @@ def averaging(config: Config) -> list[pl.Callback]:
     """The callback that averages weights, where the run has one; before those that use them."""
     node = config.get("averaging")
     return [build(node)] if node else []
+
+
+def _start_anew(recorder: Recorder) -> None:
+    """Take back what an attempt wrote that left nothing to go on from."""
+    recorder.rewind(0, {"metrics": 0, "samples": 0})
 
 
 def make_trainer(options: Config, callbacks: list[pl.Callback]) -> pl.Trainer:
@@ -143,6 +148,7 @@ class _profiled:  # noqa: N801 - reads as a context
 
 def _count(assembly: Assembly, model: CountedLanguageModel, recorder: Recorder) -> Evaluation:
     """One pass over the training split; the counts are the checkpoint."""
+    _start_anew(recorder)
     started = time.perf_counter()
     train = assembly.data.split("train")
     model.model.fit(np.asarray(train.ids_N, dtype=np.int64))

@@ -64,7 +64,7 @@ def every_way(model):
 def cut(step, warned):
     """The run ends at step ``step``: by a signal, after which it saves, or with no warning."""
     left = [step]
-    batch_end, as_numbers = Checkpoint.on_train_batch_end, fitting.as_numbers
+    batch_end, generate = Checkpoint.on_train_batch_end, fitting.generate
 
     def at_step(self, trainer, module, outputs, batch, batch_idx):
         if left and batch_idx + 1 == left[0]:
@@ -74,15 +74,15 @@ def cut(step, warned):
             os.kill(os.getpid(), signal.SIGTERM)
         batch_end(self, trainer, module, outputs, batch, batch_idx)
 
-    def at_scores(*arguments):
-        if left:  # a counted model has no steps
+    def at_sample(*arguments):
+        if left:  # a counted model has no steps, and one row, which is written by now
             left.clear()
             raise GoneError
-        return as_numbers(*arguments)
+        return generate(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoint, "on_train_batch_end", at_step)
-        patch.setattr(fitting, "as_numbers", at_scores)
+        patch.setattr(fitting, "generate", at_sample)
         yield
 
 
