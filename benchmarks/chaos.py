@@ -23,7 +23,8 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class Job:
     overrides: list[str]
     folder: Path
     seconds: float = 0.0
-    calls: dict[str, int] | None = None
+    calls: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Trial:
     number: int
     job: Job
     how: signal.Signals
+    moment: str
 
 
 def main() -> int:
@@ -75,12 +77,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         place = Path(name)
         (place / FILE).write_text(TEXT, encoding="utf-8")
-        rows = once(axes()) if len(signals) < len(covering(axes())) else covering(axes())
+        rows = covering(axes())
+        if len(signals) < len(rows):
+            rows = once(axes())
         jobs = [Job(row, place / f"whole-{n}") for n, row in enumerate(rows[: len(signals)])]
         print(f"{len(signals)} trials over {len(jobs)} jobs, seed {arguments.seed}", flush=True)
-        trials = [Trial(n, jobs[n % len(jobs)], how) for n, how in enumerate(signals)]
         with ThreadPoolExecutor(arguments.parallel) as pool:
             list(pool.map(leave_alone, jobs))
+            moments = [ANY_TIME, *sorted({place for job in jobs for place in job.calls})]
+            dealt = zip(cycle(jobs), signals, cycle(moments), strict=False)
+            trials = [Trial(number, *dealt_to) for number, dealt_to in enumerate(dealt)]
             told = pool.map(lambda trial: attempt(trial, place, arguments.seed), trials)
             equal = sum(told)
     print(f"{equal} of {len(signals)} bitwise equal")
@@ -129,15 +135,14 @@ def attempt(trial: Trial, place: Path, seed: int) -> bool:
     """End the run once, let the same command finish it, and compare."""
     rng = random.Random(f"{seed} {trial.number}")
     job, folder = trial.job, place / f"trial-{trial.number}"
-    assert job.calls
-    moment = rng.choice([ANY_TIME, ANY_TIME, *sorted(job.calls)])
-    if moment == ANY_TIME:
+    calls = job.calls.get(trial.moment)
+    if calls is None:
         process, told = at_any_time(trial, folder, rng.random())
     else:
-        call = rng.randint(1, job.calls[moment])
-        spec = {"place": moment, "call": call, "signal": int(trial.how)}
+        call = rng.randint(1, calls)
+        spec = {"place": trial.moment, "call": call, "signal": int(trial.how)}
         process = start([*MOMENTS, json.dumps(spec)], job, folder)
-        told = f"in {moment} ({call} of {job.calls[moment]})"
+        told = f"{trial.moment} ({call} of {calls})"
     said, complaint = process.communicate(timeout=TIMEOUT_S)
     expected = (-trial.how, *([0, os.EX_TEMPFAIL] if trial.how == signal.SIGTERM else []))
     if process.returncode not in expected:
@@ -146,10 +151,10 @@ def attempt(trial: Trial, place: Path, seed: int) -> bool:
         reached = rows_in(folder)
         finish(start(START, job, folder))
         fault = difference(job.folder, folder)
-        told += f", {reached} rows written"
+        told += f", {reached} rows"
     shutil.rmtree(folder)
     row = " ".join(text for text in job.overrides if text.startswith(("model=", "data=")))
-    print(f"{trial.number + 1:3} {trial.how.name} {told}: {fault or 'equal'} ({row})", flush=True)
+    print(f"{trial.number + 1:3} {trial.how.name}, {told}: {fault or 'equal'} ({row})", flush=True)
     return fault is None
 
 
