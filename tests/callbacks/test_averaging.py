@@ -1,10 +1,16 @@
 """Averaged weights: by hand, in evaluations and samples, in checkpoints, and after a cut."""
 
+import os
+import signal
+
 import pytest
 import torch
+from chaos_suite.equality import difference
 
 from lm_research.callbacks.averaging import Averaging
+from lm_research.callbacks.checkpoint import Checkpoint
 from lm_research.callbacks.evaluation import Evaluation
+from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.saved import load
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.tracking.checkpoint_store import CheckpointStore
@@ -117,3 +123,21 @@ def test_evaluations_and_the_final_scores_are_of_the_average(train, read_json, m
 def test_training_itself_is_as_without_it(train):
     averaged, plain = final(train(*EMA)), final(train(*EMA[2:], output="plain"))
     assert torch.equal(flat(averaged["current_model_state"]), flat(plain["state_dict"]))
+
+
+@pytest.mark.parametrize("step", [7, 16])
+def test_a_run_that_was_stopped_ends_with_the_same_average_and_scores(train, monkeypatch, step):
+    """After the last step, too, when there is nothing left to train."""
+    whole = train(*EMA, output="whole")
+    proper, done = Checkpoint.on_train_batch_end, []
+
+    def stop(self, trainer, module, outputs, batch, index):
+        if index + 1 == step and not done:
+            done.append(step)
+            os.kill(os.getpid(), signal.SIGTERM)
+        proper(self, trainer, module, outputs, batch, index)
+
+    monkeypatch.setattr(Checkpoint, "on_train_batch_end", stop)
+    with pytest.raises(Stopped):
+        train(*EMA, output="cut")
+    assert difference(whole, train(*EMA, output="cut")) is None
