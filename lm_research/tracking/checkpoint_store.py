@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,7 +184,7 @@ class CheckpointStore:
         return None if digest == entry.sha256 else "its bytes are not those that were written"
 
 
-def require_format(saved: Mapping[str, Any], path: Path) -> None:
+def require_format(saved: Any, path: Path) -> None:
     """Refuse a checkpoint that our callbacks have not written in this version's format.
 
     An earlier format will be converted here, one version at a time; there is none yet
@@ -193,7 +193,8 @@ def require_format(saved: Mapping[str, Any], path: Path) -> None:
     Raises:
         CheckpointError: with both formats.
     """
-    written = saved.get("lm_research", {}).get("format")
+    said = saved.get("lm_research") if isinstance(saved, dict) else None
+    written = said.get("format") if isinstance(said, dict) else None
     if written != FORMAT:
         raise CheckpointError(
             f"{path}: of format {written!r}, this version reads {FORMAT}. Update lm-research, or "
