@@ -21,10 +21,13 @@ Row = tuple[int, ...]
 Pair = tuple[int, int, int, int]
 """Value i of axis a and value j of axis b, as (a, i, b, j)."""
 
+# Words, not numbers, tell the paragraphs apart: a text option may mask numbers.
+COLOURS = ("brown", "red", "grey", "white", "black", "golden", "silver", "amber", "dun", "blue")
+TREES = ("oak", "elm", "ash", "birch", "cedar", "maple", "willow", "poplar", "pine", "larch")
 TEXT = "\n\n".join(
-    f"Paragraph {i} says that the quick brown fox with the number {i * i} has jumped over the "
-    f"lazy dog, which was asleep in the shade of the {i}th tree."
-    for i in range(100)
+    f"They say that the quick {colour} fox has jumped over the lazy dog, which was asleep in the "
+    f"shade of the old {tree} at the end of the garden and did not see it."
+    for colour, tree in product(COLOURS, TREES)
 )
 FILE = "text.txt"
 FILL = {  # what an option leaves for the user to say
@@ -129,7 +132,7 @@ def pairs(axes: Axes, seed: int = 0, tries: int = 30) -> list[Row]:
         a, i, b, j = min(left)
         drawn = [[rng.randrange(n) for n in sizes] for _ in range(tries)]
         fixed = [tuple({a: i, b: j}.get(k, at) for k, at in enumerate(row)) for row in drawn]
-        sound = [row for row in fixed if not never & met(row)]
+        sound = [row for row in fixed if not never & _pairs_of(row)]
         row = max(sound, key=lambda row: len(left & met(row)), default=None)
         if row is not None:
             rows += [row] if left & met(row) else []
@@ -146,7 +149,11 @@ class _Met:
         self.counted = {i for i, t in enumerate(targets) if issubclass(locate(t), CountModel)}
 
     def __call__(self, row: Row) -> set[Pair]:
-        met = {(a, row[a], b, row[b]) for a, b in combinations(range(len(row)), 2)}
+        met = _pairs_of(row)
         if self.model is None or row[self.model] not in self.counted:
             return met
         return {pair for pair in met if self.model in (pair[0], pair[2])}
+
+
+def _pairs_of(row: Row) -> set[Pair]:
+    return {(a, row[a], b, row[b]) for a, b in combinations(range(len(row)), 2)}
