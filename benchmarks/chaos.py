@@ -3,77 +3,92 @@
     python benchmarks/chaos.py --kills 20 --terms 5
     python benchmarks/chaos.py --kills 200 --terms 50      # the long form
 
-Each trial is a small run, ended once by SIGKILL or SIGTERM at a random moment of its life (imports,
-training, checkpoints, evaluation, the last lines), then started again by the same command. Its
-metrics.jsonl (clocks aside), samples, and last checkpoint (weights, optimizer, everything) must be
-those of an undisturbed run, bit for bit. Models, vectorizers and sources take turns. Prints a line
-a trial and the sum; exits with 1 if one differs.
+Each trial is a small run, ended once by SIGKILL or SIGTERM: at a random time of its life (imports,
+training, the last lines), or inside a checkpoint, a row, a rename, an evaluation, a sample or a
+call of W&B (offline); then it is started again by the same command. All that it leaves (rows,
+samples, summary, every checkpoint) must be what an undisturbed run leaves, bit for bit, clocks
+aside. The runs are made of conf/: every option of data, text, task, vectorizer, model, optimizer,
+scheduler and averaging occurs; in the long form, every two ways of training meet. Prints a line a
+trial and the sum; exits with 1 if one differs.
 """
 
 import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from itertools import cycle, islice
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import torch
-from rich.progress import track
+from chaos_suite.equality import difference
+from chaos_suite.jobs import FILE, TEXT, axes, covering, once
 
-from lm_research.tracking.checkpoint_store import CheckpointStore
-
-COMMAND = [sys.executable, "-c", "from lm_research.cli.main import main; main()", "train"]
 SMALL = [
     "budget=smoke",
-    "budget.train_tokens=20000",
+    "budget.train_tokens=3200",
     "budget.batch_size=4",
     "budget.window=16",
     "budget.hidden_size=16",
-    "budget.train_bytes=40000",
-    "budget.eval_bytes=4000",
+    "budget.train_bytes=8000",
+    "budget.eval_bytes=1000",
     "callbacks=quiet",
     "callbacks.metrics.every=7",
     "callbacks.checkpoint.every=11",
-    "callbacks.samples.length=20",
+    "callbacks.samples.length=5",
     "trainer=cpu",
     "trainer.threads=1",
 ]
-JOBS = [
-    ["model=rnn", "vectorizer=embedding", "model.dropout=0.2", "model.num_layers=2"],
-    ["model=lstm", "vectorizer=one_hot", "scheduler=cosine", "trainer.accumulate=3"],
-    ["model=gru", "vectorizer=bag_of_words", "trainer.precision=bf16-mixed"],
-    ["model=cnn", "vectorizer=tfidf", "optimizer=sgd"],
-    ["model=transformer", "vectorizer=embedding", "data=mixture_en"],
-    ["model=lstm", "vectorizer=embedding", "text=word", "task.tie_weights=true"],
-    ["model=ngram"],
-]
-CLOCK = {"seconds", "perf/tokens_per_s"}
+START = [sys.executable, "-c", "from lm_research.cli.main import main; main()"]
+MOMENTS = [sys.executable, str(Path(__file__).parent / "chaos_suite/moments.py")]
+ANY_TIME = "any time"
+TIMEOUT_S = 600
+
+
+@dataclass
+class Job:
+    """A run left alone: its overrides and folder, how long it took, and the calls it made."""
+
+    overrides: list[str]
+    folder: Path
+    seconds: float = 0.0
+    calls: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Trial:
+    number: int
+    job: Job
+    how: signal.Signals
+    moment: str
 
 
 def main() -> int:
     arguments = options()
-    rng = random.Random(arguments.seed)
     signals = [signal.SIGKILL] * arguments.kills + [signal.SIGTERM] * arguments.terms
-    rng.shuffle(signals)
-    jobs = list(islice(cycle(range(len(JOBS))), len(signals)))
-    print(f"{len(signals)} trials over {len(JOBS)} jobs, seed {arguments.seed}")
+    random.Random(arguments.seed).shuffle(signals)
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         place = Path(name)
-        whole = {job: undisturbed(job, place) for job in track(sorted(set(jobs)), "undisturbed")}
-        equal = 0
-        for number, (job, how) in enumerate(zip(jobs, signals, strict=True)):
-            folder = place / f"trial-{number}"
-            reference, seconds = whole[job]
-            told = disturb(job, folder, how, rng.uniform(0, seconds))
-            difference = differs(reference, folder)
-            equal += difference is None
-            print(f"{number + 1:3} {JOBS[job][0]:18} {told}: {difference or 'equal'}", flush=True)
+        (place / FILE).write_text(TEXT, encoding="utf-8")
+        rows = covering(axes())
+        if len(signals) < len(rows):
+            rows = once(axes())
+        jobs = [Job(row, place / f"whole-{n}") for n, row in enumerate(rows[: len(signals)])]
+        print(f"{len(signals)} trials over {len(jobs)} jobs, seed {arguments.seed}", flush=True)
+        with ThreadPoolExecutor(arguments.parallel) as pool:
+            list(pool.map(leave_alone, jobs))
+            moments = [ANY_TIME, *sorted({place for job in jobs for place in job.calls})]
+            dealt = zip(cycle(jobs), signals, cycle(moments), strict=False)
+            trials = [Trial(number, *dealt_to) for number, dealt_to in enumerate(dealt)]
+            told = pool.map(lambda trial: attempt(trial, place, arguments.seed), trials)
+            equal = sum(told)
     print(f"{equal} of {len(signals)} bitwise equal")
     return 0 if equal == len(signals) else 1
 
@@ -82,90 +97,84 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    cores = len(os.sched_getaffinity(0))
     parser.add_argument("--kills", type=int, default=20, help="trials with SIGKILL")
     parser.add_argument("--terms", type=int, default=5, help="trials with SIGTERM")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--parallel", type=int, default=cores, help="runs at a time")
     return parser.parse_args()
 
 
-def start(job: int, folder: Path) -> subprocess.Popen[str]:
-    command = [*COMMAND, *SMALL, *JOBS[job], f"output={folder}"]
+def start(command: list[str], job: Job, folder: Path) -> subprocess.Popen[str]:
+    whole = [*command, "train", *SMALL, *job.overrides, f"output={folder}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true"}
     # Without compiled modules most of a run's life is imports, and so would be what is killed.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, start_new_session=True, env=environment, **streams)
-
-
-def undisturbed(job: int, place: Path) -> tuple[Path, float]:
-    """The folder of a run left alone, and how long it took once its text was prepared."""
-    for name in (f"first-{job}", f"whole-{job}"):
-        began = time.monotonic()
-        finish(start(job, place / name))
-    return place / name, time.monotonic() - began
+    return subprocess.Popen(
+        whole, start_new_session=True, env=environment, cwd=folder.parent, **streams
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> None:
-    said, complaint = process.communicate(timeout=300)
+    said, complaint = process.communicate(timeout=TIMEOUT_S)
     if process.returncode:
         raise RuntimeError(f"{process.args} ended with {process.returncode}:\n{said}{complaint}")
 
 
-def disturb(job: int, folder: Path, how: signal.Signals, after: float) -> str:
-    """End the run after so many seconds, then let the same command finish it."""
-    process = start(job, folder)
-    time.sleep(after)
-    process.send_signal(how)
-    said, complaint = process.communicate(timeout=300)
-    step = reached(folder)
-    if how == signal.SIGTERM and process.returncode not in (0, os.EX_TEMPFAIL, -signal.SIGTERM):
-        raise RuntimeError(f"SIGTERM gave exit {process.returncode}:\n{said}{complaint}")
-    finish(start(job, folder))
-    return f"{how.name} after {after:5.2f} s, {step}"
+def leave_alone(job: Job) -> None:
+    """Run ``job`` undisturbed, counting its calls."""
+    counts = job.folder.with_suffix(".json")
+    began = time.monotonic()
+    finish(start([*MOMENTS, json.dumps({"count": str(counts)})], job, job.folder))
+    job.seconds = time.monotonic() - began
+    job.calls = json.loads(counts.read_text())
 
 
-def reached(folder: Path) -> str:
+def attempt(trial: Trial, place: Path, seed: int) -> bool:
+    """End the run once, let the same command finish it, and compare."""
+    rng = random.Random(f"{seed} {trial.number}")
+    job, folder = trial.job, place / f"trial-{trial.number}"
+    calls = job.calls.get(trial.moment)
+    if calls is None:
+        process, told = at_any_time(trial, folder, rng.random())
+    else:
+        call = rng.randint(1, calls)
+        spec = {"place": trial.moment, "call": call, "signal": int(trial.how)}
+        process = start([*MOMENTS, json.dumps(spec)], job, folder)
+        told = f"{trial.moment} ({call} of {calls})"
+    said, complaint = process.communicate(timeout=TIMEOUT_S)
+    expected = (-trial.how, *([0, os.EX_TEMPFAIL] if trial.how == signal.SIGTERM else []))
+    if process.returncode not in expected:
+        fault: str | None = f"exit {process.returncode}:\n{said}{complaint}"
+    else:
+        reached = rows_in(folder)
+        finish(start(START, job, folder))
+        fault = difference(job.folder, folder)
+        told += f", {reached} rows"
+    shutil.rmtree(folder)
+    row = " ".join(text for text in job.overrides if text.startswith(("model=", "data=")))
+    print(f"{trial.number + 1:3} {trial.how.name}, {told}: {fault or 'equal'} ({row})", flush=True)
+    return fault is None
+
+
+def at_any_time(trial: Trial, folder: Path, share: float) -> tuple[subprocess.Popen[str], str]:
+    """Signal a process after a share of its life; the next one sooner if it had ended by then."""
+    after = share * trial.job.seconds
+    while True:
+        process = start(START, trial.job, folder)
+        time.sleep(after)
+        if process.poll() is None:
+            process.send_signal(trial.how)
+            return process, f"after {after:.2f} s"
+        process.communicate()
+        shutil.rmtree(folder)
+        after *= 0.8
+
+
+def rows_in(folder: Path) -> int:
     rows = folder / "metrics.jsonl"
-    lines = rows.read_text(errors="replace").splitlines() if rows.exists() else []
-    return f"{len(lines)} rows written"
-
-
-def differs(one: Path, other: Path) -> str | None:
-    """What is not the same in two finished runs, or None."""
-    states = [json.loads((folder / "status.json").read_text())["state"] for folder in (one, other)]
-    if states != ["done", "done"]:
-        return f"ended as {states[1]}"
-    if rows(one) != rows(other):
-        return "metrics.jsonl differs"
-    if (one / "samples.jsonl").read_bytes() != (other / "samples.jsonl").read_bytes():
-        return "samples.jsonl differs"
-    return checkpoints_differ(one / "checkpoints", other / "checkpoints")
-
-
-def rows(folder: Path) -> list[dict[str, Any]]:
-    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
-    return [{k: v for k, v in line.items() if k not in CLOCK} for line in lines]
-
-
-def checkpoints_differ(one: Path, other: Path) -> str | None:
-    counts = "counts.npz"
-    if (one / counts).exists():
-        same = (one / counts).read_bytes() == (other / counts).read_bytes()
-        return None if same else f"{counts} differs"
-    saved = [torch.load(CheckpointStore(f).path("last"), weights_only=True) for f in (one, other)]
-    parts = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "stream")
-    unequal = [part for part in parts if not same_values(*(s.get(part) for s in saved))]
-    return f"{', '.join(unequal)} differ" if unequal else None
-
-
-def same_values(one: Any, other: Any) -> bool:
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same_values(v, other[k]) for k, v in one.items())
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same_values, one, other))
-    return bool(one == other)
+    return len(rows.read_text(errors="replace").splitlines()) if rows.exists() else 0
 
 
 if __name__ == "__main__":

@@ -12,12 +12,18 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 
+from lm_research.callbacks.divergence import FOLDER, keep_batch
 from lm_research.callbacks.pause import pause
 from lm_research.callbacks.processes import in_any_process
 from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.config.types import PositiveInt
 from lm_research.tasks.evaluation import DivergenceError
-from lm_research.tracking.checkpoint_store import FORMAT, CheckpointError, CheckpointStore
+from lm_research.tracking.checkpoint_store import (
+    FORMAT,
+    CheckpointError,
+    CheckpointStore,
+    require_format,
+)
 from lm_research.tracking.errors import RunFolderError, write_error
 from lm_research.tracking.recorder import Recorder
 from lm_research.tracking.run_identity import config_hash, difference_table
@@ -91,6 +97,8 @@ class Checkpoint(pl.Callback):
             return  # gradients that are being added up are in no checkpoint
         stop = in_any_process(trainer, self.signals.requested is not None)
         if self.due or stop:
+            if in_any_process(trainer, not _finite(pl_module)):
+                self._refuse(trainer, outputs, batch)
             with pause(pl_module):
                 self._save(trainer, pl_module)
             self.due, self.score = False, None
@@ -104,19 +112,25 @@ class Checkpoint(pl.Callback):
         score = scores.get(self.monitor.removeprefix("val/"))
         return scores["loss_nats"] if score is None else score
 
+    def _refuse(self, trainer: pl.Trainer, outputs: Any, batch: Any) -> None:
+        """Keep the batch, and end the attempt with no checkpoint of this step."""
+        if trainer.is_global_zero:
+            folder = self.recorder.folder.path / FOLDER
+            keep_batch(folder, self.step, float(outputs["loss"]), batch)
+        raise DivergenceError(
+            f"weights are not finite after step {self.step}, though the loss was: no checkpoint is "
+            "written; lower optimizer.lr, or set trainer.gradient_clip; debug=replay with the same "
+            "output shows where it came from"
+        )
+
     def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if in_any_process(trainer, not _finite(pl_module)):
-            raise DivergenceError(
-                f"weights are not finite after step {self.step}, though the loss was: no "
-                "checkpoint is written; lower optimizer.lr, or set trainer.gradient_clip"
-            )
         files: Any = trainer.strategy.checkpoint_io
         trainer.save_checkpoint(self.store.part(self.step))  # every process takes part
         if not trainer.is_global_zero:
             return
         try:
             files.raise_error()
-            self.store.commit(self.step, self.score)
+            self.store.commit(self.step, self.score, interim=not self.due)
         except (OSError, RunFolderError) as error:
             self.store.discard(self.step)
             told = str(
@@ -176,16 +190,19 @@ def newest_whole(store: CheckpointStore, owner: bool) -> tuple[Path, dict[str, A
         owner: whether this process owns the folder; it tells of damaged ones, and sets them aside.
 
     Raises:
-        CheckpointError: there are checkpoints, and none is whole.
+        CheckpointError: there are checkpoints and none is whole, or it is of a later version.
     """
     damaged = []
     for entry, fault in list(store.whole()):
         path = store.folder / entry.file
         if fault is None:
             try:
-                return path, torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+                saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
                 fault = next(iter(str(error).splitlines()), type(error).__name__)
+            else:
+                require_format(saved, path)
+                return path, saved
         damaged.append(entry.file)
         if owner:
             store.forget(entry)
@@ -202,15 +219,9 @@ def take_up(saved: dict[str, Any], recorder: Recorder, processes: int) -> None:
     """Before training continues from ``saved``: check it, and take back the rows written after it.
 
     Raises:
-        CheckpointError: it is of another run, of a later version, or of other processes.
+        CheckpointError: it is of another run, or of other processes.
     """
-    said = saved.get("lm_research", {})
-    if said.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{recorder.folder.checkpoints}: of format {said.get('format')!r}, this version reads "
-            f"{FORMAT}. Update lm-research, or give another output=FOLDER."
-        )
-    stored, now = said["config"], recorder.folder.config
+    stored, now = saved["lm_research"]["config"], recorder.folder.config
     if config_hash(stored) != config_hash(now):
         raise CheckpointError(
             f"{recorder.folder.checkpoints}: of another run. What differs (there -> now):\n"

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 from lm_research.callbacks.processes import in_any_process
-from lm_research.config.types import PositiveInt, Probability
+from lm_research.config.types import PositiveFloat, PositiveInt, Probability
 from lm_research.tasks.evaluation import DivergenceError
 from lm_research.tracking.json_files import read_json, write_json
 from lm_research.tracking.recorder import Recorder
@@ -26,15 +26,17 @@ LEAST = 10
 
 
 class Divergence(pl.Callback):
-    """Looks at the loss, and ends the attempt at a step where it is not a number, or leaps.
+    """Looks at the loss, and ends the attempt at a step where it is no number, huge, or leaps.
 
     The step's batch is kept as ``divergence/step-N.pt``; ``debug=replay`` repeats the step under a
     magnifying glass. No checkpoint is written of such a step: this callback comes before them.
 
     Args:
         every: steps between looks; on a GPU each one waits for it.
+        ceiling: a loss above so many nats has diverged, finite or not. A uniform guess costs ln V,
+            and a badly scaled start some tens of nats; no model that learns comes near a thousand.
         spike: a loss so many nats above the median of the last ``window`` looks counts, too; null:
-            only what is not a number does.
+            only what is not a number, or above ``ceiling``, does.
         window: looks that a spike is judged by.
         policy: ``stop``, or ``rollback``: continue from the last checkpoint, with the learning
             rate times ``factor`` from there on.
@@ -49,6 +51,7 @@ class Divergence(pl.Callback):
         self,
         recorder: Recorder,
         every: PositiveInt = 1,
+        ceiling: PositiveFloat = 1000.0,
         spike: float | None = None,
         window: PositiveInt = 100,
         policy: Literal["stop", "rollback"] = "stop",
@@ -56,7 +59,7 @@ class Divergence(pl.Callback):
         rollbacks: PositiveInt = 3,
     ) -> None:
         self.folder = Path(recorder.folder.path) / FOLDER
-        self.every, self.spike = every, spike
+        self.every, self.ceiling, self.spike = every, ceiling, spike
         self.losses: deque[float] = deque(maxlen=window)
         self.rate = factor ** len(taken_back(recorder.folder.path))
 
@@ -78,7 +81,7 @@ class Divergence(pl.Callback):
             self.losses.append(loss)
             return
         if trainer.is_global_zero:
-            self._keep(step, loss, batch)
+            keep_batch(self.folder, step, loss, batch)
         raise DivergenceError(
             f"{fault or 'another process diverged'} at step {step}: lower optimizer.lr, set "
             "trainer.gradient_clip, or callbacks.divergence.policy=rollback; debug=replay with the "
@@ -88,18 +91,14 @@ class Divergence(pl.Callback):
     def _fault(self, loss: float) -> str | None:
         if not math.isfinite(loss):
             return f"train/loss_nats is {loss}"
+        if loss > self.ceiling:
+            return f"train/loss_nats is {loss:.4g}, above callbacks.divergence.ceiling"
         if self.spike is None or len(self.losses) < LEAST:
             return None
         usual = statistics.median(self.losses)
         if loss <= usual + self.spike:
             return None
         return f"train/loss_nats leaps from about {usual:.4g} to {loss:.4g}"
-
-    def _keep(self, step: int, loss: float, batch: Any) -> None:
-        self.folder.mkdir(exist_ok=True)
-        tensors = {"ids_BT": batch.ids_BT.cpu(), "targets_BT": batch.targets_BT.cpu()}
-        kept = {**tensors, "fresh": batch.fresh, "step": step, "loss": loss}
-        torch.save(kept, self.folder / f"step-{step:08}.pt")
 
     def state_dict(self) -> dict[str, Any]:
         """The losses that spikes are judged by."""
@@ -108,6 +107,14 @@ class Divergence(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take them up."""
         self.losses.extend(state_dict["losses"])
+
+
+def keep_batch(folder: Path, step: int, loss: float, batch: Any) -> None:
+    """Leave the batch of a step that went wrong in ``folder``, for ``debug=replay``."""
+    folder.mkdir(exist_ok=True)
+    tensors = {"ids_BT": batch.ids_BT.cpu(), "targets_BT": batch.targets_BT.cpu()}
+    kept = {**tensors, "fresh": batch.fresh, "step": step, "loss": loss}
+    torch.save(kept, folder / f"step-{step:08}.pt")
 
 
 def lower(scheduler: Any, rate: float) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from lm_research.callbacks.averaging import averaged
 from lm_research.callbacks.metrics import MetricsLogger
 from lm_research.callbacks.pause import pause
 from lm_research.config.types import PositiveInt
@@ -42,7 +43,7 @@ class Evaluation(pl.Callback):
         step = batch_idx + 1
         if step not in self.steps:
             return
-        with pause(pl_module), evaluating(pl_module):
+        with pause(pl_module), averaged(trainer, pl_module), evaluating(pl_module):
             result = evaluate(
                 pl_module, self.data.split("validation"), pl_module.eval_window, self.data.words
             )

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from lm_research.callbacks.averaging import averaged
 from lm_research.callbacks.pause import pause
 from lm_research.config.types import NonNegativeFloat, PositiveInt
 from lm_research.data.module import TextDataModule
@@ -35,7 +36,7 @@ class Samples(pl.Callback):
         if getattr(pl_module, "last_evaluation", (None, None))[0] != step:
             return
         tokenizer = self.data.prepared.tokenizer
-        with pause(pl_module), evaluating(pl_module):
+        with pause(pl_module), averaged(trainer, pl_module), evaluating(pl_module):
             for prompt in self.prompts:
                 ids = list(generate(pl_module, tokenizer, prompt, self.length, self.sampling))
                 self.recorder.sample(step, prompt, tokenizer.decode(ids))

@@ -1,5 +1,6 @@
 """Fit a model: by Lightning's loop, or by counting."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from lm_research.callbacks.checkpoint import newest_whole, take_up
 from lm_research.callbacks.checkpoint_files import CheckpointFiles
 from lm_research.callbacks.divergence import take_back
 from lm_research.callbacks.evaluation import as_numbers
+from lm_research.callbacks.precision import Precision
 from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.cli.assembly import Assembly, assemble
 from lm_research.config.build import build
@@ -24,6 +26,7 @@ from lm_research.tracking.checkpoint_store import CheckpointStore
 from lm_research.tracking.recorder import Recorder
 
 Config = dict[str, Any]
+_log = logging.getLogger(__name__)
 
 
 def fit(
@@ -50,7 +53,8 @@ def _train(
 ) -> Evaluation:
     runtime = {"recorder": recorder, "data": assembly.data, "signals": signals}
     callbacks = [build(node, **runtime) for node in config["callbacks"].values()]
-    trainer = make_trainer(config["trainer"], callbacks)
+    trainer = make_trainer(config["trainer"], [*averaging(config), *callbacks])
+    _tell_of_determinism(trainer, recorder)
     resumed = _resumed(config, recorder)
     with _profiled(config, recorder.folder.path):
         trainer.fit(module, datamodule=assembly.data, ckpt_path=resumed, weights_only=True)
@@ -63,16 +67,40 @@ def _train(
     return result
 
 
+def _tell_of_determinism(trainer: pl.Trainer, recorder: Recorder) -> None:
+    """Say it where the same command need not give the same bits again: a CPU always does."""
+    device = trainer.strategy.root_device.type
+    same = device == "cpu" or torch.are_deterministic_algorithms_enabled()
+    recorder.summary({"train/deterministic": same})
+    if not same and trainer.is_global_zero:
+        _log.warning(
+            "%s: some operations add up in no fixed order, so a second run, or a resumed one, may "
+            "differ in the last bits; trainer.deterministic=true fixes the order (slower)",
+            device,
+        )
+
+
 def _resumed(config: Config, recorder: Recorder) -> Path | None:
     """The checkpoint to continue from, its records taken up; None for a new run."""
     folder = recorder.folder
     found = newest_whole(CheckpointStore(folder.checkpoints), owner=folder.state is not None)
     if found is None:
-        recorder.rewind(0, {"metrics": 0, "samples": 0})  # of an attempt cut before its first one
+        _start_anew(recorder)
         return None
     path, saved = found
     take_up(saved, recorder, config["trainer"]["devices"])
     return path
+
+
+def averaging(config: Config) -> list[pl.Callback]:
+    """The callback that averages weights, where the run has one; before those that use them."""
+    node = config.get("averaging")
+    return [build(node)] if node else []
+
+
+def _start_anew(recorder: Recorder) -> None:
+    """Take back what an attempt wrote that left nothing to go on from."""
+    recorder.rewind(0, {"metrics": 0, "samples": 0})
 
 
 def make_trainer(options: Config, callbacks: list[pl.Callback]) -> pl.Trainer:
@@ -88,7 +116,7 @@ def make_trainer(options: Config, callbacks: list[pl.Callback]) -> pl.Trainer:
         deterministic=options["deterministic"],
         max_epochs=1,
         max_time={"seconds": seconds} if seconds else None,
-        callbacks=[*callbacks, LeanLoop()],
+        callbacks=[Precision(), *callbacks, LeanLoop()],
         plugins=[CheckpointFiles()],
         logger=False,
         profiler=Unprofiled(),
@@ -120,6 +148,7 @@ class _profiled:  # noqa: N801 - reads as a context
 
 def _count(assembly: Assembly, model: CountedLanguageModel, recorder: Recorder) -> Evaluation:
     """One pass over the training split; the counts are the checkpoint."""
+    _start_anew(recorder)
     started = time.perf_counter()
     train = assembly.data.split("train")
     model.model.fit(np.asarray(train.ids_N, dtype=np.int64))

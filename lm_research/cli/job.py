@@ -15,9 +15,12 @@ from lm_research.config.build import build
 from lm_research.data.module import UNSPACED
 from lm_research.data.preparation import PreparedText
 from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating
-from lm_research.tracking.json_files import write_json
+from lm_research.tracking.checkpoint_store import CheckpointStore
+from lm_research.tracking.errors import RunFolderError
+from lm_research.tracking.json_files import read_json, write_json
 from lm_research.tracking.recorder import Recorder
 from lm_research.tracking.run_folder import FolderState, RunFolder
+from lm_research.tracking.run_identity import difference_table
 from lm_research.tracking.silent import SilentRecorder
 
 Config = dict[str, Any]
@@ -53,6 +56,8 @@ def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
     if threads:
         torch.set_num_threads(threads)
     assembly = assemble(config)
+    if recorder.folder.state is not None:
+        same_text(recorder.folder, assembly.data.prepared)
     _describe(assembly, recorder)
     assembly, result = fit(config, assembly, recorder, signals)
     results = {"val": result, **_elsewhere(config, assembly, recorder)}
@@ -60,6 +65,27 @@ def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
     recorder.summary(scores)
     if recorder.folder.state is not None:  # the process that owns the folder
         _keep_documents(recorder.folder.path / "evaluations", results)
+
+
+def same_text(folder: RunFolder, prepared: PreparedText) -> None:
+    """Refuse to go on with weights that were trained on another text, or with other tokens.
+
+    Raises:
+        RunFolderError: with what differs.
+    """
+    trained = CheckpointStore(folder.checkpoints).entries()
+    if not trained or not (folder.path / "data.json").exists():
+        return
+    before, now = read_json(folder.path / "data.json"), prepared.store.meta
+    if before.get("fingerprint") == now["fingerprint"]:
+        return
+    parts = ("signature", "vocabulary_size", "splits")
+    old, new = ({part: meta.get(part) for part in parts} for meta in (before, now))
+    raise RunFolderError(
+        f"{folder.path}: the text is not the one that this run was trained on. What differs "
+        f"(there -> now):\n{difference_table(old, new)}\n"
+        "Put the text back as it was, or give another output=FOLDER."
+    )
 
 
 def _describe(assembly: Assembly, recorder: Recorder) -> None:

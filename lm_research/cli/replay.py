@@ -99,7 +99,7 @@ def replay(config: Config, output: str | Path) -> None:
     Raises:
         ReplayError: the folder holds another run, or none that diverged.
     """
-    from lm_research.cli.fitting import make_trainer
+    from lm_research.cli.fitting import averaging, make_trainer
 
     folder = RunFolder(output)
     own = {key: value for key, value in config.items() if key != "debug"}
@@ -112,7 +112,7 @@ def replay(config: Config, output: str | Path) -> None:
     assembly = assemble(own)
     rate = _factor(own) ** len(taken_back(folder.path))
     lens = Lens(step, generators, rate)
-    trainer = make_trainer(own["trainer"], [lens])
+    trainer = make_trainer(own["trainer"], [*averaging(own), lens])
     trainer.fit(assembly.model, datamodule=assembly.data, ckpt_path=path, weights_only=True)  # type: ignore[arg-type]
     _print(lens, path)
 
@@ -156,5 +156,7 @@ def _print(lens: Lens, path: Path | None) -> None:
         verdict = "yes" if seen.finite else "[red]NO"
         table.add_row(seen.kind, seen.name, f"{seen.largest:.4g}", verdict)
     Console().print(table)
-    first = f"{broken[0].kind} of {broken[0].name}" if broken else "nothing: all is finite"
-    print(f"first that is not finite: {first}")
+    if broken:
+        print(f"first that is not finite: {broken[0].kind} of {broken[0].name}")
+    else:
+        print(f"all is finite; the largest is {sound[0].kind} of {sound[0].name}")

@@ -14,7 +14,7 @@ from lm_research.data.preparation import restore_lexicon
 from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.text.tokenizer import Tokenizer
-from lm_research.tracking.checkpoint_store import CheckpointError, CheckpointStore
+from lm_research.tracking.checkpoint_store import CheckpointError, CheckpointStore, require_format
 from lm_research.tracking.json_files import read_json
 from lm_research.tracking.run_folder import RunFolder
 
@@ -48,6 +48,8 @@ def load(path: str, checkpoint: str = "last") -> SavedRun:
     model = build_model(config, tokenizer, lexicon)
     try:
         _fill(model, weights)
+    except CheckpointError as error:
+        raise SavedRunError(f"run={error}") from error
     except (OSError, EOFError, ValueError, KeyError, RuntimeError, UnpicklingError) as error:
         raise SavedRunError(
             f"{weights}: damaged ({next(iter(str(error).splitlines()), type(error).__name__)}); "
@@ -62,6 +64,7 @@ def _fill(model: LanguageModeling | CountedLanguageModel, weights: Path) -> None
             model.model.load_state_dict(dict(arrays))
         return
     saved = torch.load(weights, map_location="cpu", weights_only=True)
+    require_format(saved, weights)
     model.load_state_dict(saved["state_dict"])
     model.eval()
 

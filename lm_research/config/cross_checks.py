@@ -22,7 +22,7 @@ def cross_checks(config: Plain, file: File) -> Iterator[Problem]:
     for name in ("output", "cache"):
         if config.get(name) == "":
             yield Problem(name, "is empty", "", "a folder", file=file(name))
-    for check in (_splits, _batch, _optimizer, _rollback):
+    for check in (_splits, _batch, _optimizer, _rollback, _averaging):
         try:
             yield from check(config, file)
         except (KeyError, TypeError, AttributeError):
@@ -48,6 +48,12 @@ def _rollback(config: Plain, file: File) -> Iterator[Problem]:
     if config["trainer"]["devices"] > 1 and config["callbacks"]["divergence"]["policy"] != "stop":
         message = f"is for one process, not for trainer.devices={config['trainer']['devices']}"
         yield Problem(field, message, "rollback", "stop", file=file(field))
+
+
+def _averaging(config: Plain, file: File) -> Iterator[Problem]:
+    if config.get("averaging") and config["trainer"]["strategy"] == "fsdp":
+        message = "does not go with trainer.strategy=fsdp, which shares the weights out"
+        yield Problem("averaging", message, None, "null, or trainer.strategy=ddp")
 
 
 def _optimizer(config: Plain, file: File) -> Iterator[Problem]:

@@ -88,7 +88,8 @@ def _needs_multirun(text: str) -> Problem:
 
 
 def _is_group(found: Any, override: Override) -> bool:
-    return bool(found.get_group_options(_group(override)))
+    group = _group(override)
+    return "." not in group and bool(found.get_group_options(group))  # asking takes a while
 
 
 NULLABLE = {"debug", "experiment", "sweep", "local"}

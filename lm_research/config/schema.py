@@ -106,6 +106,7 @@ class Run:
     task: Node
     optimizer: Node
     scheduler: Node
+    averaging: Node | None
     trainer: Trainer
     callbacks: dict[str, Node]
     tracking: Node
@@ -121,7 +122,7 @@ class Run:
     choices: dict[str, Any] | None
 
 
-OPTIONAL = {"debug", "sweep", "choices"}
+OPTIONAL = {"averaging", "debug", "sweep", "choices"}
 """Root fields that may be absent."""
 
 RUNTIME = {
@@ -131,6 +132,7 @@ RUNTIME = {
     "task": {"vectorizer", "model", "tokenizer", "optimizer", "scheduler", "steps"},
     "optimizer": {"params"},
     "scheduler": {"steps"},
+    "averaging": set(),
     "callbacks": {"recorder", "data", "signals"},
     "tracking": set(),
     "text": set(),

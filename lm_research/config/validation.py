@@ -42,7 +42,7 @@ class _Validator:
             if name not in config:
                 if name not in OPTIONAL:
                     yield Problem(name, "is missing", allowed=describe(annotation))
-            elif not (name in OPTIONAL and config[name] is None):
+            elif config[name] not in (None, {}) or name not in OPTIONAL:
                 yield from self.value(name, config[name], annotation, name)
         yield from cross_checks(config, self.file)
 

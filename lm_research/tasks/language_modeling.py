@@ -3,7 +3,8 @@
 Shapes: B batch, T time, D vector, H hidden, V vocabulary.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -108,7 +109,7 @@ class LanguageModeling(pl.LightningModule):
 
         The mode is the caller's: put the module in evaluation mode first.
         """
-        with torch.inference_mode():
+        with torch.inference_mode(), _default_dtype(self.dtype):
             y_BTH, stream = self.hidden(ids_BT.to(self.device), stream)
             logits_BTV = self.head(y_BTH)
             finer = torch.promote_types(logits_BTV.dtype, torch.float32)
@@ -133,6 +134,17 @@ class LanguageModeling(pl.LightningModule):
         ids_BT = batch.ids_BT.pin_memory().to(device, non_blocking=True)
         targets_BT = batch.targets_BT.pin_memory().to(device, non_blocking=True)
         return Batch(ids_BT, targets_BT, batch.fresh)
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype | str) -> Iterator[None]:
+    """The type that a vectorizer without weights gives: that of the weights, as in training."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _head(vectorizer: Vectorizer, model: SequenceModel) -> nn.Module:

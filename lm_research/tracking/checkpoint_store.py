@@ -40,6 +40,8 @@ class Entry:
         step: optimizer steps done.
         bytes, sha256: of the whole file.
         score: what ``best`` goes by, lower is better; None where undefined.
+        interim: not due, but asked for by a signal; it goes when the next one has come, so that a
+            run that was stopped keeps what an undisturbed one keeps.
     """
 
     file: str
@@ -47,6 +49,7 @@ class Entry:
     bytes: int
     sha256: str
     score: float | None = None
+    interim: bool = False
 
 
 class CheckpointStore:
@@ -89,7 +92,7 @@ class CheckpointStore:
         """Where to write the checkpoint of ``step`` before :meth:`commit`."""
         return self.folder / f"{_name(step)}.part"
 
-    def commit(self, step: int, score: float | None = None) -> Entry:
+    def commit(self, step: int, score: float | None = None, interim: bool = False) -> Entry:
         """Make the written :meth:`part` of ``step`` a checkpoint, and let go of what is not kept.
 
         Raises:
@@ -101,7 +104,7 @@ class CheckpointStore:
             with part.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
                 os.fsync(file.fileno())
-            entry = Entry(path.name, step, part.stat().st_size, digest, score)
+            entry = Entry(path.name, step, part.stat().st_size, digest, score, interim)
             os.replace(part, path)
             sync_folder(self.folder)
         except OSError as error:
@@ -154,7 +157,8 @@ class CheckpointStore:
         self._write_index([other for other in self.entries() if other != entry])
 
     def _kept(self, entries: list[Entry]) -> list[Entry]:
-        newest = entries[-self.keep_last :]
+        lasting = [entry for entry in entries[:-1] if not entry.interim]
+        newest = [*lasting, entries[-1]][-(self.keep_last + entries[-1].interim) :]
         scored = sorted((e for e in entries if e.score is not None), key=lambda e: e.score or 0.0)
         best = scored[: self.keep_best]
         return [entry for entry in entries if entry in newest or entry in best]
@@ -178,6 +182,24 @@ class CheckpointStore:
         except OSError as error:
             return error.strerror or str(error)
         return None if digest == entry.sha256 else "its bytes are not those that were written"
+
+
+def require_format(saved: Any, path: Path) -> None:
+    """Refuse a checkpoint that our callbacks have not written in this version's format.
+
+    An earlier format will be converted here, one version at a time; there is none yet
+    (tests/callbacks/golden holds a run of each).
+
+    Raises:
+        CheckpointError: with both formats.
+    """
+    said = saved.get("lm_research") if isinstance(saved, dict) else None
+    written = said.get("format") if isinstance(said, dict) else None
+    if written != FORMAT:
+        raise CheckpointError(
+            f"{path}: of format {written!r}, this version reads {FORMAT}. Update lm-research, or "
+            "give another output=FOLDER."
+        )
 
 
 def _delete(file: Path) -> None:

@@ -40,6 +40,9 @@ class Mirror(Protocol):
     def sample(self, step: int, prompt: str, text: str) -> None:
         """Copy a row of samples.jsonl."""
 
+    def rewound(self, rows: list[dict[str, Any]], samples: list[dict[str, Any]]) -> None:
+        """The run goes on from a checkpoint: these are all rows and samples up to there."""
+
     def summary(self, values: Mapping[str, Any]) -> None:
         """Copy numbers of summary.json."""
 
@@ -124,11 +127,15 @@ class Recorder:
     def rewind(self, step: int, state: Mapping[str, int] | None = None) -> None:
         """Take back the rows written after the checkpoint of ``step`` (kept in ``*.cut-N.jsonl``).
 
+        Mirrors are told what is left, since a killed attempt may not have sent it all.
+
         Args:
             step: the checkpoint's step.
             state: what :meth:`state_dict` gave when it was written.
         """
         self.folder.rewind(step, state)
+        rows, samples = list(self.folder.metrics), list(self.folder.samples)
+        self._tell(lambda mirror: mirror.rewound(rows, samples))
 
     def finish(self, state: Ending, error: BaseException | str | None = None) -> None:
         """End the attempt; a second call does nothing.

@@ -20,9 +20,11 @@ NOT_IDENTITY = frozenset(
         "hydra",  # how it was launched
         "choices",  # the options' names; what they hold is in the configuration itself
         "sweep",  # the study that the run is part of
+        "callbacks.progress",  # what the screen shows
+        "callbacks.checkpoint",  # how often to save, and how much of it stays
     }
 )
-"""Top-level keys that do not move the numbers."""
+"""Keys, dotted below the top, that do not move the numbers."""
 
 _ABSENT = "(absent)"
 _WIDTH = 60
@@ -30,7 +32,11 @@ _WIDTH = 60
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of ``config`` that moves the numbers, in plain JSON types."""
-    return {str(k): _canonical(v) for k, v in config.items() if k not in NOT_IDENTITY}
+    kept = {str(k): _canonical(v) for k, v in config.items() if k not in NOT_IDENTITY}
+    if isinstance(callbacks := kept.get("callbacks"), dict):
+        names = [name for name in callbacks if f"callbacks.{name}" not in NOT_IDENTITY]
+        kept["callbacks"] = {name: callbacks[name] for name in names}
+    return kept
 
 
 def config_hash(config: Mapping[str, Any]) -> str:

@@ -8,12 +8,14 @@ What makes runs come out right:
 
 - Each run is its own: the run folder's id, ``reinit="create_new"``, so that many runs in one
   process do not merge, and a ``wandb.run`` that somebody else started is left alone.
-- A row's ``step`` is W&B's own step, so that a resumed run, which makes the rows after its
-  checkpoint again, can leave out the steps that W&B has.
+- A row's ``step`` is W&B's own step. All rows of a step are sent as one, once the step is over, so
+  that W&B has a step whole or not at all. A run that goes on sends its rows again from the first,
+  but for the steps that W&B has: what a killed attempt did not send arrives, and nothing twice.
 - The environment is left as found: wandb sets WANDB_SERVICE, which would tie later processes to
   this one's server.
 - Offline a run cannot be resumed: each attempt writes its own ``wandb/offline-run-*`` with the
-  same id, and ``wandb sync`` joins them.
+  same id, and the newest holds the whole run. ``wandb sync`` of all of them, in their order, or of
+  the newest alone gives the same history.
 """
 
 import contextlib
@@ -114,6 +116,10 @@ class WandbMirror:
         """Add a row to the table of generated samples."""
         self._submit(lambda session: session.sample(step, prompt, text))
 
+    def rewound(self, rows: list[dict[str, Any]], samples: list[dict[str, Any]]) -> None:
+        """Send what W&B does not have of these rows, and make the table of samples anew."""
+        self._submit(lambda session: session.rewound(rows, samples))
+
     def summary(self, values: Mapping[str, Any]) -> None:
         """Set the numbers that W&B's table of runs shows."""
         self._submit(lambda session: session.run.summary.update(dict(values)))
@@ -170,6 +176,8 @@ class _Session:
     def __init__(self, live: bool) -> None:
         self.run: Any = None
         self._live = live
+        self._row: dict[str, Any] = {}
+        self._first = 0
         self._samples: list[tuple[int, str, str]] = []
         self._sent = 0
         self._sent_at = time.monotonic()
@@ -188,6 +196,7 @@ class _Session:
                 _require_credentials(wandb)
             settings = wandb.Settings(**_QUIET, **bounds, **_provenance(folder))
             self.run = wandb.init(**arguments, config=config, settings=settings)
+        self._first = self.run.starting_step  # W&B has the steps before from last time
         for axis in AXES:
             self.run.define_metric(axis)
         self.run.define_metric("*", step_metric="step")
@@ -195,8 +204,24 @@ class _Session:
             _log.info("W&B: %s", self.run.url)
 
     def log(self, row: Mapping[str, Any]) -> None:
-        if row["step"] >= self.run.starting_step:  # W&B has the steps before from last time
-            self.run.log(dict(row), step=row["step"])
+        if row["step"] < self._first:
+            return
+        if self._row and row["step"] != self._row["step"]:
+            self._send_row()
+        self._row |= row
+
+    def rewound(self, rows: list[dict[str, Any]], samples: list[dict[str, Any]]) -> None:
+        self._row = {}
+        for row in rows:
+            self.log(row)
+        self._samples = [(row["step"], row["prompt"], row["text"]) for row in samples]
+        self._sent = 0
+
+    def _send_row(self) -> None:
+        row, self._row = self._row, {}
+        if row:
+            self._first = row["step"] + 1
+            self.run.log(row, step=row["step"])
 
     def sample(self, step: int, prompt: str, text: str) -> None:
         self._samples.append((step, prompt, text))
@@ -212,7 +237,8 @@ class _Session:
                     self.run.finish(exit_code=exit_code)
 
     def _send_samples(self) -> None:
-        """Log all samples so far as one table, at the step of the newest."""
+        """Log all samples so far as one table, at the step of the newest, whose row is whole."""
+        self._send_row()
         if len(self._samples) == self._sent:
             return
         import wandb

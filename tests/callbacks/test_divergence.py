@@ -63,18 +63,36 @@ def test_a_leap_is_noticed_where_asked_for(train, tmp_path, breaks):
 
 
 def test_weights_that_are_not_finite_are_in_no_checkpoint(train, tmp_path, monkeypatch):
-    proper = Checkpoint._save
+    proper = Checkpoint.on_train_batch_end
 
-    def broken(self, trainer, module):
-        if self.step == 10:
+    def broken(self, trainer, module, outputs, batch, index):
+        if index + 1 == 10:
             next(module.parameters()).data.fill_(float("nan"))
-        proper(self, trainer, module)
+        proper(self, trainer, module, outputs, batch, index)
 
-    monkeypatch.setattr(Checkpoint, "_save", broken)
+    monkeypatch.setattr(Checkpoint, "on_train_batch_end", broken)
     with pytest.raises(DivergenceError, match="weights are not finite after step 10"):
         train(*OPTIONS, output="run")
     store = CheckpointStore(tmp_path / "run/checkpoints")
     assert [entry.step for entry in store.entries()][-1] == 8
+    kept = torch.load(tmp_path / "run/divergence/step-00000010.pt", weights_only=True)
+    assert kept["step"] == 10
+    assert kept["ids_BT"].shape == (4, 16)
+
+
+def test_a_huge_finite_loss_is_a_divergence_unasked(train, tmp_path, breaks):
+    breaks(7, 1e6)
+    with pytest.raises(DivergenceError, match=r"train/loss_nats is 5\.\d+e\+06, above .*ceiling"):
+        train(*OPTIONS, output="run")
+    assert json.loads((tmp_path / "run/status.json").read_text())["state"] == "failed"
+    assert (tmp_path / "run/divergence/step-00000007.pt").exists()
+
+
+def test_the_ceiling_is_far_above_a_bad_start(train):
+    """Logits of vectors drawn from N(0, 1): some tens of nats a token."""
+    options = ("task.tie_weights=true", "budget.hidden_size=512", "callbacks.metrics.every=1")
+    first = rows(train(*options, "vectorizer.scale=4"))[0]
+    assert 10 < first["train/loss_nats"] < 100
 
 
 def test_a_rollback_goes_on_with_a_lower_rate(train, breaks):

@@ -10,6 +10,7 @@ import torch
 from lm_research.callbacks.checkpoint import Checkpoint
 from lm_research.callbacks.stop_signals import Stopped
 from lm_research.tracking.checkpoint_store import CheckpointError, CheckpointStore
+from lm_research.tracking.errors import RunFolderError
 
 DROPOUT = ("model.dropout=0.3", "model.num_layers=2", "callbacks.checkpoint.every=5")
 CLOCK = ("seconds", "perf/tokens_per_s")
@@ -186,3 +187,38 @@ def test_a_finished_run_is_not_run_again(train, capsys):
     train()
     assert "done already" in capsys.readouterr().out
     assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_what_does_not_move_the_numbers_may_change(train, at_step, tmp_path):
+    options = ("callbacks.metrics.every=3", *DROPOUT)
+    whole = train(*options, output="whole")
+    cut_at(train, at_step, 7, *options)
+    changed = ("callbacks.checkpoint.keep_last=4", "callbacks=default", "tracking.project=other")
+    cut = train(*options, *changed, output="cut")
+    assert rows(cut) == rows(whole)
+    assert len(CheckpointStore(cut / "checkpoints").entries()) >= 4
+
+
+def test_another_text_is_refused_and_the_old_one_goes_on(train, at_step, tmp_path):
+    text = tmp_path / "text.txt"
+    lines = [f"Paragraph {i} of the text, number {i * i}." for i in range(300)]
+    text.write_text("\n\n".join(lines))
+    options = ("data=files", f"data.paths=[{text}]", "data.document=paragraph", *DROPOUT)
+    cut_at(train, at_step, 7, *options)
+    data = (tmp_path / "cut/data.json").read_bytes()
+    text.write_text("\n\n".join([*lines, "One more."]))
+    with pytest.raises(RunFolderError, match=r"(?s)not the one .*splits\.\w+\.\w+: .* -> "):
+        train(*options, output="cut")
+    assert (tmp_path / "cut/data.json").read_bytes() == data
+    text.write_text("\n\n".join(lines))
+    assert state(train(*options, output="cut")) == "done"
+
+
+def test_a_checkpoint_asked_for_goes_with_the_next(train, at_step, tmp_path):
+    whole = train(*DROPOUT, output="whole")
+    cut_at(train, at_step, 14, *DROPOUT)
+    kept = [entry.step for entry in CheckpointStore(tmp_path / "cut/checkpoints").entries()]
+    assert kept[-3:] == [10, 12, 14]  # the two that were due, and the signal's
+    folders = whole / "checkpoints", train(*DROPOUT, output="cut") / "checkpoints"
+    steps = [[entry.step for entry in CheckpointStore(folder).entries()] for folder in folders]
+    assert steps[0] == steps[1]

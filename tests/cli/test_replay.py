@@ -17,6 +17,7 @@ DIVERGES = [
     "budget.eval_bytes=2000",
     "callbacks=quiet",
     "callbacks.checkpoint.every=1",
+    "callbacks.divergence.ceiling=1.0e+300",
     "tracking=disabled",
     "output=out",
 ]
@@ -46,6 +47,13 @@ def test_a_replay_finds_where_it_began_and_writes_nothing(lm_research, tmp_path,
     said = capsys.readouterr().out
     assert "first that is not finite: output of model" in said
     assert files(tmp_path / "out") == before
+
+
+def test_a_replay_of_a_huge_loss_names_the_largest(lm_research, capsys):
+    assert lm_research("train", *DIVERGES, "callbacks.divergence.ceiling=1000") == 1
+    assert "above callbacks.divergence.ceiling" in capsys.readouterr().err
+    assert lm_research("train", *DIVERGES, "callbacks.divergence.ceiling=1000", "debug=replay") == 0
+    assert "all is finite; the largest is weights after of model" in capsys.readouterr().out
 
 
 def test_there_must_be_something_to_replay(lm_research, capsys):

@@ -17,7 +17,7 @@ from lm_research.data.batches import Batch, TrainingBatches
 from lm_research.models.lstm import LSTM
 from lm_research.tasks.evaluation import evaluate, evaluating
 from lm_research.tasks.language_modeling import LanguageModeling
-from lm_research.tasks.schedules import Cosine
+from lm_research.tasks.schedules import Constant, Cosine
 from lm_research.vectorizers.bag_of_words import BagOfWords
 from lm_research.vectorizers.embedding import Embedding
 from lm_research.vectorizers.one_hot import OneHot
@@ -323,3 +323,12 @@ def test_dropout_is_off_in_evaluation_and_on_in_training(make_split) -> None:
     assert scores[0] == scores[1]
     assert isinstance(task, nn.Module)
     assert task.training
+
+
+def test_in_double_precision_vectors_without_weights_are_double_too():
+    task = LanguageModeling(
+        OneHot(5), LSTM(5, 4), partial(torch.optim.Adam, lr=0.01), Constant(steps=1)
+    ).double()
+    log_p_BTV, _ = task.eval().advance(torch.tensor([[0, 3, 1]]), task.start(1))
+    assert log_p_BTV.dtype == torch.float64
+    assert torch.get_default_dtype() == torch.float32

@@ -174,15 +174,59 @@ def test_an_error_finishes_the_run_as_failed(tmp_path, mirror):
     assert (end["state"], end["exit_code"]) == ("failed", 1)
 
 
-def test_each_attempt_is_a_fragment_of_the_same_id(tmp_path, mirror):
-    with pytest.raises(ValueError, match="no luck"):
-        record(tmp_path, mirror, {"seed": 1}, fail=True)
-    with RunFolder.create(tmp_path, {"seed": 1}) as folder, Recorder(folder, [mirror]) as recorder:
+def two_attempts(path, mirror):
+    """The first fails after step 2, the second goes back to the checkpoint of step 1."""
+    with RunFolder.create(path, {"seed": 1}) as folder:
+        recorder = Recorder(folder, [mirror])
+        recorder.start()
+        recorder.metrics(1, 10, 0.5, {"train/loss": 2.0})
+        recorder.metrics(2, 20, 1.0, {"train/loss": 1.0})
+        recorder.finish("failed", "no luck")
+    with RunFolder.create(path, {"seed": 1}) as folder, Recorder(folder, [mirror]) as recorder:
         recorder.rewind(1)
         recorder.metrics(2, 20, 1.0, {"train/loss": 1.0})
+        recorder.metrics(2, 20, 1.0, {"val/bits_per_byte": 1.5})
+        recorder.metrics(3, 30, 2.0, {"train/loss": 0.5})
+    return folder
+
+
+def test_each_attempt_is_a_fragment_of_the_same_id_and_the_newest_is_whole(tmp_path, mirror):
+    two_attempts(tmp_path, mirror)
     first, second = offline_runs(tmp_path)
     assert records(first, "run")[0]["run_id"] == records(second, "run")[0]["run_id"]
-    assert [row["step"] for row in history(second)] == [2]
+    assert [row["step"] for row in history(second)] == [1, 2, 3]
+    assert [row.get("val/bits_per_byte") for row in history(second)] == [None, 1.5, None]
+
+
+@pytest.mark.parametrize("which", ["all", "newest"])
+def test_synced_fragments_are_one_history(tmp_path, mirror, wandb_server, which):
+    folder = two_attempts(tmp_path / "run", mirror)
+    whole(offline_runs(folder.path)[-1])
+    for fragment in offline_runs(folder.path)[0 if which == "all" else 1 :]:
+        command = [sys.executable, "-m", "wandb", "sync", str(fragment)]
+        apart = kept_apart(tmp_path, wandb_server.url)
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | apart
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    rows = wandb_server.runs[folder.status.id]["rows"]
+    assert [row["_step"] for row in rows] == [1, 2, 3]
+    assert [row["train/loss"] for row in rows] == [2.0, 1.0, 0.5]
+    assert [row.get("val/bits_per_byte") for row in rows] == [None, 1.5, None]
+
+
+def test_going_back_within_an_attempt_sends_nothing_twice(tmp_path, mirror):
+    with RunFolder.create(tmp_path, {}) as folder, Recorder(folder, [mirror]) as recorder:
+        for step in (1, 2, 3):
+            recorder.metrics(step, step, step, {"train/loss": 2.0})
+            recorder.sample(step, "prompt", str(step))
+        recorder.rewind(1)
+        for step in (2, 3):
+            recorder.metrics(step, step, step, {"train/loss": 1.0})
+            recorder.sample(step, "prompt", str(step))
+    (run,) = offline_runs(tmp_path)
+    assert [row["step"] for row in history(run)] == [1, 2, 3]
+    assert summary(run)["summary"]["samples"]["nrows"] == 3
 
 
 def test_disabled_does_nothing(tmp_path, monkeypatch):
@@ -250,11 +294,20 @@ from pathlib import Path
 from lm_research.tracking.wandb_mirror import WandbMirror
 logging.basicConfig(level="WARNING")
 path, attempts, bound = Path(sys.argv[1]), json.loads(sys.argv[2]), float(sys.argv[3])
+def losses(step):
+    return {"train/loss": 1 / step}, {"val/loss": -step}
 for steps in attempts:
     mirror = WandbMirror("online", start_timeout_s=bound, finish_timeout_s=bound)
     mirror.start("abc123", path, {"a": {"b": 1}})
+    if "after" in sys.argv:  # a checkpoint
+        before = map(int, sys.argv[sys.argv.index("after") + 1 :])
+        rows = [{"step": step} | loss for step in before for loss in losses(step)]
+        mirror.rewound(rows, [])
     for step in steps:
-        mirror.log({"step": step, "tokens": 10 * step, "train/loss": 1 / step})
+        train, val = losses(step)
+        mirror.log({"step": step, "tokens": 10 * step} | train)
+        if not ("vanish" in sys.argv and step == steps[-1]):
+            mirror.log({"step": step, "tokens": 10 * step} | val)
     if "vanish" in sys.argv:
         print("logged", flush=True)
         sys.stdin.readline()
@@ -263,7 +316,8 @@ print("finished", flush=True)
 """
 
 
-def online(path, url, attempts, bound, *more, key=KEY):
+def kept_apart(path, url, key=KEY):
+    """Variables that keep the SDK to a server and a home of its own."""
     home = path / "home"
     home.mkdir(exist_ok=True)
     apart = {
@@ -273,13 +327,18 @@ def online(path, url, attempts, bound, *more, key=KEY):
         "WANDB_CACHE_DIR": str(home),
         "NETRC": str(home / "netrc"),
     }
+    return {name: value for name, value in apart.items() if value is not None}
+
+
+def online(path, url, attempts, bound, *more, key=KEY):
+    kept = {k: v for k, v in os.environ.items() if k != "WANDB_API_KEY"}
     return subprocess.Popen(
         [sys.executable, "-c", ONLINE, str(path), json.dumps(attempts), str(bound), *more],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={k: v for k, v in (os.environ | apart).items() if v is not None},
+        env=kept | kept_apart(path, url, key),
     )
 
 
@@ -293,6 +352,21 @@ def test_online_and_resumed_each_step_arrives_once(tmp_path, wandb_server):
     assert [row["_step"] for row in run["rows"]] == [1, 2, 3, 4]
     assert run["config"]["a"] == {"value": {"b": 1}}
     assert run["complete"] == [0, 0]
+
+
+def test_online_what_a_killed_attempt_did_not_send_arrives(tmp_path, wandb_server):
+    """Killed in the evaluation after step 3: W&B may have any of the steps, but none half."""
+    process = online(tmp_path, wandb_server.url, [[1, 2, 3]], 20, "vanish")
+    assert process.stdout.readline() == "logged\n"
+    process.kill()
+    process.communicate()
+    time.sleep(2)  # what W&B's own process still does
+    again = online(tmp_path, wandb_server.url, [[3, 4]], 20, "after", "1", "2", "3")
+    out, err = again.communicate(timeout=60)
+    assert out == "finished\n", err
+    rows = wandb_server.runs["abc123"]["rows"]
+    assert [row["_step"] for row in rows] == [1, 2, 3, 4]
+    assert [row["val/loss"] for row in rows] == [-1, -2, -3, -4]
 
 
 def test_a_server_that_vanishes_ends_in_time(tmp_path, wandb_server):

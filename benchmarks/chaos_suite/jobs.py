@@ -1,0 +1,159 @@
+"""Small runs over everything in conf/: a new option is in the next chaos without an edit here.
+
+An axis is a name and its values, each a list of overrides. ``pairs`` makes few rows in which every
+two values of different axes meet.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from itertools import combinations, cycle, product
+from typing import Any, get_args, get_type_hints
+
+import yaml
+
+from lm_research.config.build import locate
+from lm_research.config.paths import shipped
+from lm_research.config.schema import Trainer
+from lm_research.models.sequence_model import CountModel
+
+Axes = Mapping[str, Sequence[Sequence[str]]]
+Row = tuple[int, ...]
+Pair = tuple[int, int, int, int]
+"""Value i of axis a and value j of axis b, as (a, i, b, j)."""
+
+# Words, not numbers, tell the paragraphs apart: a text option may mask numbers.
+COLOURS = ("brown", "red", "grey", "white", "black", "golden", "silver", "amber", "dun", "blue")
+TREES = ("oak", "elm", "ash", "birch", "cedar", "maple", "willow", "poplar", "pine", "larch")
+TEXT = "\n\n".join(
+    f"They say that the quick {colour} fox has jumped over the lazy dog, which was asleep in the "
+    f"shade of the old {tree} at the end of the garden and did not see it."
+    for colour, tree in product(COLOURS, TREES)
+)
+FILE = "text.txt"
+FILL = {  # what an option leaves for the user to say
+    "data=files": [f"data.paths=[{FILE}]", "data.document=paragraph"],
+    "data=hugging_face": ["data.path=text", f"data.data_files=[{FILE}]"],
+    "data=mixture": ["data.weights={dialogue_en: 1, quotations: 2}"],
+}
+GROUPS = ("data", "text", "task", "vectorizer", "model", "optimizer", "scheduler", "averaging")
+CORPORA = ("data", "text")
+NOT_ON_A_CPU = ("16-mixed",)
+
+
+def axes() -> dict[str, list[list[str]]]:
+    """Every option of the groups that a run is made of, and every way of training.
+
+    Runs start where a file :data:`FILE` holds :data:`TEXT`.
+    """
+    found = {group: _options(group) for group in GROUPS}
+    precisions = get_args(get_type_hints(Trainer)["precision"])
+    found["precision"] = [[f"trainer.precision={p}"] for p in precisions if p not in NOT_ON_A_CPU]
+    found["accumulate"] = [["trainer.accumulate=1"], ["trainer.accumulate=3"]]
+    found["state"] = [["task.carry_state=true"], ["task.carry_state=false"]]
+    found["noise"] = [["noise"], ["calm"]]
+    return found
+
+
+def _options(group: str) -> list[list[str]]:
+    names = sorted(file.stem for file in (shipped("conf") / group).glob("*.yaml"))
+    return [[f"{group}={name}", *FILL.get(f"{group}={name}", ())] for name in names]
+
+
+def overrides(axes: Axes, row: Row) -> list[str]:
+    """A row as overrides; "noise" stands for every kind of dropout that its model has."""
+    plain = [text for values, at in zip(axes.values(), row, strict=True) for text in values[at]]
+    chosen = [text for text in plain if text not in ("noise", "calm")]
+    if "noise" in plain:
+        chosen += _noise([text for text in chosen if text.startswith(("model=", "vectorizer="))])
+    return chosen
+
+
+def _noise(options: list[str]) -> list[str]:
+    fields = [f"{text.partition('=')[0]}.{name}" for text in options for name in _file([text])]
+    drop = [f"{name}=0.2" for name in fields if name.endswith(("dropout", ".zoneout"))]
+    return drop + [f"{name}=2" for name in fields if name.endswith(".num_layers")]
+
+
+def covering(axes: Axes) -> list[list[str]]:
+    """Overrides in which every two ways of training meet, with the corpora dealt out to them."""
+    ways = {name: values for name, values in axes.items() if name not in CORPORA}
+    rows = [overrides(ways, row) for row in pairs(ways)]
+    return [[*row, *corpus] for row, corpus in zip(rows, cycle(corpora(axes)), strict=False)]
+
+
+def once(axes: Axes) -> list[list[str]]:
+    """Fewer overrides: every option occurs."""
+    ways = {name: values for name, values in axes.items() if name not in CORPORA}
+    dealt = [
+        overrides(ways, tuple((n + at) % len(values) for at, values in enumerate(ways.values())))
+        for n in range(max(map(len, axes.values())))
+    ]
+    return [[*row, *corpus] for row, corpus in zip(dealt, cycle(corpora(axes)), strict=False)]
+
+
+def corpora(axes: Axes) -> list[list[str]]:
+    """Every source with a text option that leaves something of it."""
+    both = {name: axes[name] for name in CORPORA}
+    clash = {(i, j) for _, i, _, j in clashes(both)}
+    texts = cycle(range(len(both["text"])))
+    sources = range(len(both["data"]))
+    return [overrides(both, (i, next(j for j in texts if (i, j) not in clash))) for i in sources]
+
+
+def clashes(axes: Axes) -> set[Pair]:
+    """Sources in a language that all rules of a text option would leave nothing of."""
+    if not {"data", "text"} <= axes.keys():
+        return set()
+    data, text = list(axes).index("data"), list(axes).index("text")
+    wanted = [{rule.get("language") for rule in _file(v)["cleaning"]} for v in axes["text"]]
+    spoken = [_file(values)["language"] for values in axes["data"]]
+    met = product(enumerate(spoken), enumerate(wanted))
+    return {(data, i, text, j) for (i, one), (j, only) in met if only - {None, one}}
+
+
+def _file(values: Sequence[str]) -> dict[str, Any]:
+    group, _, option = values[0].partition("=")
+    read: dict[str, Any] = yaml.safe_load(shipped(f"conf/{group}/{option}.yaml").read_text("utf-8"))
+    return read
+
+
+def pairs(axes: Axes, seed: int = 0, tries: int = 30) -> list[Row]:
+    """Few rows in which every two values of two axes meet, unless they clash (greedy)."""
+    rng = random.Random(seed)
+    sizes, never = [len(values) for values in axes.values()], clashes(axes)
+    met = _Met(axes)
+    left = {
+        (a, i, b, j)
+        for a, b in combinations(range(len(sizes)), 2)
+        for i, j in product(range(sizes[a]), range(sizes[b]))
+    } - never
+    rows = []
+    while left:
+        a, i, b, j = min(left)
+        drawn = [[rng.randrange(n) for n in sizes] for _ in range(tries)]
+        fixed = [tuple({a: i, b: j}.get(k, at) for k, at in enumerate(row)) for row in drawn]
+        sound = [row for row in fixed if not never & _pairs_of(row)]
+        row = max(sound, key=lambda row: len(left & met(row)), default=None)
+        if row is not None:
+            rows += [row] if left & met(row) else []
+            left -= met(row)
+    return rows
+
+
+class _Met:
+    """The pairs of a row. Of a counted model nothing meets but what meets the model itself."""
+
+    def __init__(self, axes: Axes) -> None:
+        self.model = list(axes).index("model") if "model" in axes else None
+        targets = [_file(values)["_target_"] for values in axes.get("model", ())]
+        self.counted = {i for i, t in enumerate(targets) if issubclass(locate(t), CountModel)}
+
+    def __call__(self, row: Row) -> set[Pair]:
+        met = _pairs_of(row)
+        if self.model is None or row[self.model] not in self.counted:
+            return met
+        return {pair for pair in met if self.model in (pair[0], pair[2])}
+
+
+def _pairs_of(row: Row) -> set[Pair]:
+    return {(a, row[a], b, row[b]) for a, b in combinations(range(len(row)), 2)}

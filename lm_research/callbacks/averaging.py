@@ -1,0 +1,60 @@
+"""Averages of the weights over training steps, which are evaluated, sampled and handed on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import WeightAveraging
+from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
+
+from lm_research.config.types import DropProbability, NonNegativeInt
+
+
+class Averaging(WeightAveraging):
+    """Lightning's averaging, for evaluations that are not Lightning's.
+
+    After optimizer step n > ``start`` the average is a_n = decay a_{n-1} + (1 - decay) w_n, or
+    with ``decay`` null the plain mean of w_{start + 1} ... w_n; up to ``start`` it is w_n itself.
+    Buffers are what was fitted before training, so they are copied, never averaged.
+
+    A checkpoint's ``state_dict`` is the average, which ``evaluate`` and ``generate`` load; training
+    goes on from its ``current_model_state``. When training ends the module holds the average.
+
+    Args:
+        decay: of the exponential average; null: equal weights (Izmailov et al. 2018).
+        start: optimizer steps before averaging begins.
+    """
+
+    def __init__(self, decay: DropProbability | None = 0.999, start: NonNegativeInt = 0) -> None:
+        average = get_swa_multi_avg_fn() if decay is None else get_ema_multi_avg_fn(decay)
+        super().__init__(use_buffers=False, multi_avg_fn=average)
+        self.start = start
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Make the average, on the device that the weights are about to move to."""
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *rest: Any
+    ) -> None:
+        """Average; up to ``start`` anew at every step, so that the average is the weights."""
+        assert self._average_model is not None
+        if self._latest_update_step < trainer.global_step <= self.start + 1:
+            self._average_model.n_averaged.zero_()
+        super().on_train_batch_end(trainer, pl_module, *rest)
+
+
+@contextmanager
+def averaged(trainer: pl.Trainer, module: pl.LightningModule) -> Iterator[None]:
+    """In the block ``module`` has its averaged weights, if the run averages any."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    averages = [one for one in callbacks if isinstance(one, Averaging)]
+    for one in averages:
+        one.on_validation_epoch_start(trainer, module)
+    try:
+        yield
+    finally:
+        for one in averages:
+            one.on_validation_epoch_end(trainer, module)
