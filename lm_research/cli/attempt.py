@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from lm_research.config.compose import finalise
 from lm_research.config.problems import is_ours
+from lm_research.tracking.json_files import write_text
 from lm_research.tracking.redaction import redacted
 from lm_research.tracking.run_folder import FolderState, RunFolder
 
@@ -64,10 +65,9 @@ def _tell(folder: Path, error: Exception) -> None:
     if not is_ours(error):
         details = folder / "error.txt"
         if not details.exists():
-            trace = "".join(traceback.format_exception(error))
-            details.write_text(str(redacted(trace)), encoding="utf-8", errors="backslashreplace")
+            write_text(details, str(redacted("".join(traceback.format_exception(error)))))
         line += f" (traceback: {details})"
-    (folder / LAST_ERROR).write_text(line, encoding="utf-8", errors="backslashreplace")
+    write_text(folder / LAST_ERROR, line)
 
 
 def failures(folder: Path, since: float) -> dict[Path, str]:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from lm_research.cli.options import help_text, option, parse, split_config_dir
 from lm_research.config.types import PositiveInt
+from lm_research.tracking.errors import RunFolderError
+from lm_research.tracking.json_files import append_text
 
 SUMMARY = (
     "Score a finished run on held-out documents: of its own source, or of another one\n"
@@ -101,7 +103,6 @@ def _shown(value: float | None) -> str:
 def _keep(options: Options, scores: dict[str, Any]) -> None:
     file = Path(options.run).expanduser() / "evaluations.jsonl"
     try:
-        with file.open("a", encoding="utf-8") as rows:
-            rows.write(json.dumps(scores) + "\n")
-    except OSError as error:
-        print(f"not recorded: {file}: {error.strerror}", file=sys.stderr)
+        append_text(file, json.dumps(scores) + "\n")
+    except RunFolderError as error:
+        print(f"not recorded: {error}", file=sys.stderr)

@@ -14,7 +14,7 @@ from lm_research.cli.axes import columns, combinations, split_axes
 from lm_research.cli.report import report
 from lm_research.cli.train import check, hand_over, make_folder, parse, split_flags
 from lm_research.config.problems import ConfigError, Problem
-from lm_research.tracking.errors import write_error
+from lm_research.tracking.json_files import write_text
 
 HELP = """usage: lm-research sweep sweep=NAME [GROUP=OPTION] [GROUP.FIELD=VALUE] ...
 
@@ -63,11 +63,9 @@ def _short_names(fixed: Sequence[str]) -> str:
 
 
 def _write_study(folder: Path, study: dict[str, Any]) -> None:
-    file = folder / "sweep.yaml"
-    try:
-        file.write_text(yaml.safe_dump(study, sort_keys=False, allow_unicode=True), "utf-8")
-    except OSError as error:
-        raise write_error(file, error) from error
+    write_text(
+        folder / "sweep.yaml", yaml.safe_dump(study, sort_keys=False, allow_unicode=True)
+    )
 
 
 def job(cfg: DictConfig) -> str:

@@ -22,6 +22,7 @@ from lm_research.config.paths import shipped
 from lm_research.config.problems import ConfigError, Problem, is_ours
 from lm_research.tracking.errors import write_error
 from lm_research.tracking.json_files import read_json
+from lm_research.tracking.links import refuse_links_of_all
 
 HELP = """usage: lm-research train [GROUP=OPTION] [GROUP.FIELD=VALUE] ...
 
@@ -98,12 +99,13 @@ def _several(composed: Composed, arguments: Sequence[str]) -> int:
 
 
 def make_folder(name: str) -> Path:
-    """Make the folder now: Hydra would answer with a traceback."""
+    """Make the folder now, where Hydra would answer with a traceback, and log through links."""
     folder = Path(name).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(folder, error) from error
+    refuse_links_of_all(folder)
     return folder
 
 
