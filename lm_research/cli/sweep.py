@@ -63,9 +63,7 @@ def _short_names(fixed: Sequence[str]) -> str:
 
 
 def _write_study(folder: Path, study: dict[str, Any]) -> None:
-    write_text(
-        folder / "sweep.yaml", yaml.safe_dump(study, sort_keys=False, allow_unicode=True)
-    )
+    write_text(folder / "sweep.yaml", yaml.safe_dump(study, sort_keys=False, allow_unicode=True))
 
 
 def job(cfg: DictConfig) -> str:

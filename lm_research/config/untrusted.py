@@ -25,7 +25,8 @@ LARGEST_CONFIG = 8 << 20
 LARGEST_JSON = 1 << 30
 """Bytes of a JSON file: a tokenizer's may have hundreds of megabytes."""
 
-_PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in "str int float bool null seq map".split()}
+_KINDS = ("str", "int", "float", "bool", "null", "seq", "map")
+_PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in _KINDS}
 _LONGEST_NUMBER = 4300  # digits, as of Python's own int()
 _TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[\[{]+|[\]}]+', re.DOTALL)
 FLOAT_TAG = "tag:yaml.org,2002:float"
@@ -83,14 +84,24 @@ def load_yaml(text: str | bytes) -> Any:
             or with a key that occurs twice.
     """
     try:
-        if len(text) > LARGEST_CONFIG:
-            raise UntrustedError(f"more than {LARGEST_CONFIG:,} bytes")
-        _Scan().check(text)
+        check_bounds(text)
         return yaml.load(text, Loader=_Loader)
     except UntrustedError:
         raise
     except (yaml.YAMLError, ValueError, TypeError, LookupError, OverflowError) as error:
         raise UntrustedError(f"not readable as YAML: {' '.join(str(error).split())}") from None
+
+
+def check_bounds(text: str | bytes) -> None:
+    """Look at YAML before any parser expands it.
+
+    Raises:
+        UntrustedError: beyond the bounds of this module, or with a tag of its own.
+        yaml.YAMLError: not YAML.
+    """
+    if len(text) > LARGEST_CONFIG:
+        raise UntrustedError(f"more than {LARGEST_CONFIG:,} bytes")
+    _Scan().check(text)
 
 
 def load_json(data: bytes) -> Any:

@@ -89,7 +89,9 @@ def append_text(path: Path, text: str) -> None:
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     try:
-        with open(open_plain(path, flags), "a", encoding="utf-8", errors="backslashreplace") as file:
+        with open(
+            open_plain(path, flags), "a", encoding="utf-8", errors="backslashreplace"
+        ) as file:
             file.write(text)
     except OSError as error:
         raise write_error(path, error) from error
