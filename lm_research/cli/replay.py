@@ -13,11 +13,13 @@ import pytorch_lightning as pl
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from lm_research.callbacks.checkpoint import restore_generators
 from lm_research.callbacks.divergence import FOLDER, lower, taken_back
 from lm_research.cli.assembly import assemble
+from lm_research.cli.tell import safe
 from lm_research.tracking.checkpoint_store import CheckpointStore
 from lm_research.tracking.run_folder import RunFolder
 from lm_research.tracking.run_identity import config_hash, difference_table
@@ -154,7 +156,7 @@ def _print(lens: Lens, path: Path | None) -> None:
     sound = sorted((s for s in lens.seen if s.finite), key=lambda s: -s.largest)
     for seen in [*broken, *sound][:ROWS]:
         verdict = "yes" if seen.finite else "[red]NO"
-        table.add_row(seen.kind, seen.name, f"{seen.largest:.4g}", verdict)
+        table.add_row(seen.kind, Text(safe(seen.name)), f"{seen.largest:.4g}", verdict)
     Console().print(table)
     first = f"{broken[0].kind} of {broken[0].name}" if broken else "nothing: all is finite"
     print(f"first that is not finite: {first}")

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from lm_research.cli.attempt import attempt, clock, failures
 from lm_research.cli.axes import columns, combinations, split_axes
 from lm_research.cli.report import report
+from lm_research.cli.tell import guard_logs, tell
 from lm_research.cli.train import check, hand_over, make_folder, parse, split_flags
 from lm_research.config.problems import ConfigError, Problem
 from lm_research.tracking.json_files import write_text
@@ -68,6 +69,7 @@ def _write_study(folder: Path, study: dict[str, Any]) -> None:
 
 def job(cfg: DictConfig) -> str:
     """One run of the study; an error is its own, told in its folder and in the report."""
+    guard_logs()
     return attempt(cfg)
 
 
@@ -82,7 +84,7 @@ def _report(folder: Path, study: dict[str, Any], since: float) -> int:
     }
     unfinished |= failures(folder, since)
     for place, reason in unfinished.items():
-        print(f"not done: {place}: {reason}", file=sys.stderr)
+        tell(f"not done: {place}: {reason}")
     if unfinished:
         print("The report holds what the folder held before, too.", file=sys.stderr)
     print(f"report: {path}")

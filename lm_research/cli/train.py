@@ -17,9 +17,10 @@ from omegaconf import DictConfig
 from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.attempt import attempt, clock, command, failures, finished
 from lm_research.cli.axes import columns, covering
+from lm_research.cli.tell import guard_logs, tell, tell_error
 from lm_research.config.compose import Composed, compose, finalise, loader, register_studies
 from lm_research.config.paths import shipped
-from lm_research.config.problems import ConfigError, Problem, is_ours
+from lm_research.config.problems import ConfigError, Problem
 from lm_research.tracking.errors import write_error
 from lm_research.tracking.json_files import read_json
 from lm_research.tracking.links import refuse_links_of_all
@@ -82,7 +83,7 @@ def _one(composed: Composed, arguments: Sequence[str]) -> int:
         return 0
     hand_over(job, arguments, folder)
     for line in result(folder):
-        print(line)
+        tell(line, sys.stdout)
     return 0
 
 
@@ -92,7 +93,7 @@ def _several(composed: Composed, arguments: Sequence[str]) -> int:
     hand_over(job, arguments, folder)
     failed = failures(folder, since)
     for place, reason in failed.items():
-        print(f"failed: {place}: {reason}", file=sys.stderr)
+        tell(f"failed: {place}: {reason}")
     count = f"{len(failed)} failed; " if failed else ""
     print(f"{count}next: lm-research report runs={shlex.quote(str(folder))}")
     return 1 if failed else 0
@@ -212,6 +213,7 @@ def hand_over(
 
 def job(cfg: DictConfig) -> str:
     """One run, inside Hydra. Everything heavy is imported here."""
+    guard_logs()
     own: Any = HydraConfig.get()
     output = Path(own.runtime.output_dir)
     if own.mode == RunMode.MULTIRUN:
@@ -227,11 +229,9 @@ def job(cfg: DictConfig) -> str:
     except Stopped as stopped:
         words = [word for word in sys.argv[1:] if not word.startswith("output=")]
         again = shlex.join(["lm-research", "train", *words[1:], f"output={output}"])
-        print(f"lm-research train: {stopped}; to go on: {again}", file=sys.stderr)
+        tell(f"lm-research train: {stopped}; to go on: {again}")
         raise
-    except Exception as error:
-        if not is_ours(error):
-            raise
-        print(f"lm-research train: {error}", file=sys.stderr)
+    except Exception as error:  # Hydra would print the overrides, secrets included
+        tell_error("train", error)
         sys.exit(1)
     return "done"
