@@ -40,6 +40,7 @@ def attempt(cfg: DictConfig) -> str:
     """
     job: Any = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
+    _without_secrets(Path(job.sweep.dir) / "multirun.yaml")
     (folder / LAST_ERROR).unlink(missing_ok=True)
     sys.argv = command(job)
     try:
@@ -57,6 +58,14 @@ def attempt(cfg: DictConfig) -> str:
 def command(job: Any) -> list[str]:
     """What environment.json records: the command of this one run, whatever process it is in."""
     return ["lm-research", "train", *job.overrides.task]
+
+
+def _without_secrets(file: Path) -> None:
+    """What Hydra wrote of the command before the first run, as our own files have it."""
+    if file.is_file():
+        text = file.read_text(encoding="utf-8")
+        if (kept := str(redacted(text))) != text:
+            write_text(file, kept)
 
 
 def _tell(folder: Path, error: Exception) -> None:

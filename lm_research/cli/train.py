@@ -24,6 +24,7 @@ from lm_research.config.problems import ConfigError, Problem
 from lm_research.tracking.errors import write_error
 from lm_research.tracking.json_files import read_json
 from lm_research.tracking.links import refuse_links_of_all
+from lm_research.tracking.redaction import redacted_arguments
 
 HELP = """usage: lm-research train [GROUP=OPTION] [GROUP.FIELD=VALUE] ...
 
@@ -164,8 +165,8 @@ def check(arguments: Sequence[str]) -> Composed | None:
     if any(getattr(parsed, name, None) for name in LOOK_ONLY):
         return None
     overrides, config_dir = parsed.overrides, parsed.config_dir
+    problems = _told_by_names(overrides) if parsed.multirun else {}
     several = covering(columns(overrides, config_dir)) if parsed.multirun else [overrides]
-    problems: dict[str, Problem] = {}
     first = None
     for one in several:
         try:
@@ -180,6 +181,14 @@ def check(arguments: Sequence[str]) -> Composed | None:
     if problems:
         raise ConfigError(list(problems.values()))
     return first
+
+
+def _told_by_names(overrides: Sequence[str]) -> dict[str, Problem]:
+    """Secrets among the overrides of several runs, whose folders may be named by them."""
+    message = "holds a secret, and the runs' folders are named by their overrides"
+    allowed = "a variable of the environment, or conf/local/default.yaml"
+    kept = zip(overrides, redacted_arguments(list(overrides)), strict=True)
+    return {told: Problem(told, message, None, allowed) for text, told in kept if text != told}
 
 
 def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

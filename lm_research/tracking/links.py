@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lm_research.tracking.errors import RunFolderError, write_error
 
-_OURS = ("checkpoints", "divergence", "evaluations", ".hydra")
+_OURS = ("checkpoints", "divergence", "evaluations")
 """Folders of a run that are written to; W&B keeps links of its own in its folder."""
 
 
