@@ -5,7 +5,7 @@ import os
 import sys
 
 from lm_research import __version__
-from lm_research.cli.tell import guard_logs, tell_error
+from lm_research.cli.tell import guard_logs, tell, tell_error
 from lm_research.config.build import EXTRA
 from lm_research.config.problems import ConfigError, closest
 
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     if args[0] not in VERBS:
         near = closest(args[0], VERBS)
         hint = f"; did you mean `{near}`?" if near else ""
-        print(f"lm-research: there is no verb {args[0]!r}{hint}\n\n{usage()}", file=sys.stderr)
+        tell(f"lm-research: there is no verb `{args[0]}`{hint}\n\n{usage()}")
         sys.exit(USAGE_ERROR)
     if os.environ.get(EXTRA) and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # own code may lie in the working folder, as for `python -m`

@@ -133,7 +133,7 @@ def _step(folder: RunFolder, config: Config) -> int:
     kept = sorted((folder.path / FOLDER).glob("step-*.pt"))
     if not kept:
         raise ReplayError(f"{folder.path}: no step diverged (divergence/ holds no batch)")
-    return int(torch.load(kept[-1], weights_only=True)["step"])
+    return int(_loaded(kept[-1])["step"])
 
 
 def _before(folder: RunFolder, step: int) -> tuple[Path | None, dict[str, Any] | None]:
@@ -142,10 +142,18 @@ def _before(folder: RunFolder, step: int) -> tuple[Path | None, dict[str, Any] |
     for entry, fault in store.whole():
         if fault is None and entry.step < step:
             path = folder.checkpoints / entry.file
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-            states = [s for s in saved["callbacks"].values() if "generators" in s]
+            states = [s for s in _loaded(path)["callbacks"].values() if "generators" in s]
             return path, states[0]["generators"]
     return None, None
+
+
+def _loaded(file: Path) -> dict[str, Any]:
+    try:
+        saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # the library raises whatever a damaged file leads it to
+        line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ReplayError(f"{file}: damaged ({line}); move it away to replay without it") from error
+    return saved
 
 
 def _print(lens: Lens, path: Path | None) -> None:
