@@ -26,7 +26,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 PATIENCE_S = 10
-BATCH = 500
+BATCH = 50
+MUTATIONS = 20
+"""Inputs for each random generator that hypothesis draws: drawing costs more than most reading."""
 MEMORY = 8 << 30  # bytes of address space: an input that asks for more is a finding
 
 
@@ -48,9 +50,12 @@ def fuzz(name: str, inputs: int, seconds: float, folder: Path, start: int = 0) -
     signal.signal(signal.SIGALRM, hang)
 
     def once(random: Any) -> None:
+        for _ in range(MUTATIONS):
+            if done < inputs and time.monotonic() - begun < seconds:
+                one(random)
+
+    def one(random: Any) -> None:
         nonlocal done
-        if time.monotonic() - begun > seconds:
-            return
         done += 1
         signal.setitimer(signal.ITIMER_REAL, PATIENCE_S)
         try:
@@ -65,7 +70,7 @@ def fuzz(name: str, inputs: int, seconds: float, folder: Path, start: int = 0) -
     batch = start
     while done < inputs and time.monotonic() - begun < seconds:
         rules = settings(
-            max_examples=min(BATCH, inputs - done), database=None, deadline=None,
+            max_examples=BATCH, database=None, deadline=None,
             phases=[Phase.generate], suppress_health_check=list(HealthCheck),
         )  # fmt: skip
         seed(batch)(rules(given(st.randoms(use_true_random=True))(once)))()

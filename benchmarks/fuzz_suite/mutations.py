@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -95,9 +96,14 @@ def mutated_lines(data: bytes, random: Random) -> bytes:
     return b"".join(lines)
 
 
+@cache
+def _value(data: bytes) -> Any:
+    return yaml.load(data, yaml.CSafeLoader)
+
+
 def mutated_yaml(data: bytes, random: Random) -> bytes:
     """As bytes or as a value."""
     if random.random() < 0.5:
         return mutated_bytes(data, random)
-    value = mutated_value(yaml.load(data, yaml.CSafeLoader), random)
+    value = mutated_value(_value(data), random)
     return json.dumps(value).encode()  # which is YAML, too, and ten times as fast to write

@@ -126,7 +126,8 @@ def _names(hydra_node: DictConfig) -> Iterator[Problem]:
 def _commands(hydra_node: DictConfig) -> Iterator[Problem]:
     """Commands for a shell, if they come from neither the command line nor this machine's file."""
     launcher: Any = OmegaConf.to_container(hydra_node.launcher, resolve=False) or {}
-    typed = [text.lstrip("+") for text in hydra_node.overrides.hydra or ()]
+    given_there: Any = OmegaConf.to_container(hydra_node.overrides.hydra)  # not resolved
+    typed = [text.lstrip("+") for text in given_there]
     for name in COMMANDS:
         field = f"hydra.launcher.{name}"
         given = any(text.startswith((f"{field}=", f"{field}.")) for text in typed)

@@ -125,7 +125,7 @@ def _new_backend() -> "Backend":
 
 
 def _check_pipeline(found: dict[str, Any]) -> None:
-    """The library's JSON may name any rule, also a pattern that takes for ever on the right text."""
+    """The library's JSON may name any rule, also a pattern that never ends on some text."""
     for part in ("normalizer", "post_processor", "truncation", "padding", "added_tokens"):
         if found.get(part):
             raise ValueError(f"{part}: not part of this tokenizer, and not loaded")

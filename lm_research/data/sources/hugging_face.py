@@ -11,7 +11,6 @@ from lm_research.config.types import PositiveInt
 from lm_research.data.document import Category, DataError, Document
 from lm_research.data.sources.records import SPLITS, RecordSource
 
-
 UNSAFE_FORMATS = {"cache", "eval", "generator", "pandas", "spark", "sql"}
 """Formats of the library that run code from the data, in some version of it or other."""
 
