@@ -29,6 +29,7 @@ PATIENCE_S = 10
 BATCH = 50
 MUTATIONS = 20
 """Inputs for each random generator that hypothesis draws: drawing costs more than most reading."""
+MEMORY_DISK = Path("/dev/shm")
 MEMORY = 8 << 30  # bytes of address space: an input that asks for more is a finding
 
 
@@ -119,7 +120,7 @@ def main() -> int:
     found = 0
     print(f"{'target':14}{'inputs':>9}{'seconds':>9}  findings")
     for name in names:
-        place = tempfile.mkdtemp(prefix="fuzz-")
+        place = tempfile.mkdtemp(prefix="fuzz-", dir=MEMORY_DISK if MEMORY_DISK.is_dir() else None)
         arguments = (name, options.inputs, options.seconds, place, options.seed)
         child = multiprocessing.get_context("spawn").Process(target=process, args=arguments)
         child.start()

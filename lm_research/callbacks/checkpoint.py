@@ -203,8 +203,9 @@ def take_up(saved: dict[str, Any], recorder: Recorder, processes: int) -> None:
     Raises:
         CheckpointError: it is of another run, of a later version, or of other processes.
     """
-    said = saved.get("lm_research", {}) if isinstance(saved, dict) else {}
-    if not isinstance(said, dict) or said.get("format") != FORMAT:
+    said = saved.get("lm_research") if isinstance(saved, dict) else None
+    said = said if isinstance(said, dict) else {}
+    if said.get("format") != FORMAT:
         raise CheckpointError(
             f"{recorder.folder.checkpoints}: of format {said.get('format')!r}, this version reads "
             f"{FORMAT}. Update lm-research, or give another output=FOLDER."

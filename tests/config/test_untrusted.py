@@ -1,10 +1,10 @@
 """Files that would hang or crash a reader, were they read as they come."""
 
 import os
-import threading
 import time
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,7 +92,6 @@ def test_only_plain_files_are_opened(tmp_path):
     for flags in (os.O_WRONLY | os.O_APPEND | os.O_CREAT, os.O_RDWR):
         with pytest.raises(OSError, match="a link"):
             open_plain(tmp_path / "link", flags)
-    assert threading.active_count() >= 1
 
 
 @pytest.mark.parametrize(("text", "why"), [(BOMB, "aliases"), ("a: " + "[" * 500, "levels deep")])
@@ -123,17 +122,15 @@ def test_an_option_that_is_below_itself(write, problems):
         "${oc.env:MY_PRIVATE}",
         "${oc.env:MY_PRIVATE,x}",
         "${oc.env:NOT_SET_AT_ALL,x}",
-        "${oc.decode:'\\${oc.env:MY_PRIVATE}'}",
+        "${oc.decode:'${oc.env:MY_PRIVATE}'}",
         "${oc.env:${tracking.project}}",
         "${eval:1+1}",
     ],
 )
 def test_interpolations_read_no_secret(monkeypatch, write, problems, value):
     monkeypatch.setenv("MY_PRIVATE", "something private")
-    write(
-        "sweeps/s.yaml",
-        f'tracking: {{project: MY_PRIVATE, notes: "{value}"}}\n'.replace("\\'", "'"),
-    )
+    node = {"tracking": {"project": "MY_PRIVATE", "notes": value}}
+    write("sweeps/s.yaml", yaml.safe_dump(node))
     told = str(problems("sweep=s"))
     assert "tracking.notes" in told
     assert "something private" not in told
