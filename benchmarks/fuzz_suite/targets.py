@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import lzma
-import shutil
 import warnings
 from pathlib import Path
 from random import Random
@@ -331,6 +330,8 @@ def small_run(folder: Path, *extra: str) -> Path:
     from lm_research.config.compose import compose
 
     warnings.simplefilter("ignore")
-    shutil.rmtree(folder, ignore_errors=True)
-    run(compose([*SMALL, *extra]).config, folder)
+    text = folder.with_suffix(".txt")
+    text.write_text("\n\n".join(f"On day {i} the cat saw {i * i} mice." for i in range(200)))
+    data = ("data=files", f"data.paths=['{text}']", "data.document=paragraph")
+    run(compose([*SMALL, *data, *extra]).config, folder)
     return folder

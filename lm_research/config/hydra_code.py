@@ -100,8 +100,8 @@ def _log_file(field: str, name: str) -> Iterator[Problem]:
 
 def _callbacks(node: Any, path: str) -> Iterator[Problem]:
     """Every ``_target_``, however deep: Hydra builds them all."""
-    for key in node if isinstance(node, DictConfig) else range(len(node)):
-        value = node._get_node(key)
+    for key in map(str, node) if isinstance(node, DictConfig) else range(len(node)):
+        value: Any = node._get_node(key)
         if isinstance(value, Container) and not value._is_none():
             yield from _callbacks(value, f"{path}.{key}")
         elif key == "_target_" and not (str(value) in CALLBACKS or is_own(str(value))):
@@ -111,14 +111,16 @@ def _callbacks(node: Any, path: str) -> Iterator[Problem]:
 
 def _names(hydra_node: DictConfig) -> Iterator[Problem]:
     """Names that become part of a path."""
-    for parent, key in ((hydra_node, "output_subdir"), (hydra_node.job, "name")):
+    places: Any = ((hydra_node, "output_subdir"), (hydra_node.job, "name"))
+    for parent, key in places:
         value = parent._get_node(key)._value()
         if value is not None and not _NAME.fullmatch(str(value)):
             field = "hydra.output_subdir" if key == "output_subdir" else "hydra.job.name"
             yield Problem(
                 field, "is no plain name", str(value), "letters, digits and . , = + @ - _"
             )
-    subdir = str(hydra_node.sweep._get_node("subdir")._value())
+    sweep: Any = hydra_node.sweep
+    subdir = str(sweep._get_node("subdir")._value())
     if subdir.startswith(("/", "~")) or ".." in subdir.split("/"):
         yield Problem("hydra.sweep.subdir", "leaves the sweep's folder", subdir, "a name below it")
 

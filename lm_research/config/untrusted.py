@@ -10,7 +10,6 @@ import json
 import os
 import re
 import stat
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +155,7 @@ class _Scan:
     def __init__(self) -> None:
         self.sizes: list[int] = [0]  # values so far, of each container that is open
         self.anchors: list[str | None] = [None]
-        self.known: dict[Hashable, int] = {}
+        self.known: dict[str, int] = {}
 
     def check(self, text: str | bytes) -> None:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
@@ -181,7 +180,7 @@ class _Scan:
         self._tag(event)
         if len(self.sizes) > DEEPEST:
             raise UntrustedError(f"nested more than {DEEPEST} levels deep")
-        self.known.pop(event.anchor, None)
+        self.known.pop(event.anchor or "", None)
         self.sizes.append(1)
         self.anchors.append(event.anchor)
 
@@ -199,10 +198,10 @@ class _Scan:
         if anchor is not None:
             self.known[anchor] = size
 
-    def _size_of(self, anchor: str) -> int:
+    def _size_of(self, anchor: str | None) -> int:
         if anchor in self.anchors:
             raise UntrustedError(f"`*{anchor}` refers to what it is part of")
-        return self.known.get(anchor, 1)
+        return self.known.get(anchor or "", 1)
 
     def _tag(self, event: Any) -> None:
         if event.tag is not None and event.tag != "!" and event.tag not in _PLAIN_TAGS:

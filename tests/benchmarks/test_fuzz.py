@@ -4,9 +4,8 @@ import fuzz
 import pytest
 from fuzz_suite.targets import TARGETS
 
-INPUTS = {"studies": 4, "vocabularies": 60}
-"""The slow ones; of the others:"""
-DEFAULT = 200
+INPUTS = {"studies": 4, "vectors": 500, "corpora": 200}
+DEFAULT = 30
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -5,19 +5,34 @@ import subprocess
 import sys
 
 import pytest
-from conftest import TINY
 
 from lm_research.cli.tell import SafeRecord
 
 SECRETS = {
     "WANDB_API_KEY": "wb" + "0123456789abcdef" * 3,
-    "HF_TOKEN": "hf_abcdefghijklmnopqrstuvwxyz",
-    "DB_PASSWORD": "s3cr3t-pw",
+    "HF_TOKEN": "hf_" + "abcdefghij" * 3,
+    "DB_PASSWORD": "s3cr3t" + "-pw",
 }
-PLANTED = [*SECRETS.values(), "urlpassword1", "querytoken1", "hunter2hunter2"]
+SMALL = (
+    "budget=smoke",
+    "budget.train_tokens=256",
+    "budget.hidden_size=8",
+    "budget.batch_size=4",
+    "budget.window=16",
+    "data=files",
+    "data.paths=[text.txt]",
+    "data.document=paragraph",
+    "callbacks.samples.length=5",
+    "tracking=disabled",
+    "trainer=cpu",
+)
+URL = "url" + "password1"  # whole in no file of the repository, whose diff a run keeps
+QUERY = "query" + "token1"
+TYPED = "hunter2" * 2
+PLANTED = [*SECRETS.values(), URL, QUERY, TYPED]
 OVERRIDES = [
     "tracking=offline",
-    "tracking.notes='https://bob:urlpassword1@host/x?access_token=querytoken1'",
+    f"tracking.notes='https://bob:{URL}@host/x?access_token={QUERY}'",
     f"tracking.tags=[{SECRETS['WANDB_API_KEY']}]",
     f"callbacks.samples.prompts=['{SECRETS['DB_PASSWORD']} is']",
     f"data.citation='Bearer {SECRETS['HF_TOKEN']}'",
@@ -27,6 +42,7 @@ OVERRIDES = [
 @pytest.fixture
 def lm_research(tmp_path, monkeypatch):
     """The command, in a process of its own; returns its exit status and all it said."""
+    (tmp_path / "text.txt").write_text("\n\n".join(f"The cat saw {i} mice." for i in range(90)))
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
 
@@ -46,7 +62,7 @@ def _found(folder) -> list[str]:
 
 
 def test_a_run_and_what_follows_it(lm_research, tmp_path):
-    code, said = lm_research("train", *TINY, *OVERRIDES, "output=run")
+    code, said = lm_research("train", *SMALL, *OVERRIDES, "output=run")
     assert code == 0, said
     for verb in (["report", "runs=run"], ["evaluate", "run=run"]):
         code, more = lm_research(*verb)
@@ -57,8 +73,8 @@ def test_a_run_and_what_follows_it(lm_research, tmp_path):
 
 
 def test_a_run_that_fails(lm_research, tmp_path):
-    missing = "data.paths=['https://bob:urlpassword1@host/x?access_token=querytoken1']"
-    code, said = lm_research("train", *TINY, "data=files", missing, "output=run")
+    missing = f"data.paths=['https://bob:{URL}@host/x?access_token={QUERY}']"
+    code, said = lm_research("train", *SMALL, missing, "output=run")
     assert code == 1
     assert "no file matches" in said
     assert not _found(tmp_path)
@@ -66,20 +82,20 @@ def test_a_run_that_fails(lm_research, tmp_path):
 
 
 def test_a_mistake_in_the_command(lm_research, tmp_path):
-    code, said = lm_research("train", "+tracking.password=hunter2hunter2", "+tracking.x=hf_a")
+    code, said = lm_research("train", f"+tracking.password={TYPED}", "+tracking.x=hf_a")
     assert code == 2
     assert "password=<redacted>" in said
-    assert "hunter2hunter2" not in said
+    assert TYPED not in said
 
 
 def test_several_runs(lm_research, tmp_path):
     rest = ["-m", "seed=1,2", "output=runs"]
-    code, said = lm_research("train", *TINY, *OVERRIDES[:2], *rest)
+    code, said = lm_research("train", *SMALL, *OVERRIDES[:2], *rest)
     assert code == 2
     assert "holds a secret" in said
     (tmp_path / "sweeps").mkdir()
-    (tmp_path / "sweeps/s.yaml").write_text("tracking: {notes: 'https://b:urlpassword1@host/x'}\n")
-    code, said = lm_research("train", *TINY, "sweep=s", *rest)
+    (tmp_path / "sweeps/s.yaml").write_text(f"tracking: {{notes: 'https://b:{URL}@host/x'}}\n")
+    code, said = lm_research("train", *SMALL, "sweep=s", *rest)
     assert code == 0, said
     assert (tmp_path / "runs/multirun.yaml").is_file()
     assert not [f for f in _found(tmp_path) if "sweeps/s.yaml" not in f]
