@@ -10,7 +10,7 @@ BIN := .venv/bin
 DEMO := .venv/.demo
 DEV := .venv/.dev
 
-.PHONY: help demo test test-all check clean
+.PHONY: help demo test test-all check audit clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,11 +24,15 @@ test: $(DEV)  ## the test suite (minutes)
 test-all: $(DEV)  ## the test suite with the long tests
 	$(BIN)/pytest -n 2
 
-check: $(DEV)  ## style, types, architecture
+check: $(DEV)  ## style, types, architecture, and an audit of the dependencies where there is a network
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	./audit.sh
+
+audit: $(DEV)  ## the audit alone, for continuous integration: fails where it cannot ask
+	./audit.sh --required
 
 $(DEMO): pyproject.toml constraints.txt install.sh
 	PYTHON=$(PYTHON) ./install.sh corpora,zh

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from kernel_suite.points import POINT_FIELDS, Point, as_text, of_text
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What makes a spreadsheet take a cell of text for a formula."""
 MEASURED = ("ok", "inexact")
 
 
@@ -63,8 +65,14 @@ def _cells(row: Row) -> dict[str, str]:
     cells = {}
     for name, value in asdict(row).items():
         number = isinstance(value, float)
-        cells[name] = ("" if math.isnan(value) else f"{value:.6g}") if number else str(value)
+        cells[name] = ("" if math.isnan(value) else f"{value:.6g}") if number else _inert(value)
     return cells
+
+
+def _inert(value: str | int) -> str:
+    """Text that a spreadsheet would compute is set off by an apostrophe; numbers stay."""
+    text = str(value)
+    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text
 
 
 def read(path: Path) -> Table:

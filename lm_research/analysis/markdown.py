@@ -5,11 +5,15 @@ from pathlib import Path
 
 from lm_research.analysis import facts, tables
 from lm_research.analysis.page import write_text
-from lm_research.analysis.render import markdown_text, to_markdown, visible
+from lm_research.analysis.render import markdown_text, to_markdown
 from lm_research.analysis.runs import Run
 from lm_research.analysis.sentences import answer
 from lm_research.analysis.study import Study, analyse
 from lm_research.analysis.sweep import Sweep
+from lm_research.config.visible import visible
+
+MARK = "## How to reproduce this"
+"""The heading that each of our reports ends under."""
 
 
 def write_markdown(runs: Sequence[Run], sweep: Sweep, path: Path | str) -> Path:
@@ -23,7 +27,7 @@ def write_markdown(runs: Sequence[Run], sweep: Sweep, path: Path | str) -> Path:
 
 def write_study_markdown(study: Study, path: Path | str) -> Path:
     """Write the Markdown report of a study that has been analysed; returns its path."""
-    return write_text(Path(path), markdown(study))
+    return write_text(Path(path), markdown(study), MARK)
 
 
 def markdown(study: Study) -> str:
@@ -42,7 +46,7 @@ def markdown(study: Study) -> str:
     parts.extend(to_markdown(table) for table in all_tables(study))
     if study.sources:
         parts.append(to_markdown(tables.data_table(study), level=2))
-    parts.append("## How to reproduce this\n\n" + _reproduce(study))
+    parts.append(f"{MARK}\n\n" + _reproduce(study))
     return "\n".join(parts)
 
 

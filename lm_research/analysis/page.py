@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 
+MARK = "Written by lm_research"
+
+
 def page(title: str, header: str, sections: Sequence[str], figures: Sequence["Figure"]) -> str:
     """The whole document. ``header`` and ``sections`` are HTML; figures follow as data.
 
@@ -50,7 +53,7 @@ def page(title: str, header: str, sections: Sequence[str], figures: Sequence["Fi
 <main>
 {body}
 </main>
-<footer>Written by lm_research from the recorded runs alone. The file is complete: it loads
+<footer>{MARK} from the recorded runs alone. The file is complete: it loads
 nothing.</footer>
 {data}
 {code}
@@ -74,8 +77,19 @@ def placed(figure: "Figure", index: int, min_width: int = 0) -> str:
     )
 
 
-def write_text(path: Path, text: str) -> Path:
-    """Write ``text`` as UTF-8 so that ``path`` holds the old content or the new, never a part."""
+def write_text(path: Path, text: str, mark: str) -> Path:
+    """Write ``text`` as UTF-8 so that ``path`` holds the old content or the new, never a part.
+
+    Args:
+        mark: what every report of this kind holds.
+
+    Raises:
+        FileExistsError: ``path`` holds something else, which is not ours to replace.
+    """
+    if path.exists() and mark.encode() not in path.read_bytes():
+        raise FileExistsError(
+            f"{path}: is there already and is no report of ours; give another output=FILE.html"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

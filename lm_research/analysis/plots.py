@@ -12,11 +12,11 @@ import numpy as np
 from lm_research.analysis.comparisons import Effect, Matrix
 from lm_research.analysis.metric import Metric
 from lm_research.analysis.palette import BEST_RGB, COLOURS, GRID, INK, Encoding, encode
-from lm_research.analysis.render import visible
 from lm_research.analysis.settings import Setting
 from lm_research.analysis.statistics import Estimate
 from lm_research.analysis.study import Study
 from lm_research.analysis.tables import best_rows, interval, plus_minus
+from lm_research.config.visible import visible
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -1,7 +1,6 @@
 """Tables drawn three ways (terminal, Markdown, HTML), and text made safe to show."""
 
 import html
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,25 +10,11 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from lm_research.analysis.tables import Cell, Column, Table
+from lm_research.config.visible import visible
 
 STAR = "★"
 MAX_WORD = 40
 """Longer words may be broken: a path in an error must not push the numbers out."""
-
-
-def visible(text: str, *, keep: str = "") -> str:
-    """``text`` with everything invisible made visible.
-
-    Control characters become ``<U+001B>``, so that a sample cannot move the cursor or end a line;
-    so do formatting characters (right-to-left overrides, zero-width spaces), surrogates and
-    unassigned code points. ``keep`` lists the ones to leave alone.
-    """
-    return "".join(c if c in keep else _picture(c) for c in text)
-
-
-def _picture(character: str) -> str:
-    hidden = unicodedata.category(character) in {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
-    return f"<U+{ord(character):04X}>" if hidden else character
 
 
 # --- terminal ---------------------------------------------------------------------------------

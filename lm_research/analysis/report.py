@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lm_research.analysis import facts, plots, tables
-from lm_research.analysis.page import page, placed, write_text
+from lm_research.analysis.page import MARK, page, placed, write_text
 from lm_research.analysis.palette import COLOURS, DASHES, SYMBOLS, Encoding, encode
-from lm_research.analysis.render import escape, notes_html, to_html, visible
+from lm_research.analysis.render import escape, notes_html, to_html
 from lm_research.analysis.runs import Run
 from lm_research.analysis.sentences import answer
 from lm_research.analysis.settings import Setting
 from lm_research.analysis.study import Study, analyse
 from lm_research.analysis.sweep import Sweep
+from lm_research.config.visible import visible
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -39,7 +40,7 @@ def write_study(study: Study, path: Path | str) -> Path:
     writer = _Writer(study)
     sections = list(writer.sections())
     header = writer.header()
-    return write_text(Path(path), page(study.sweep.title, header, sections, writer.figures))
+    return write_text(Path(path), page(study.sweep.title, header, sections, writer.figures), MARK)
 
 
 class _Writer:

@@ -5,22 +5,26 @@ A run is a folder with ``config.yaml``, ``status.json``, ``metrics.jsonl``, ``su
 note of the run, not an exception: a report about 200 runs must survive the one that was killed.
 """
 
-import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import yaml
+from lm_research.config.untrusted import (
+    LARGEST_JSON,
+    UntrustedError,
+    load_json,
+    load_yaml,
+    read_plain,
+)
 
 _LAST_WORDS = "last_error.txt"
 _MARKERS = ("status.json", "metrics.jsonl", "summary.json", _LAST_WORDS)
-_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times as fast
 _POSITION = ("step", "tokens", "seconds", "final", "epoch")
 
 
@@ -112,7 +116,11 @@ def number(value: Any) -> float | None:
     """``value`` as a finite float; ``None`` for anything else (null, NaN, text, true)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) else None
+    try:
+        found = float(value)
+    except OverflowError:  # an integer beyond all floats
+        return None
+    return found if math.isfinite(found) else None
 
 
 def find_runs(folder: Path | str) -> list[Run]:
@@ -173,8 +181,8 @@ def load_run(folder: Path | str) -> Run:
 def _unrecorded_failure(folder: Path) -> dict[str, Any]:
     """The status of a run that failed before it could record one."""
     try:
-        error = (folder / _LAST_WORDS).read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        error = read_plain(folder / _LAST_WORDS, LARGEST_JSON).decode("utf-8", "replace")
+    except (OSError, UntrustedError):
         return {}
     return {"state": "failed", "error": error.strip() or None}
 
@@ -186,40 +194,41 @@ class _Reader:
         self.folder = folder
         self.notes: list[str] = []
 
-    def _text(self, name: str, needed: bool) -> str | None:
+    def _bytes(self, name: str, needed: bool) -> bytes | None:
         try:
-            return (self.folder / name).read_bytes().decode("utf-8", errors="replace")
+            return read_plain(self.folder / name, LARGEST_JSON)
         except FileNotFoundError:
             if needed:
                 self.notes.append(f"{name}: missing")
         except OSError as error:
             self.notes.append(f"{name}: cannot be read ({error.strerror})")
+        except UntrustedError as error:
+            self.notes.append(f"{name}: {error}")
         return None
 
     def yaml(self, name: str) -> dict[str, Any]:
-        text = self._text(name, True)
-        try:
-            return self._object(name, yaml.load(text, _YAML_LOADER)) if text is not None else {}
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            self.notes.append(f"{name}: damaged ({str(error).splitlines()[0]})")
-            return {}
+        return self._loaded(name, self._bytes(name, True), load_yaml)
 
     def json(self, name: str, needed: bool = True) -> dict[str, Any]:
-        text = self._text(name, needed)
+        return self._loaded(name, self._bytes(name, needed), load_json)
+
+    def _loaded(
+        self, name: str, data: bytes | None, load: Callable[[bytes], Any]
+    ) -> dict[str, Any]:
         try:
-            return self._object(name, json.loads(text)) if text is not None else {}
-        except (ValueError, RecursionError) as error:
+            return {} if data is None else self._object(name, load(data))
+        except UntrustedError as error:
             self.notes.append(f"{name}: damaged ({error})")
             return {}
 
     def lines(self, name: str, needed: bool = True) -> list[dict[str, Any]]:
         rows, damaged = [], []
-        for index, line in enumerate((self._text(name, needed) or "").split("\n"), start=1):
+        for index, line in enumerate((self._bytes(name, needed) or b"").split(b"\n"), start=1):
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
+                row = load_json(line)
+            except UntrustedError:
                 row = None
             if isinstance(row, dict):
                 rows.append(row)

@@ -7,12 +7,13 @@ from rich.padding import Padding
 from rich.text import Text
 
 from lm_research.analysis.markdown import all_tables, write_study_markdown
-from lm_research.analysis.render import Speller, to_rich, visible
+from lm_research.analysis.render import Speller, to_rich
 from lm_research.analysis.report import write_study
 from lm_research.analysis.runs import find_runs
 from lm_research.analysis.sentences import answer
 from lm_research.analysis.study import Study, analyse
 from lm_research.analysis.sweep import load_sweep
+from lm_research.config.visible import visible
 
 _MARKS = {"real": ("● ", "green"), "unclear": ("○ ", "yellow"), "plain": ("– ", "dim")}
 
@@ -32,11 +33,14 @@ def summarise(
 
     Raises:
         FileNotFoundError: if there is no such folder, or no run in it.
+        FileExistsError: if a file is in the way that is no report.
         ValueError: if sweep.yaml is wrong, or runs that would be averaged differ in more than the
             seed or repeat a seed.
     """
-    study = analyse(find_runs(folder), load_sweep(folder))
     path = Path(output) if output is not None else Path(folder) / "report.html"
+    if path.suffix != ".html":
+        raise ValueError(f"output={path}: must end in .html; a copy in Markdown lies beside it")
+    study = analyse(find_runs(folder), load_sweep(folder))
     print_study(study, console or Console())
     write_study(study, path)
     write_study_markdown(study, path.with_suffix(".md"))

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lm_research.analysis.metric import Metric
+from lm_research.config.untrusted import LARGEST_CONFIG, UntrustedError, load_yaml, read_plain
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,9 @@ def load_sweep(folder: Path | str) -> Sweep:
     if not path.is_file():
         return Sweep(name=name, title=f"Runs in {name}")
     try:
-        recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not readable as YAML ({str(error).splitlines()[0]})") from error
+        recorded = load_yaml(read_plain(path, LARGEST_CONFIG))
+    except UntrustedError as error:
+        raise ValueError(f"{path}: {error}") from error
     if not isinstance(recorded, Mapping):
         raise ValueError(f"{path}: must hold a mapping with name, title, question, metric, axes")
     return _sweep(recorded, name, path)

@@ -4,7 +4,6 @@ import logging
 import random
 from contextlib import ExitStack
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal
 
 import numpy as np
@@ -198,7 +197,7 @@ def newest_whole(store: CheckpointStore, owner: bool) -> tuple[Path, dict[str, A
         if fault is None:
             try:
                 saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-            except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
+            except Exception as error:  # the library raises whatever a damaged file leads it to
                 fault = next(iter(str(error).splitlines()), type(error).__name__)
             else:
                 require_format(saved, path)
@@ -221,19 +220,28 @@ def take_up(saved: dict[str, Any], recorder: Recorder, processes: int) -> None:
     Raises:
         CheckpointError: it is of another run, or of other processes.
     """
-    stored, now = saved["lm_research"]["config"], recorder.folder.config
+    try:
+        callbacks = [s for s in saved["callbacks"].values() if isinstance(s, dict)]
+        state = next(s for s in callbacks if "records" in s)
+        step, records = int(state["step"]), dict(state["records"])
+        stored, before = dict(saved["lm_research"]["config"]), len(saved.get("processes", [None]))
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
+        raise CheckpointError(
+            f"{recorder.folder.checkpoints}: not what this version writes "
+            f"({type(error).__name__}: {error}). Give another output=FOLDER."
+        ) from error
+    now = recorder.folder.config
     if config_hash(stored) != config_hash(now):
         raise CheckpointError(
             f"{recorder.folder.checkpoints}: of another run. What differs (there -> now):\n"
             f"{difference_table(stored, now)}\nGive another output=FOLDER."
         )
-    if (before := len(saved.get("processes", [None]))) != processes:
+    if before != processes:
         raise CheckpointError(
             f"{recorder.folder.path}: was cut with {before} processes; it continues exactly with "
             f"as many alone, not with trainer.devices={processes}"
         )
-    state = next(s for s in saved["callbacks"].values() if isinstance(s, dict) and "records" in s)
-    recorder.rewind(state["step"], state["records"])
+    recorder.rewind(step, records)
 
 
 def _generators() -> dict[str, Any]:

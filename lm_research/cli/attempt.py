@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from lm_research.config.compose import finalise
 from lm_research.config.problems import is_ours
+from lm_research.tracking.json_files import write_text
 from lm_research.tracking.redaction import redacted
 from lm_research.tracking.run_folder import FolderState, RunFolder
 
@@ -39,6 +40,7 @@ def attempt(cfg: DictConfig) -> str:
     """
     job: Any = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
+    _without_secrets(Path(job.sweep.dir) / "multirun.yaml")
     (folder / LAST_ERROR).unlink(missing_ok=True)
     sys.argv = command(job)
     try:
@@ -58,16 +60,23 @@ def command(job: Any) -> list[str]:
     return ["lm-research", "train", *job.overrides.task]
 
 
+def _without_secrets(file: Path) -> None:
+    """What Hydra wrote of the command before the first run, as our own files have it."""
+    if file.is_file():
+        text = file.read_text(encoding="utf-8")
+        if (kept := str(redacted(text))) != text:
+            write_text(file, kept)
+
+
 def _tell(folder: Path, error: Exception) -> None:
     text = str(error) if is_ours(error) else f"{type(error).__name__}: {error}"
     line = " ".join(str(redacted(text)).split())[:LONGEST].removeprefix(f"{folder}: ")
     if not is_ours(error):
         details = folder / "error.txt"
         if not details.exists():
-            trace = "".join(traceback.format_exception(error))
-            details.write_text(str(redacted(trace)), encoding="utf-8", errors="backslashreplace")
+            write_text(details, str(redacted("".join(traceback.format_exception(error)))))
         line += f" (traceback: {details})"
-    (folder / LAST_ERROR).write_text(line, encoding="utf-8", errors="backslashreplace")
+    write_text(folder / LAST_ERROR, line)
 
 
 def failures(folder: Path, since: float) -> dict[Path, str]:

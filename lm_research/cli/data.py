@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from lm_research.cli.options import split_config_dir
+from lm_research.cli.tell import safe
 from lm_research.config.paths import shipped
 from lm_research.config.problems import ConfigError, Problem, closest, listing
 
@@ -43,6 +44,7 @@ def _list(arguments: list[str]) -> int:
     import yaml
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from lm_research.config.build import build
 
@@ -51,9 +53,8 @@ def _list(arguments: list[str]) -> int:
         table.add_column(column, overflow="fold")
     for file in sorted((shipped("conf") / "data").glob("*.yaml")):
         node = yaml.safe_load(file.read_text(encoding="utf-8"))
-        table.add_row(
-            file.stem, node["language"], node["category"], node["licence"], _ready(node, build)
-        )
+        card = (node["language"], node["category"], node["licence"], _ready(node, build))
+        table.add_row(*(Text(safe(text)) for text in (file.stem, *card)))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
     return 0
 
@@ -107,7 +108,8 @@ def _show(arguments: list[str]) -> int:
             console.print(_panel(cleaned, "after cleaning"))
     for rule in cleaner.report():
         changed, dropped = rule["documents_changed"], rule["documents_dropped"]
-        console.print(f"{rule['name']}: {changed} changed, {dropped} dropped", markup=False)
+        line = safe(f"{rule['name']}: {changed} changed, {dropped} dropped")
+        console.print(line, markup=False)
     return 0
 
 
@@ -116,7 +118,7 @@ def _panel(text: str, title: str) -> Any:
     from rich.panel import Panel
     from rich.text import Text
 
-    from lm_research.analysis.render import visible
+    from lm_research.config.visible import visible
 
     shown = text[:SHOWN] + ("…" if len(text) > SHOWN else "")
     return Panel(Text(visible(shown, keep="\n\t")), title=Text(visible(title)))
@@ -128,7 +130,7 @@ def _audit(arguments: list[str]) -> int:
 
     config = _composed(arguments)
     report = audit(_selection(config))
-    Console().print_json(json.dumps(report))
+    Console().print_json(json.dumps(report), ensure_ascii=True)
     return 0
 
 

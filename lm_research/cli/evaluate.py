@@ -1,13 +1,15 @@
 """``lm-research evaluate run=FOLDER [data=OPTION]``: score a finished run on a source."""
 
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from lm_research.cli.options import help_text, option, parse, split_config_dir
+from lm_research.cli.tell import safe, tell
 from lm_research.config.types import PositiveInt
+from lm_research.tracking.errors import RunFolderError
+from lm_research.tracking.json_files import append_text
 
 SUMMARY = (
     "Score a finished run on held-out documents: of its own source, or of another one\n"
@@ -81,12 +83,12 @@ def _show(options: Options, scores: dict[str, Any]) -> None:
     from rich.text import Text
 
     title = f"{options.run} on {scores['data']} ({options.split})"
-    table = Table(title=Text(title, style="italic"), title_justify="left")
+    table = Table(title=Text(safe(title), style="italic"), title_justify="left")
     table.add_column("score")
     table.add_column("value", justify="right")
     for name, value in scores.items():
         if isinstance(value, int | float) or value is None:
-            table.add_row(name, _shown(value))
+            table.add_row(Text(safe(name)), _shown(value))
     Console().print(table)
 
 
@@ -101,7 +103,6 @@ def _shown(value: float | None) -> str:
 def _keep(options: Options, scores: dict[str, Any]) -> None:
     file = Path(options.run).expanduser() / "evaluations.jsonl"
     try:
-        with file.open("a", encoding="utf-8") as rows:
-            rows.write(json.dumps(scores) + "\n")
-    except OSError as error:
-        print(f"not recorded: {file}: {error.strerror}", file=sys.stderr)
+        append_text(file, json.dumps(scores) + "\n")
+    except RunFolderError as error:
+        tell(f"not recorded: {error}")

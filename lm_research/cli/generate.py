@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from lm_research.cli.options import help_text, option, parse
 from lm_research.config.types import Interval, NonNegativeFloat, NonNegativeInt, PositiveInt
+from lm_research.config.visible import visible
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,6 @@ def run(arguments: list[str]) -> int:
             options.temperature, options.top_k, options.top_p, options.seed + number
         )
         ids = list(generate(saved.model, saved.tokenizer, options.prompt, options.length, sampling))
-        print(_printable(options.prompt + saved.tokenizer.decode(ids)))
+        text = options.prompt + saved.tokenizer.decode(ids)
+        print(visible(text, keep="\n\t") if sys.stdout.isatty() else text)
     return 0
-
-
-def _printable(text: str) -> str:
-    """On a terminal, control characters are shown rather than obeyed."""
-    if not sys.stdout.isatty():
-        return text
-    keep = "\n\t"
-    return "".join(c if c in keep or c.isprintable() else f"\\x{ord(c):02x}" for c in text)

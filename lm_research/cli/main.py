@@ -5,8 +5,9 @@ import os
 import sys
 
 from lm_research import __version__
+from lm_research.cli.tell import guard_logs, tell, tell_error
 from lm_research.config.build import EXTRA
-from lm_research.config.problems import ConfigError, closest, is_ours
+from lm_research.config.problems import ConfigError, closest
 
 VERBS = {
     "train": "train one run, or several with -m (Hydra overrides)",
@@ -42,21 +43,17 @@ def main(arguments: list[str] | None = None) -> None:
     if args[0] not in VERBS:
         near = closest(args[0], VERBS)
         hint = f"; did you mean `{near}`?" if near else ""
-        print(f"lm-research: there is no verb `{args[0]}`{hint}\n\n{usage()}", file=sys.stderr)
+        tell(f"lm-research: there is no verb `{args[0]}`{hint}\n\n{usage()}")
         sys.exit(USAGE_ERROR)
     if os.environ.get(EXTRA) and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # own code may lie in the working folder, as for `python -m`
+    guard_logs()
     verb = importlib.import_module(f"lm_research.cli.{args[0]}")
     try:
         sys.exit(verb.run(args[1:]))
-    except ConfigError as error:
-        print(f"lm-research {args[0]}: {error}", file=sys.stderr)
-        sys.exit(USAGE_ERROR)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        if not is_ours(error):
-            raise
-        print(f"lm-research {args[0]}: {error}", file=sys.stderr)
-        sys.exit(1)
+        tell_error(args[0], error)
+        sys.exit(USAGE_ERROR if isinstance(error, ConfigError) else 1)

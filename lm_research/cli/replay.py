@@ -13,11 +13,13 @@ import pytorch_lightning as pl
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor
 
 from lm_research.callbacks.checkpoint import restore_generators
 from lm_research.callbacks.divergence import FOLDER, lower, taken_back
 from lm_research.cli.assembly import assemble
+from lm_research.cli.tell import safe
 from lm_research.tracking.checkpoint_store import CheckpointStore
 from lm_research.tracking.run_folder import RunFolder
 from lm_research.tracking.run_identity import config_hash, difference_table
@@ -131,7 +133,7 @@ def _step(folder: RunFolder, config: Config) -> int:
     kept = sorted((folder.path / FOLDER).glob("step-*.pt"))
     if not kept:
         raise ReplayError(f"{folder.path}: no step diverged (divergence/ holds no batch)")
-    return int(torch.load(kept[-1], weights_only=True)["step"])
+    return int(_loaded(kept[-1])["step"])
 
 
 def _before(folder: RunFolder, step: int) -> tuple[Path | None, dict[str, Any] | None]:
@@ -140,10 +142,18 @@ def _before(folder: RunFolder, step: int) -> tuple[Path | None, dict[str, Any] |
     for entry, fault in store.whole():
         if fault is None and entry.step < step:
             path = folder.checkpoints / entry.file
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-            states = [s for s in saved["callbacks"].values() if "generators" in s]
+            states = [s for s in _loaded(path)["callbacks"].values() if "generators" in s]
             return path, states[0]["generators"]
     return None, None
+
+
+def _loaded(file: Path) -> dict[str, Any]:
+    try:
+        saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # the library raises whatever a damaged file leads it to
+        line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ReplayError(f"{file}: damaged ({line}); move it away to replay without it") from error
+    return saved
 
 
 def _print(lens: Lens, path: Path | None) -> None:
@@ -154,7 +164,7 @@ def _print(lens: Lens, path: Path | None) -> None:
     sound = sorted((s for s in lens.seen if s.finite), key=lambda s: -s.largest)
     for seen in [*broken, *sound][:ROWS]:
         verdict = "yes" if seen.finite else "[red]NO"
-        table.add_row(seen.kind, seen.name, f"{seen.largest:.4g}", verdict)
+        table.add_row(seen.kind, Text(safe(seen.name)), f"{seen.largest:.4g}", verdict)
     Console().print(table)
     if broken:
         print(f"first that is not finite: {broken[0].kind} of {broken[0].name}")

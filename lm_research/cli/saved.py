@@ -1,8 +1,9 @@
 """A finished run, taken up again for evaluation or generation."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,15 @@ import torch
 
 from lm_research.cli.assembly import build_model
 from lm_research.config.build import build
+from lm_research.config.problems import ConfigError
+from lm_research.config.untrusted import open_plain
+from lm_research.config.validation import validate
 from lm_research.data.preparation import restore_lexicon
 from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.text.tokenizer import Tokenizer
 from lm_research.tracking.checkpoint_store import CheckpointError, CheckpointStore, require_format
+from lm_research.tracking.errors import RunFolderError
 from lm_research.tracking.json_files import read_json
 from lm_research.tracking.run_folder import RunFolder
 
@@ -36,31 +41,57 @@ def load(path: str, checkpoint: str = "last") -> SavedRun:
     """Rebuild the run in folder ``path`` from what the folder holds, and nothing else.
 
     Raises:
-        SavedRunError: the folder, its vocabulary or its checkpoint is not there.
+        SavedRunError: the folder, its vocabulary or its checkpoint is not there, or damaged.
+        ConfigError, RunFolderError: its configuration is wrong, or cannot be read.
     """
     folder = RunFolder(path)
     weights = _weights_file(folder, checkpoint)
-    config = folder.config
-    state = read_json(folder.tokenizer)
-    tokenizer: Tokenizer = build(config["text"]["tokenizer"])
-    tokenizer.load_state_dict(state["tokenizer"])
-    lexicon = restore_lexicon(config["text"], tokenizer, state["lexicon"])
-    model = build_model(config, tokenizer, lexicon)
-    try:
+    config = checked_config(folder)
+    with _told(folder.tokenizer, "copy it again from where the run was trained"):
+        state = read_json(folder.tokenizer)
+        tokenizer: Tokenizer = build(config["text"]["tokenizer"])
+        tokenizer.load_state_dict(state["tokenizer"])
+        lexicon = restore_lexicon(config["text"], tokenizer, state["lexicon"])
+    with _told(folder.path / "config.yaml", "the model it describes cannot be built"):
+        model = build_model(config, tokenizer, lexicon)
+    with _told(weights, "try checkpoint=best, or train again with another output=FOLDER"):
         _fill(model, weights)
+    return SavedRun(config, tokenizer, model)
+
+
+def checked_config(folder: RunFolder) -> dict[str, Any]:
+    """The configuration of a run that anybody may have made: every field as in a new one.
+
+    Raises:
+        RunFolderError: it cannot be read.
+        ConfigError: with every problem.
+    """
+    config, file = folder.config, folder.path / "config.yaml"
+    choices = config.get("choices")
+    known = choices if isinstance(choices, dict) else {}
+    if problems := validate(config, known, lambda field: str(file)):
+        raise ConfigError(problems)
+    return config
+
+
+@contextmanager
+def _told(file: Path, fix: str) -> Iterator[None]:
+    """Whatever a stranger's file makes a library raise, told as what is wrong with the file."""
+    try:
+        yield
+    except (SavedRunError, ConfigError, RunFolderError):
+        raise
     except CheckpointError as error:
         raise SavedRunError(f"run={error}") from error
-    except (OSError, EOFError, ValueError, KeyError, RuntimeError, UnpicklingError) as error:
-        raise SavedRunError(
-            f"{weights}: damaged ({next(iter(str(error).splitlines()), type(error).__name__)}); "
-            "try checkpoint=best, or train again with another output=FOLDER"
-        ) from error
-    return SavedRun(config, tokenizer, model)
+    except Exception as error:
+        line = next(iter(str(error).splitlines()), "")
+        told = f"{type(error).__name__}: {line}".removesuffix(": ")
+        raise SavedRunError(f"{file}: damaged ({told}); {fix}") from error
 
 
 def _fill(model: LanguageModeling | CountedLanguageModel, weights: Path) -> None:
     if isinstance(model, CountedLanguageModel):
-        with np.load(weights, allow_pickle=False) as arrays:
+        with open(open_plain(weights), "rb") as file, np.load(file, allow_pickle=False) as arrays:
             model.model.load_state_dict(dict(arrays))
         return
     saved = torch.load(weights, map_location="cpu", weights_only=True)

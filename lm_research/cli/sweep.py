@@ -12,9 +12,10 @@ from omegaconf import DictConfig
 from lm_research.cli.attempt import attempt, clock, failures
 from lm_research.cli.axes import columns, combinations, split_axes
 from lm_research.cli.report import report
+from lm_research.cli.tell import guard_logs, tell
 from lm_research.cli.train import check, hand_over, make_folder, parse, split_flags
 from lm_research.config.problems import ConfigError, Problem
-from lm_research.tracking.errors import write_error
+from lm_research.tracking.json_files import write_text
 
 HELP = """usage: lm-research sweep sweep=NAME [GROUP=OPTION] [GROUP.FIELD=VALUE] ...
 
@@ -63,15 +64,12 @@ def _short_names(fixed: Sequence[str]) -> str:
 
 
 def _write_study(folder: Path, study: dict[str, Any]) -> None:
-    file = folder / "sweep.yaml"
-    try:
-        file.write_text(yaml.safe_dump(study, sort_keys=False, allow_unicode=True), "utf-8")
-    except OSError as error:
-        raise write_error(file, error) from error
+    write_text(folder / "sweep.yaml", yaml.safe_dump(study, sort_keys=False, allow_unicode=True))
 
 
 def job(cfg: DictConfig) -> str:
     """One run of the study; an error is its own, told in its folder and in the report."""
+    guard_logs()
     return attempt(cfg)
 
 
@@ -86,7 +84,7 @@ def _report(folder: Path, study: dict[str, Any], since: float) -> int:
     }
     unfinished |= failures(folder, since)
     for place, reason in unfinished.items():
-        print(f"not done: {place}: {reason}", file=sys.stderr)
+        tell(f"not done: {place}: {reason}")
     if unfinished:
         print("The report holds what the folder held before, too.", file=sys.stderr)
     print(f"report: {path}")

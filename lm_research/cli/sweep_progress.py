@@ -1,7 +1,6 @@
 """What a running sweep shows: runs done, running, failed, to do, and the time left."""
 
 import json
-import sys
 import threading
 import time
 from collections import Counter
@@ -13,6 +12,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+
+from lm_research.cli.tell import safe, tell
 
 INTERVAL_S = 0.5
 
@@ -65,7 +66,7 @@ class SweepProgress:
         to_do = max(self.planned - len(states), 0) + counts["queued"]
         left = self.time_left(states)
         head = Text.assemble(
-            (f"{self.folder.name}  ", "bold"),
+            (f"{safe(self.folder.name)}  ", "bold"),
             (f"{counts['done']} done", "green"),
             f"  {counts['running']} running  {to_do} to do  ",
             (f"{counts['failed']} failed", "red" if counts["failed"] else "dim"),
@@ -76,7 +77,9 @@ class SweepProgress:
         for name, status in sorted(states.items()):
             if status["state"] == "running":
                 total = max(status.get("steps") or 1, 1)
-                table.add_row(name, ProgressBar(total=total, completed=status["step"], width=24))
+                table.add_row(
+                    Text(safe(name)), ProgressBar(total=total, completed=status["step"], width=24)
+                )
         done = sum(_share(status) for status in states.values())
         return Group(head, ProgressBar(total=self.planned, completed=done, width=60), table)
 
@@ -90,7 +93,7 @@ class SweepProgress:
                 self.told.add(name)
                 remark = f": {status['error']}" if status.get("error") else ""
                 line = f"[{len(self.told)}/{self.planned}] {name} {status['state']}{remark}"
-                print(line, file=sys.stderr, flush=True)
+                tell(line)
 
     def __enter__(self) -> "SweepProgress":
         if self.console.is_terminal:

@@ -17,11 +17,14 @@ from omegaconf import DictConfig
 from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.attempt import attempt, clock, command, failures, finished
 from lm_research.cli.axes import columns, covering
+from lm_research.cli.tell import guard_logs, tell, tell_error
 from lm_research.config.compose import Composed, compose, finalise, loader, register_studies
 from lm_research.config.paths import shipped
-from lm_research.config.problems import ConfigError, Problem, is_ours
+from lm_research.config.problems import ConfigError, Problem
 from lm_research.tracking.errors import write_error
 from lm_research.tracking.json_files import read_json
+from lm_research.tracking.links import refuse_links_of_all
+from lm_research.tracking.redaction import redacted_arguments
 
 HELP = """usage: lm-research train [GROUP=OPTION] [GROUP.FIELD=VALUE] ...
 
@@ -81,7 +84,7 @@ def _one(composed: Composed, arguments: Sequence[str]) -> int:
         return 0
     hand_over(job, arguments, folder)
     for line in result(folder):
-        print(line)
+        tell(line, sys.stdout)
     return 0
 
 
@@ -91,19 +94,20 @@ def _several(composed: Composed, arguments: Sequence[str]) -> int:
     hand_over(job, arguments, folder)
     failed = failures(folder, since)
     for place, reason in failed.items():
-        print(f"failed: {place}: {reason}", file=sys.stderr)
+        tell(f"failed: {place}: {reason}")
     count = f"{len(failed)} failed; " if failed else ""
     print(f"{count}next: lm-research report runs={shlex.quote(str(folder))}")
     return 1 if failed else 0
 
 
 def make_folder(name: str) -> Path:
-    """Make the folder now: Hydra would answer with a traceback."""
+    """Make the folder now, where Hydra would answer with a traceback, and log through links."""
     folder = Path(name).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(folder, error) from error
+    refuse_links_of_all(folder)
     return folder
 
 
@@ -161,8 +165,8 @@ def check(arguments: Sequence[str]) -> Composed | None:
     if any(getattr(parsed, name, None) for name in LOOK_ONLY):
         return None
     overrides, config_dir = parsed.overrides, parsed.config_dir
+    problems = _told_by_names(overrides) if parsed.multirun else {}
     several = covering(columns(overrides, config_dir)) if parsed.multirun else [overrides]
-    problems: dict[str, Problem] = {}
     first = None
     for one in several:
         try:
@@ -177,6 +181,14 @@ def check(arguments: Sequence[str]) -> Composed | None:
     if problems:
         raise ConfigError(list(problems.values()))
     return first
+
+
+def _told_by_names(overrides: Sequence[str]) -> dict[str, Problem]:
+    """Secrets among the overrides of several runs, whose folders may be named by them."""
+    message = "holds a secret, and the runs' folders are named by their overrides"
+    allowed = "a variable of the environment, or conf/local/default.yaml"
+    kept = zip(overrides, redacted_arguments(list(overrides)), strict=True)
+    return {told: Problem(told, message, None, allowed) for text, told in kept if text != told}
 
 
 def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -210,6 +222,7 @@ def hand_over(
 
 def job(cfg: DictConfig) -> str:
     """One run, inside Hydra. Everything heavy is imported here."""
+    guard_logs()
     own: Any = HydraConfig.get()
     output = Path(own.runtime.output_dir)
     if own.mode == RunMode.MULTIRUN:
@@ -225,11 +238,9 @@ def job(cfg: DictConfig) -> str:
     except Stopped as stopped:
         words = [word for word in sys.argv[1:] if not word.startswith("output=")]
         again = shlex.join(["lm-research", "train", *words[1:], f"output={output}"])
-        print(f"lm-research train: {stopped}; to go on: {again}", file=sys.stderr)
+        tell(f"lm-research train: {stopped}; to go on: {again}")
         raise
-    except Exception as error:
-        if not is_ours(error):
-            raise
-        print(f"lm-research train: {error}", file=sys.stderr)
+    except Exception as error:  # Hydra would print the overrides, secrets included
+        tell_error("train", error)
         sys.exit(1)
     return "done"

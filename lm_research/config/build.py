@@ -31,6 +31,11 @@ def _own_prefixes() -> tuple[str, ...]:
     return tuple(f"{name.rstrip('.')}." for name in names if name)
 
 
+def is_own(target: str) -> bool:
+    """Whether ``target`` lies in the code that the environment adds to the allow-list."""
+    return target.startswith(_own_prefixes()) and is_allowed(target)
+
+
 def is_allowed(target: Any) -> bool:
     """Whether ``target`` may be named by a config."""
     if not isinstance(target, str) or not target.startswith(allowed_prefixes()):

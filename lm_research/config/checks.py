@@ -1,6 +1,5 @@
 """Does a plain value fit an annotation, and how does one say what would?"""
 
-import math
 import types
 import typing
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -39,7 +38,7 @@ def _fits_scalar(value: Any, kind: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if kind is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and not math.isnan(value)
+        return number and value == value  # not NaN
     if kind in (bool, str):
         return isinstance(value, kind)
     return True

@@ -6,7 +6,7 @@ on its own first, the sound ones are composed, and the result is validated as a 
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,14 @@ from lm_research.config.origins import Origins
 from lm_research.config.overrides import STUDIES, check_overrides
 from lm_research.config.paths import shipped, studies
 from lm_research.config.problems import ConfigError, Problem
+from lm_research.config.resolvers import guard
+from lm_research.config.untrusted import (
+    LARGEST_CONFIG,
+    UntrustedError,
+    check_bounds,
+    load_yaml,
+    read_plain,
+)
 from lm_research.config.validation import validate
 
 
@@ -50,10 +58,10 @@ def register_studies() -> dict[tuple[str, str], str]:
         store.repo.pop(group, None)  # those of a working folder left behind
         for name, file in studies(kind):
             try:
-                node = yaml.safe_load(file.read_text(encoding="utf-8"))
+                node = load_yaml(file.read_bytes())
                 if not isinstance(node, dict):
                     raise ValueError("it does not hold a mapping")
-            except (OSError, ValueError, yaml.YAMLError) as error:
+            except (OSError, ValueError) as error:
                 unreadable[group, name] = f"{file}: {' '.join(str(error).split())}"
                 continue
             unreadable.pop((group, name), None)
@@ -65,6 +73,7 @@ def register_studies() -> dict[tuple[str, str], str]:
 def loader(config_dir: str | None = None) -> Iterator[Any]:
     """Hydra's config loader over conf/ and, if given, a folder of the user's own."""
     GlobalHydra.instance().clear()
+    guard()
     with initialize_config_dir(str(shipped("conf")), version_base="1.3"):
         found: Any = GlobalHydra.instance().config_loader()
         if config_dir:
@@ -76,8 +85,8 @@ def _add_folder(found: Any, folder: Path) -> None:
     """Behind conf/, as Hydra does it for ``--config-dir``."""
     if not folder.is_dir():
         raise ConfigError([Problem("--config-dir", "there is no such folder", str(folder))])
-    if hidden := _hidden(folder):
-        raise ConfigError(hidden)
+    if problems := [*_hidden(folder), *_unbounded(folder)]:
+        raise ConfigError(problems)
     path = found.get_search_path()
     path.prepend("command-line", f"file://{folder}", SearchPathQuery("schema", None))
     found.repository.initialize_sources(path)
@@ -91,6 +100,18 @@ def _hidden(folder: Path) -> list[Problem]:
         for name in names
         if (shipped("conf") / name).is_file()
     ]
+
+
+def _unbounded(folder: Path) -> list[Problem]:
+    """Files that Hydra would not come to the end of. Mistakes in others are told when named."""
+    found = []
+    for file in sorted(f for depth in ("*", "*/*", "*/*/*") for f in folder.glob(f"{depth}.yaml")):
+        try:
+            with suppress(yaml.YAMLError):
+                check_bounds(read_plain(file.resolve(), LARGEST_CONFIG))
+        except (OSError, UntrustedError) as error:
+            found.append(Problem(str(file), f"cannot be read: {error}"))
+    return found
 
 
 def compose(overrides: Sequence[str], config_dir: str | None = None) -> Composed:
@@ -126,6 +147,7 @@ def finalise(cfg: DictConfig, hydra_node: DictConfig) -> dict[str, Any]:
     Raises:
         ConfigError: with every problem found.
     """
+    guard()  # a worker process has composed nothing itself
     origins = Origins(hydra_node)
     choices = {k: v for k, v in hydra_node.runtime.choices.items() if not k.startswith("hydra/")}
     bare = OmegaConf.masked_copy(cfg, [str(k) for k in cfg if k != "hydra"])

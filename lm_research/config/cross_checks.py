@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lm_research.config.problems import Problem
+from lm_research.config.visible import hidden
 
 SPLIT_RULE = "splits.validation + splits.test below 1"
 WANTS_FLOATS = ("torch.optim.Adam", "torch.optim.AdamW")
@@ -22,11 +23,20 @@ def cross_checks(config: Plain, file: File) -> Iterator[Problem]:
     for name in ("output", "cache"):
         if config.get(name) == "":
             yield Problem(name, "is empty", "", "a folder", file=file(name))
-    for check in (_splits, _batch, _optimizer, _rollback, _averaging):
+    for name, character in hidden(config):
+        message = f"holds the invisible character {character}"
+        yield Problem(name, message, None, "visible text", None, file(name))
+    for check in (_splits, _batch, _optimizer, _rollback, _averaging, _report):
         try:
             yield from check(config, file)
         except (KeyError, TypeError, AttributeError):
             continue  # a field is missing or of another kind: that has been told
+
+
+def _report(config: Plain, file: File) -> Iterator[Problem]:
+    report = (config.get("sweep") or {}).get("report")
+    if isinstance(report, str) and not report.endswith(".html"):
+        yield Problem("sweep.report", "is no HTML file", report, "FILE.html", None, file("sweep"))
 
 
 def _splits(config: Plain, file: File) -> Iterator[Problem]:

@@ -62,10 +62,16 @@ class DataOptions:
             return None
         return plain
 
-    def _load(self, name: str) -> Any:
+    def _load(self, name: str, inside: Sequence[str] = ()) -> Any:
         """An option's file, upon those that its ``defaults`` name."""
         node: Any = OmegaConf.load(self.files[name])
         parents = list(node.pop("defaults", None) or [])
         if "_self_" not in parents:
             parents.append("_self_")
-        return OmegaConf.merge(*(node if p == "_self_" else self._load(p) for p in parents))
+        unknown = [str(p) for p in parents if p != "_self_" and p not in self.files]
+        if unknown or name in inside:
+            raise ValueError(
+                f"defaults: {', '.join(unknown) or name}: no data option below this one"
+            )
+        below = (*inside, name)
+        return OmegaConf.merge(*(node if p == "_self_" else self._load(p, below) for p in parents))

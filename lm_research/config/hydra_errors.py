@@ -16,6 +16,9 @@ REFUSALS = (
     ValueError,
     AssertionError,
     AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
 )
 """What Hydra raises about a configuration that it will not compose; OmegaConf an AttributeError
 where a mapping is merged into a null of Hydra's."""

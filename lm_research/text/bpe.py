@@ -1,5 +1,6 @@
 """Byte-pair encoding by the library ``tokenizers``."""
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -106,9 +107,10 @@ class BPETokenizer(Tokenizer):
         return {"tokenizer": self.backend.to_str()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what ``state_dict`` returned."""
+        """Restore what ``state_dict`` returned. Raises ValueError for any other pipeline."""
         from tokenizers import Tokenizer as Backend
 
+        _check_pipeline(json.loads(state["tokenizer"]))
         self._backend = Backend.from_str(state["tokenizer"])
 
 
@@ -120,6 +122,16 @@ def _new_backend() -> "Backend":
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     return backend
+
+
+def _check_pipeline(found: dict[str, Any]) -> None:
+    """The library's JSON may name any rule, also a pattern that never ends on some text."""
+    for part in ("normalizer", "post_processor", "truncation", "padding", "added_tokens"):
+        if found.get(part):
+            raise ValueError(f"{part}: not part of this tokenizer, and not loaded")
+    for part, kind in (("pre_tokenizer", "ByteLevel"), ("decoder", "ByteLevel"), ("model", "BPE")):
+        if (found.get(part) or {}).get("type") != kind:
+            raise ValueError(f"{part}: expected {kind}, and nothing else is loaded")
 
 
 def _counted(texts: Iterable[str], lengths: list[int]) -> Iterator[str]:

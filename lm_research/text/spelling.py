@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 
 END_SYMBOL = 256
+LONGEST_ORDER = 16
+"""Memory grows with the order times the text that is learned from."""
 SYMBOLS = 257
 """The alphabet: 256 byte values and the end of the piece."""
 
@@ -84,8 +86,13 @@ class SpellingModel:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
-        self.order = int(state["order"])
-        self._learn(state["types"])
+        order, types = state["order"], state["types"]
+        if not (isinstance(order, int) and 1 <= order <= LONGEST_ORDER):
+            raise ValueError(f"order is {order!r}; expected 1 to {LONGEST_ORDER}")
+        if not all(isinstance(piece, str) for piece in types):
+            raise ValueError("types: expected a list of text")
+        self.order = order
+        self._learn(types)
 
     def _learn(self, types: Iterable[str]) -> None:
         self._types = list(types)

@@ -105,6 +105,8 @@ class VocabularyTokenizer(Tokenizer):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
+        if not all(isinstance(piece, str) for piece in state["pieces"]):
+            raise ValueError("pieces: expected a list of text")
         self._set_pieces(state["pieces"])
         self.spelling.load_state_dict(state["spelling"])
 

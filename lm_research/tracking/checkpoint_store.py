@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lm_research.config.checks import describe, fits, hints
+from lm_research.config.untrusted import open_plain
 from lm_research.tracking.errors import write_error
 from lm_research.tracking.json_files import read_json, sync_folder, write_json
 
@@ -174,10 +176,10 @@ class CheckpointStore:
     def _fault(self, entry: Entry) -> str | None:
         path = self.folder / entry.file
         try:
-            size = path.stat().st_size
-            if size != entry.bytes:
-                return f"{size:,} bytes, {entry.bytes:,} were written"
-            with path.open("rb") as file:
+            with open(open_plain(path), "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                if size != entry.bytes:
+                    return f"{size:,} bytes, {entry.bytes:,} were written"
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             return error.strerror or str(error)
@@ -213,6 +215,11 @@ def _name(step: int) -> str:
 
 def _entry(values: dict[str, Any]) -> Entry:
     entry = Entry(**values)
-    if not _OURS.fullmatch(str(entry.file)):
+    if not (isinstance(entry.file, str) and _OURS.fullmatch(entry.file)):
         raise ValueError(f"{entry.file!r} is no name of a checkpoint")
+    if entry.score is not None and entry.score != entry.score:
+        entry = dataclasses.replace(entry, score=None)  # NaN orders nothing
+    for name, annotation in hints(Entry).items():
+        if not fits(value := getattr(entry, name), annotation):
+            raise ValueError(f"{name}: {value!r}, expected {describe(annotation)}")
     return entry

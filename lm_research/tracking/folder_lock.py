@@ -19,6 +19,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lm_research.config.untrusted import (
+    LARGEST_JSON,
+    UntrustedError,
+    load_json,
+    open_plain,
+    read_plain,
+)
 from lm_research.tracking.errors import RunFolderBusyError, write_error
 
 FILE = ".lock"
@@ -54,7 +61,7 @@ class FolderLock:
             RunFolderError: the folder is not writable.
         """
         try:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = open_plain(self.path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise write_error(self.path, error) from error
         try:
@@ -86,7 +93,7 @@ class FolderLock:
     def holder(self) -> dict[str, Any] | None:
         """Who holds the lock ({"pid", "host", "since"}, empty if unknown), or ``None``: nobody."""
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = open_plain(self.path)
         except OSError:
             return None
         try:
@@ -108,8 +115,8 @@ class FolderLock:
 
     def _signature(self) -> dict[str, Any]:
         try:
-            holder = json.loads(self.path.read_bytes())
-        except (OSError, ValueError):
+            holder = load_json(read_plain(self.path, LARGEST_JSON))
+        except (OSError, UntrustedError):
             return {}
         return holder if isinstance(holder, dict) else {}
 

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from lm_research.tracking.redaction import redacted
+
 _log = logging.getLogger(__name__)
 _MOST_WAITING = 100_000
 
@@ -87,4 +89,5 @@ class GuardedCalls:
                 return
             self.failed = True
         line = " ".join(f"{type(error).__name__}: {error}".split())
-        _log.warning("%s: %s. %s", self._service, line.rstrip("."), self._consequence)
+        line = redacted(line).rstrip(".")
+        _log.warning("%s: %s. %s", self._service, line, self._consequence)

@@ -16,6 +16,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lm_research.config.untrusted import (
+    LARGEST_JSON,
+    UntrustedError,
+    load_json,
+    open_plain,
+    read_plain,
+)
 from lm_research.tracking.errors import RunFolderError, write_error
 
 NOT_FINITE = "not_finite"
@@ -74,6 +81,22 @@ def write_text(path: Path, text: str, durable: bool = True) -> None:
         raise write_error(path, error) from error
 
 
+def append_text(path: Path, text: str) -> None:
+    """Add ``text`` to the end of ``path``, which is made if missing; never of what it links to.
+
+    Raises:
+        RunFolderError: the disk is full, the folder is not writable, or ``path`` is no plain file.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    try:
+        with open(
+            open_plain(path, flags), "a", encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(text)
+    except OSError as error:
+        raise write_error(path, error) from error
+
+
 def write_json(path: Path, values: Mapping[str, Any], durable: bool = True) -> None:
     """Replace ``path`` by ``values``, indented for people; see :func:`write_text`."""
     write_text(path, encoded(values, indent=2) + "\n", durable)
@@ -86,11 +109,11 @@ def read_json(path: Path) -> dict[str, Any]:
         RunFolderError: the file is missing, unreadable, or not one JSON object.
     """
     try:
-        values = json.loads(path.read_bytes())
+        values = load_json(read_plain(path, LARGEST_JSON))
     except OSError as error:
         raise RunFolderError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise RunFolderError(f"{path}: damaged, not JSON ({error}). Move the file away.") from error
+    except UntrustedError as error:
+        raise RunFolderError(f"{path}: damaged: {error}. Move the file away.") from error
     if not isinstance(values, dict):
         raise RunFolderError(f"{path}: expected a JSON object, found {type(values).__name__}")
     return restored(values)

@@ -8,12 +8,12 @@ taken back are kept in ``NAME.cut-N.jsonl``.
 """
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from lm_research.config.untrusted import UntrustedError, load_json, open_plain
 from lm_research.tracking.errors import RunFolderError, write_error
 from lm_research.tracking.json_files import encoded, restored
 
@@ -121,7 +121,13 @@ class JsonLines:
             self._descriptor = None
 
     def _lines(self) -> Iterator[bytes]:
-        with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
+        try:
+            descriptor = open_plain(self.path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise RunFolderError(f"{self.path}: cannot be read: {error.strerror}") from error
+        with open(descriptor, "rb") as file:
             for line in file:
                 yield line
                 if not line.endswith(b"\n"):
@@ -146,8 +152,8 @@ class JsonLines:
         if self._descriptor is None:
             self._scan()
             try:
-                flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-                self._descriptor = os.open(self.path, flags, 0o644)
+                flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+                self._descriptor = open_plain(self.path, flags)
                 self._mend(self._descriptor)
             except OSError as error:
                 raise write_error(self.path, error) from error
@@ -188,7 +194,7 @@ class JsonLines:
         number = 1
         while (cut := self.path.with_suffix(f".cut-{number}.jsonl")).exists():
             number += 1
-        with self.path.open("rb") as source, cut.open("xb") as target:
+        with open(open_plain(self.path), "rb") as source, cut.open("xb") as target:
             source.seek(offset)
             while block := source.read(1 << 20):
                 target.write(block)
@@ -198,7 +204,7 @@ class JsonLines:
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
+        row = load_json(line)
+    except UntrustedError:
         return None
     return row if isinstance(row, dict) else None

@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 
 from lm_research.tracking.environment import record_environment
 from lm_research.tracking.errors import RunFolderError
+from lm_research.tracking.redaction import redacted
 from lm_research.tracking.run_folder import RunFolder
 
 Ending = Literal["done", "failed", "interrupted"]
@@ -106,6 +107,7 @@ class Recorder:
 
     def sample(self, step: int, prompt: str, text: str) -> None:
         """Record a generated text."""
+        prompt, text = redacted(prompt), redacted(text)
         self.folder.samples.append({"step": int(step), "prompt": prompt, "text": text})
         self._tell(lambda mirror: mirror.sample(int(step), prompt, text))
 
@@ -188,7 +190,7 @@ class Recorder:
             except Exception as error:
                 self._mirrors.remove(mirror)
                 name, line = type(mirror).__name__, f"{type(error).__name__}: {error}"
-                _log.warning("%s: %s. The run goes on without it.", name, line)
+                _log.warning("%s: %s. The run goes on without it.", name, redacted(line))
 
 
 def ending(error: BaseException) -> Ending:

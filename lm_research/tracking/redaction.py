@@ -1,8 +1,13 @@
 """Keeps secrets out of what a run writes down.
 
-Three things are taken for secrets: the value of an environment variable whose name ends like one
-(``*_API_KEY``, ``*_TOKEN``, ``*_SECRET``, ``*_PASSWORD``, ...), the value beside a key that is
-named like one, and the user part of a URL. Each becomes ``<redacted>``.
+These are taken for secrets, and become ``<redacted>``:
+
+- the value of an environment variable whose name ends like one (``*_API_KEY``, ``*_TOKEN``,
+  ``*_SECRET``, ``*_PASSWORD``, ...), wherever it occurs;
+- the value beside a field that is named like one;
+- the user part of a URL, ``user:password@host``, and what a URL's query hands over as a token, a
+  key or a signature;
+- what has the form of a well-known service's token, and what follows ``Authorization: Bearer``.
 """
 
 import os
@@ -12,13 +17,66 @@ from typing import Any
 
 REDACTED = "<redacted>"
 _SHORTEST = 16  # keys and tokens are longer; shorter values would hit innocent words
-_SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
-_SECRET_FIELD = re.compile(
-    r"(?:^|[._-])(api_?key|password|passwd|secret|(?:secret|access|private)_key"
-    r"|(?:access|auth|hf|api|bearer)_token)$",
-    re.IGNORECASE,
+_SHORTEST_PASSWORD = 8
+_SECRET_VARIABLE = re.compile(
+    r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|COOKIE|_PAT|_PASS|_DSN)$", re.I
 )
-_URL_USER = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^\s/@?#'\"]+@", re.IGNORECASE)
+_PASSWORD_VARIABLE = re.compile(r"(PASSWORD|PASSWD|PASSPHRASE|SECRET|_PASS)$", re.I)
+_SECRET_NAME = (
+    r"(?:api_?key|password|passwd|passphrase|secret|credentials?|authorization"
+    r"|(?:secret|access|private)_key|(?:access|auth|hf|api|bearer|refresh)_token)"
+)
+_SECRET_FIELD = re.compile(rf"(?:^|[._-]){_SECRET_NAME}$", re.I)
+_VALUE = r"[\w+/.~=-]"
+_FORMS: list[tuple[re.Pattern[str], str]] = [
+    (
+        re.compile(r"((?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,30}://)[^\s/@?#'\"]{1,1000}@", re.I),
+        rf"\1{REDACTED}@",
+    ),
+    (
+        re.compile(
+            r"(?<![\w.:/@+-])[\w.+-]{1,64}+:[^\s:/@'\"]{4,128}@"
+            r"(?=(?:[\w-]{1,63}\.){1,8}[a-z]{2,24}\b)",
+            re.I,
+        ),
+        f"{REDACTED}@",
+    ),
+    (
+        re.compile(
+            r"([?&;][\w.-]{0,40}(?:token|key|signature|\bsig|secret|password|auth|credential)"
+            r"[\w.-]{0,20}=)[^&\s#'\"<>]+",
+            re.I,
+        ),
+        rf"\1{REDACTED}",
+    ),
+    (
+        re.compile(
+            r"(?<![\w-])(?:hf_[A-Za-z0-9]{20,}|gh[opsur]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
+            r"|glpat-[\w-]{16,}|sk-[\w-]{20,}|xox[abprs]-[\w-]{10,}|AKIA[A-Z0-9]{16}"
+            r"|wandb_v\d_\w{20,}|eyJ[\w-]{8,}+\.eyJ[\w-]{8,}+\.[\w-]{8,}+)"
+        ),
+        REDACTED,
+    ),
+    (re.compile(rf"\b((?:bearer|basic)\s{{1,8}}){_VALUE}{{12,}}+", re.I), rf"\1{REDACTED}"),
+    (
+        re.compile(
+            rf"((?<![A-Za-z0-9]){_SECRET_NAME}[\"']?\s{{0,8}}[=:]\s{{0,8}})"
+            r"([\"'])(?:(?!\2).){1,500}\2",
+            re.I,
+        ),
+        rf"\1\2{REDACTED}\2",
+    ),
+    (
+        re.compile(
+            rf"((?<![A-Za-z0-9]){_SECRET_NAME}\s{{0,8}}[=:]\s{{0,8}})"
+            rf"(?={_VALUE}{{0,200}}\d){_VALUE}{{8,}}+(?![(\[])",
+            re.I,
+        ),
+        rf"\1{REDACTED}",
+    ),
+]
+"""Pattern -> what stays. Every repetition is bounded, possessive, or ended by what may not follow:
+the time is linear in the text, whatever the text is."""
 
 
 def redacted(value: Any) -> Any:
@@ -41,12 +99,14 @@ def redacted_arguments(arguments: list[str]) -> list[str]:
 
 def secrets() -> list[str]:
     """The secrets in this process's environment, longest first."""
-    found = {
-        value
-        for name, value in os.environ.items()
-        if _SECRET_VARIABLE.search(name) and len(value) >= _SHORTEST and not value.startswith("/")
-    }
+    found = {value for name, value in os.environ.items() if _is_secret(name, value)}
     return sorted(found, key=len, reverse=True)
+
+
+def _is_secret(name: str, value: str) -> bool:
+    if not _SECRET_VARIABLE.search(name) or value.startswith("/"):
+        return False
+    return len(value) >= (_SHORTEST_PASSWORD if _PASSWORD_VARIABLE.search(name) else _SHORTEST)
 
 
 def _redacted(value: Any, known: list[str]) -> Any:
@@ -54,9 +114,7 @@ def _redacted(value: Any, known: list[str]) -> Any:
         return _text(value, known)
     if isinstance(value, Mapping):
         return {
-            key: REDACTED
-            if isinstance(item, str) and item and _SECRET_FIELD.search(str(key))
-            else _redacted(item, known)
+            key: REDACTED if _tells(key, item) else _redacted(item, known)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple):
@@ -64,7 +122,15 @@ def _redacted(value: Any, known: list[str]) -> Any:
     return value
 
 
+def _tells(key: Any, item: Any) -> bool:
+    """Whether ``item`` is a secret because of its name; what is empty tells nothing."""
+    plain = not isinstance(item, Mapping | bool) and item not in (None, "", [])
+    return plain and bool(_SECRET_FIELD.search(str(key)))
+
+
 def _text(text: str, known: list[str]) -> str:
     for secret in known:
         text = text.replace(secret, REDACTED)
-    return _URL_USER.sub(rf"\g<scheme>{REDACTED}@", text) if "@" in text else text
+    for form, kept in _FORMS:
+        text = form.sub(kept, text)
+    return text

@@ -33,11 +33,12 @@ from typing import Any, Literal
 from lm_research.tracking.config_file import read_config, write_config
 from lm_research.tracking.errors import RunFolderError, RunFolderTakenError, write_error
 from lm_research.tracking.folder_lock import FolderLock
-from lm_research.tracking.json_files import read_json, write_json
+from lm_research.tracking.json_files import append_text, read_json, write_json
 from lm_research.tracking.json_lines import JsonLines
+from lm_research.tracking.links import refuse_links
 from lm_research.tracking.redaction import redacted
 from lm_research.tracking.run_identity import config_hash, difference_table
-from lm_research.tracking.status import State, Status, now
+from lm_research.tracking.status import RUN_ID, State, Status, now
 
 HEARTBEAT_S = 15.0
 """How often a running run says that it lives, at most."""
@@ -53,7 +54,6 @@ _CONTENT = (
     "checkpoints",
 )
 _LEFTOVER = re.compile(r"\.[\w.-]+\.(json|yaml)\.\d+\.tmp")
-_RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST_ERROR = 500
 
 
@@ -116,10 +116,10 @@ class RunFolder:
             RunFolderBusyError: another live process holds the folder.
             RunFolderTakenError: it holds a run of another configuration (the message lists the
                 differing keys), files without a configuration, or any run if not ``resume``.
-            RunFolderError: it is not a folder, not writable, or damaged.
+            RunFolderError: it is not a folder, not writable, damaged, or holds links.
         """
         folder = cls(path)
-        if run_id is not None and not _RUN_ID.fullmatch(run_id):
+        if run_id is not None and not RUN_ID.fullmatch(run_id):
             raise RunFolderError(f"run_id={run_id!r}: use 1 to 64 letters, digits, '_' and '-'")
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
@@ -127,6 +127,7 @@ class RunFolder:
             raise write_error(folder.path, error) from error
         folder._lock.acquire()
         try:
+            refuse_links(folder.path)
             folder.state = folder._claim(redacted(config), run_id, resume)
         except BaseException:
             folder.close()
@@ -292,9 +293,8 @@ class RunFolder:
         header = f"--- attempt {self.status.attempts}, {now()}\n"
         path = self.path / "error.txt"
         try:
-            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(header + redacted(text).rstrip() + "\n")
-        except OSError:
+            append_text(path, header + redacted(text).rstrip() + "\n")
+        except RunFolderError:
             return None
         return path.name
 

@@ -2,14 +2,17 @@
 
 import dataclasses
 import os
+import re
 import socket
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_type_hints
 
+from lm_research.config.checks import describe, fits
 from lm_research.tracking.errors import RunFolderError
 
 State = Literal["queued", "running", "done", "failed", "interrupted"]
+RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 FORMAT = 1
 """Version of the folder's layout; a change that old readers would misread raises it."""
 
@@ -68,15 +71,24 @@ class Status:
             status = cls(**{key: value for key, value in values.items() if key in known})
         except TypeError as error:
             raise RunFolderError(f"status.json: {error}") from error
-        if status.state not in get_args(State):
-            allowed = ", ".join(get_args(State))
-            raise RunFolderError(f"status.json: state {status.state!r}, expected one of {allowed}")
         if not isinstance(status.format, int) or status.format > FORMAT:
             raise RunFolderError(
                 f"status.json: written in format {status.format!r}, this version reads up to "
                 f"{FORMAT}. Update lm-research."
             )
+        status._check()
         return status
+
+    def _check(self) -> None:
+        """What a stranger wrote there would come out in paths, times and counts."""
+        for name, annotation in get_type_hints(type(self)).items():
+            if not fits(value := getattr(self, name), annotation):
+                allowed = describe(annotation)
+                raise RunFolderError(f"status.json: {name} {value!r}, expected {allowed}")
+        if not RUN_ID.fullmatch(self.id):
+            raise RunFolderError(
+                f"status.json: id {self.id!r}, expected 1 to 64 letters, digits, '_' and '-'"
+            )
 
     def moved(self, state: State, **changes: Any) -> "Status":
         """This status in another state, with the times that go with it.

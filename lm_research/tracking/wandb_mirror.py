@@ -122,7 +122,7 @@ class WandbMirror:
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Set the numbers that W&B's table of runs shows."""
-        self._submit(lambda session: session.run.summary.update(dict(values)))
+        self._submit(lambda session: session.run.summary.update(redacted(dict(values))))
 
     def data(self, values: Mapping[str, Any]) -> None:
         """Note what the data was, as ``config.data_fingerprint``, to filter and group by."""
@@ -147,10 +147,7 @@ class WandbMirror:
             self._calls.submit(lambda: call(session))
 
     def _arguments(self, run_id: str, folder: Path) -> dict[str, Any]:
-        return {
-            "mode": self.mode,
-            "id": run_id,
-            "dir": str(folder),
+        told = {
             "project": self.project,
             "entity": self.entity,
             "group": self.group,
@@ -158,6 +155,12 @@ class WandbMirror:
             "tags": self.tags,
             "notes": self.notes,
             "name": self.name or folder.name,
+        }
+        return {
+            **redacted(told),
+            "mode": self.mode,
+            "id": run_id,
+            "dir": str(folder),
             "reinit": "create_new",
             "resume": "allow" if self.mode == "online" else None,
         }

@@ -6,6 +6,7 @@ of words and D before the others. Files may be compressed (.gz, .xz).
 
 import gzip
 import lzma
+import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -13,6 +14,9 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 _OPENERS: dict[str, Callable[..., BinaryIO]] = {".gz": gzip.open, ".xz": lzma.open}  # type: ignore[dict-item]
+
+_LONGEST_LINE = 1 << 20
+"""Bytes; a few kilobytes of compressed data can unfold to gigabytes without a line's end."""
 
 
 class WordVectors(NamedTuple):
@@ -73,14 +77,19 @@ def _lines(path: str, dim: int) -> Iterator[tuple[int, bytes]]:
     first = True
     try:
         with _OPENERS.get(Path(path).suffix, open)(path, "rb") as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=1):
+                if len(line) == _LONGEST_LINE:
+                    raise ValueError(
+                        f"{path}, line {number}: more than {_LONGEST_LINE:,} bytes: this is no "
+                        "text file of word vectors"
+                    )
                 if number == 1 and _is_header(line):
                     continue
                 if first:
                     _check_width(path, line, dim)
                     first = False
                 yield number, line
-    except (EOFError, gzip.BadGzipFile, lzma.LZMAError) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
         raise ValueError(f"{path} is damaged or cut short: {error}; fetch it again") from error
     if first:
         raise ValueError(f"{path} holds no word vectors: it is empty")

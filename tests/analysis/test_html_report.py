@@ -187,15 +187,15 @@ def test_no_finished_run_still_gives_a_page(make_run, tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = page.write_text(tmp_path / "r.html", "old")
+    path = page.write_text(tmp_path / "r.html", "old report", "report")
 
     def refuse(*_: object) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match="disk full"):
-        page.write_text(path, "new")
-    assert path.read_text() == "old"
+        page.write_text(path, "new report", "report")
+    assert path.read_text() == "old report"
     assert list(tmp_path.iterdir()) == [path]
 
 

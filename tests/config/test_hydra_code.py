@@ -46,6 +46,50 @@ LOGGING = "hydra.job_logging.handlers"
             {"hydra.callbacks.x._target_": "subprocess.Popen"},
         ),
         (
+            "hydra: {callbacks: {x: {_target_: hydra.experimental.callbacks.logging.os.mkdir}}}",
+            {"hydra.callbacks.x._target_": "hydra.experimental.callbacks.logging.os.mkdir"},
+        ),
+        (
+            "hydra: {callbacks: {x: {_target_: hydra.experimental.callbacks.LogJobReturnCallback, "
+            "y: [{_target_: lm_research.config.build.os.mkdir}]}}}",
+            {"hydra.callbacks.x.y.0._target_": "lm_research.config.build.os.mkdir"},
+        ),
+        (
+            "hydra: {job_logging: {handlers: {file: {filename: /tmp/x.log}}}}",
+            {f"{LOGGING}.file.filename": "/tmp/x.log"},
+        ),
+        (
+            "hydra: {job_logging: {handlers: {file: "
+            "{filename: '${hydra.runtime.output_dir}/../x.log'}}}}",
+            {f"{LOGGING}.file.filename": "${hydra.runtime.output_dir}/../x.log"},
+        ),
+        (
+            "hydra: {job_logging: {handlers: {file: "
+            "{filename: '${hydra.runtime.output_dir}/metrics.jsonl'}}}}",
+            {f"{LOGGING}.file.filename": "${hydra.runtime.output_dir}/metrics.jsonl"},
+        ),
+        (
+            "hydra: {output_subdir: ../../x, job: {name: ../x}, sweep: {subdir: a/../../x}}",
+            {
+                "hydra.output_subdir": "../../x",
+                "hydra.job.name": "../x",
+                "hydra.sweep.subdir": "a/../../x",
+            },
+        ),
+        (
+            "defaults: [override /hydra/launcher: submitit_slurm]\n"
+            "hydra: {launcher: {setup: [mkdir made], additional_parameters: {wrap: mkdir made}}}",
+            {"hydra.launcher.setup": None, "hydra.launcher.additional_parameters": None},
+        ),
+        (
+            "hydra: {job: {env_set: {WANDB_BASE_URL: 'http://x', TRITON_PTXAS_PATH: x, CC: x}}}",
+            {
+                "hydra.job.env_set.WANDB_BASE_URL": None,
+                "hydra.job.env_set.TRITON_PTXAS_PATH": None,
+                "hydra.job.env_set.CC": None,
+            },
+        ),
+        (
             "hydra: {job: {env_set: {LM_RESEARCH_ALLOW: os, PYTHONPATH: x, OMP_NUM_THREADS: '1'}}}",
             {"hydra.job.env_set.LM_RESEARCH_ALLOW": None, "hydra.job.env_set.PYTHONPATH": None},
         ),
@@ -76,10 +120,15 @@ def test_a_node_that_the_logging_points_to(write, problems):
         "hydra.job_logging.handlers.file.class=logging.handlers.RotatingFileHandler",
         "+hydra.callbacks.x._target_=hydra.experimental.callbacks.LogJobReturnCallback",
         "+hydra.job.env_set.CUDA_VISIBLE_DEVICES='0'",
+        "hydra.job_logging.handlers.file.filename='${hydra.runtime.output_dir}/my.log'",
     ],
 )
 def test_what_hydra_has_to_offer_stays(override):
     compose([override])
+
+
+def test_commands_of_ones_own_for_a_launcher():
+    compose(["hydra/launcher=submitit_slurm", "hydra.launcher.setup=[module load cuda]"])
 
 
 def test_nothing_has_run_when_it_is_told(write, here):

@@ -275,7 +275,7 @@ class LocalFiles(RecordSource):
                     for row in _rows(batch):
                         number += 1
                         yield from self._from_record(row, f"{id}#{number}")
-        except pyarrow.ArrowException as error:
+        except (pyarrow.ArrowException, UnicodeDecodeError) as error:  # broken column names
             raise DataError(
                 f"{path}: no whole Parquet file: {error}; fix: copy it again, or check its suffix "
                 "and data.format"

@@ -11,6 +11,9 @@ from lm_research.config.types import PositiveInt
 from lm_research.data.document import Category, DataError, Document
 from lm_research.data.sources.records import SPLITS, RecordSource
 
+UNSAFE_FORMATS = {"cache", "eval", "generator", "pandas", "spark", "sql"}
+"""Formats of the library that run code from the data, in some version of it or other."""
+
 
 class HuggingFace(RecordSource):
     """Documents from the rows of a data set; loading never runs code that the data set brings.
@@ -131,6 +134,11 @@ class HuggingFace(RecordSource):
             raise DataError(
                 f"{self.name}: needs the library datasets; fix: pip install 'lm-research[hf]'"
             ) from None
+        if self.path in UNSAFE_FORMATS:
+            raise DataError(
+                f"{self.name}: path={self.path!r} reads pickles or runs queries, which a "
+                "configuration may not ask for; fix: convert the files to Parquet or JSON"
+            )
         datasets.disable_progress_bars()
         try:
             loaded = datasets.load_dataset(

@@ -177,7 +177,7 @@ class RecordSource(Source):
             identity = self._identity(strings, id)
             parts = pieces(io.BytesIO(content), "file", self.max_document_bytes)
             for number, part in enumerate(parts):
-                if part.strip():
+                if part.decode().strip():  # bytes know the white space of ASCII alone
                     yield self._labelled(part.decode(), f"{identity}#{number}", strings)
 
     def _labelled(self, text: str, id: str, strings: dict[str, str | None]) -> Document:

@@ -1,0 +1,1 @@
+"""Inputs that nobody meant: valid files, mutated, and what may come of reading them."""
