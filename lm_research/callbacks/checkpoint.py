@@ -42,7 +42,7 @@ class Checkpoint(pl.Callback):
             without.
         keep_best: how many of the best ones stay.
         on_error: when one cannot be written (a full disk): ``continue`` training without it, the
-            older ones whole, or ``stop``.
+            older ones whole, or ``stop``. Without the last one a run always stops, as failed.
     """
 
     def __init__(
@@ -122,7 +122,8 @@ class Checkpoint(pl.Callback):
             told = str(
                 write_error(self.store.folder, error) if isinstance(error, OSError) else error
             )
-            if self.on_error == "stop":
+            # Without its last checkpoint a run would be done, and its weights nowhere.
+            if self.on_error == "stop" or self.step == trainer.num_training_batches:
                 raise RunFolderError(told) from error
             _log.error("no checkpoint of step %d, the older ones are whole: %s", self.step, told)
 

@@ -1,8 +1,8 @@
 """One run among several: what stops it is its own, told in its folder and at the end."""
 
 import sys
-import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from lm_research.config.compose import finalise
 from lm_research.config.problems import is_ours
+from lm_research.tracking.errors import telling_of
 from lm_research.tracking.redaction import redacted
 from lm_research.tracking.run_folder import FolderState, RunFolder
 
@@ -39,9 +40,10 @@ def attempt(cfg: DictConfig) -> str:
     """
     job: Any = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
-    (folder / LAST_ERROR).unlink(missing_ok=True)
     sys.argv = command(job)
     try:
+        with telling_of(folder):
+            (folder / LAST_ERROR).unlink(missing_ok=True)
         config = finalise(cfg, job)
         if not finished(config, folder):
             from lm_research.cli.launch import train
@@ -61,6 +63,13 @@ def command(job: Any) -> list[str]:
 def _tell(folder: Path, error: Exception) -> None:
     text = str(error) if is_ours(error) else f"{type(error).__name__}: {error}"
     line = " ".join(str(redacted(text)).split())[:LONGEST].removeprefix(f"{folder}: ")
+    try:
+        _write(folder, line, error)
+    except OSError:  # the error at hand is often that very disk's, and other runs may have room
+        print(f"failed: {folder}: {line}", file=sys.stderr, flush=True)
+
+
+def _write(folder: Path, line: str, error: Exception) -> None:
     if not is_ours(error):
         details = folder / "error.txt"
         if not details.exists():
@@ -70,13 +79,17 @@ def _tell(folder: Path, error: Exception) -> None:
     (folder / LAST_ERROR).write_text(line, encoding="utf-8", errors="backslashreplace")
 
 
-def failures(folder: Path, since: float) -> dict[Path, str]:
-    """Runs below ``folder`` that failed after ``since`` (seconds of ``time.time``), and why."""
-    files = sorted(folder.rglob(LAST_ERROR)) if folder.is_dir() else []
-    recent = [file for file in files if file.stat().st_mtime >= since]
+Stamp = tuple[int, int]
+"""What tells two files of one name apart, whatever the clock did between them."""
+
+
+def failures(folder: Path, before: Mapping[Path, Stamp]) -> dict[Path, str]:
+    """Runs below ``folder`` that failed since :func:`failed_so_far` gave ``before``, and why."""
+    recent = [file for file, stamp in failed_so_far(folder).items() if before.get(file) != stamp]
     return {f.parent: f.read_text(encoding="utf-8", errors="replace") for f in recent}
 
 
-def clock() -> float:
-    """Now, as file systems tell it: whole ticks may lie a little behind the clock."""
-    return time.time() - 0.1
+def failed_so_far(folder: Path) -> dict[Path, Stamp]:
+    """The files that tell of failures below ``folder``."""
+    found = ((file, file.stat()) for file in sorted(folder.rglob(LAST_ERROR)))
+    return {file: (stat.st_ino, stat.st_mtime_ns) for file, stat in found}

@@ -15,6 +15,7 @@ from lm_research.config.build import build
 from lm_research.data.module import UNSPACED
 from lm_research.data.preparation import PreparedText
 from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating
+from lm_research.tracking.errors import telling_of
 from lm_research.tracking.json_files import write_json
 from lm_research.tracking.recorder import Recorder
 from lm_research.tracking.run_folder import FolderState, RunFolder
@@ -36,7 +37,10 @@ def run(config: Config, output: str | Path, rank: int = 0) -> None:
             if folder.state is FolderState.DONE:
                 print(f"{folder.path}: done already; give another output=FOLDER to run it again")
                 return
-            with Recorder(folder, [build(config["tracking"])]) as recorder:
+            with (
+                Recorder(folder, [build(config["tracking"])]) as recorder,
+                telling_of(folder.path),
+            ):
                 _work(config, recorder, signals)
 
 
@@ -44,6 +48,7 @@ def quiet() -> None:
     """Keep Lightning's tips out of the way; its errors still come through."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning_utilities"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.raiseExceptions = False  # a log file on a full disk: the console has the line, too
     ours = r"pytorch_lightning|lightning_fabric|lightning_utilities"
     warnings.filterwarnings("ignore", module=ours)
 

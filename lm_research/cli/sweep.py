@@ -9,7 +9,7 @@ import yaml
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lm_research.cli.attempt import attempt, clock, failures
+from lm_research.cli.attempt import Stamp, attempt, failed_so_far, failures
 from lm_research.cli.axes import columns, combinations, split_axes
 from lm_research.cli.report import report
 from lm_research.cli.train import check, hand_over, make_folder, parse, split_flags
@@ -49,11 +49,11 @@ def run(arguments: list[str]) -> int:
     _write_study(folder, study)
     from lm_research.cli.sweep_progress import SweepProgress
 
-    since = clock()
+    before = failed_so_far(folder)
     with SweepProgress(folder, planned=combinations(columns(params))):
         varied = [f"{k}={v}" for k, v in axes.items()]
         hand_over(job, [*flags, *fixed, *varied, _short_names(fixed)], folder)
-    return _report(folder, study, since)
+    return _report(folder, study, before)
 
 
 def _short_names(fixed: Sequence[str]) -> str:
@@ -75,7 +75,7 @@ def job(cfg: DictConfig) -> str:
     return attempt(cfg)
 
 
-def _report(folder: Path, study: dict[str, Any], since: float) -> int:
+def _report(folder: Path, study: dict[str, Any], before: dict[Path, Stamp]) -> int:
     from lm_research.analysis.runs import find_runs
 
     path = report(folder, study["report"])
@@ -84,7 +84,7 @@ def _report(folder: Path, study: dict[str, Any], since: float) -> int:
         for run in find_runs(folder)
         if not run.done
     }
-    unfinished |= failures(folder, since)
+    unfinished |= failures(folder, before)
     for place, reason in unfinished.items():
         print(f"not done: {place}: {reason}", file=sys.stderr)
     if unfinished:

@@ -6,6 +6,7 @@ import textwrap
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import hydra
@@ -15,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lm_research.callbacks.stop_signals import Stopped
-from lm_research.cli.attempt import attempt, clock, command, failures, finished
+from lm_research.cli.attempt import attempt, command, failed_so_far, failures, finished
 from lm_research.cli.axes import columns, covering
 from lm_research.config.compose import Composed, compose, finalise, loader, register_studies
 from lm_research.config.paths import shipped
@@ -37,6 +38,8 @@ flags:
   --config-dir DIR   options of your own, laid out like conf/: DIR/model/mine.yaml
   --hydra-help       Hydra's other flags"""
 
+ROOM = 1 << 16
+"""Bytes that have to fit on the disk for a run to be worth starting: its first files."""
 LOOK_ONLY = ("hydra_help", "version", "info", "shell_completion")
 
 
@@ -87,9 +90,9 @@ def _one(composed: Composed, arguments: Sequence[str]) -> int:
 
 def _several(composed: Composed, arguments: Sequence[str]) -> int:
     folder = make_folder(composed.hydra.sweep.dir)
-    since = clock()
+    before = failed_so_far(folder)
     hand_over(job, arguments, folder)
-    failed = failures(folder, since)
+    failed = failures(folder, before)
     for place, reason in failed.items():
         print(f"failed: {place}: {reason}", file=sys.stderr)
     count = f"{len(failed)} failed; " if failed else ""
@@ -98,10 +101,12 @@ def _several(composed: Composed, arguments: Sequence[str]) -> int:
 
 
 def make_folder(name: str) -> Path:
-    """Make the folder now: Hydra would answer with a traceback."""
+    """Make the folder now, and write to it: Hydra would answer with a traceback."""
     folder = Path(name).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(ROOM))
     except OSError as error:
         raise write_error(folder, error) from error
     return folder
