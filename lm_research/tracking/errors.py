@@ -36,8 +36,9 @@ def write_error(path: Path, error: OSError) -> RunFolderError:
         )
     if error.errno in _GONE:
         return RunFolderError(
-            f"{path}: the folder was deleted or moved while it was written. Put it back and run the "
-            "same command to go on from its last checkpoint, or give another output=FOLDER."
+            f"{path}: cannot be written: it, or its folder, is not there any more. Put the folder "
+            "back and run the same command to go on from its last checkpoint, or give another "
+            "output=FOLDER."
         )
     return RunFolderError(f"{path}: cannot be written: {error}. Give another output=FOLDER.")
 

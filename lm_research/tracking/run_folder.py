@@ -175,7 +175,10 @@ class RunFolder:
         if steps is not None or time.monotonic() - self._beat > HEARTBEAT_S:
             try:
                 self._write_status(self._status.beating(), durable=False)
-            except RunFolderError as error:  # rows and checkpoints decide, not a sign of life
+            except RunFolderError as error:
+                if not self._lock.held:
+                    raise
+                # Rows and checkpoints decide whether a run can go on, not a sign of life.
                 self._beat = time.monotonic()
                 _log.warning("no heartbeat: %s", error)
 
