@@ -9,6 +9,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from lm_research.cli.batch_size import adopt
 from lm_research.config.compose import finalise
 from lm_research.config.problems import is_ours
 from lm_research.tracking.errors import telling_of
@@ -28,7 +29,7 @@ def finished(config: dict[str, Any], output: str | Path) -> bool:
     """
     if not (Path(output) / "config.yaml").exists():
         return False
-    with RunFolder.create(output, config, resume=config["resume"]) as folder:
+    with RunFolder.create(output, adopt(config, output), resume=config["resume"]) as folder:
         return folder.state is FolderState.DONE
 
 

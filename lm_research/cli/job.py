@@ -11,6 +11,7 @@ import torch
 from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.cli.assembly import Assembly, assemble, prepare_text, size_summary
 from lm_research.cli.fitting import fit
+from lm_research.cli.memory import telling_of_memory
 from lm_research.config.build import build
 from lm_research.data.module import UNSPACED
 from lm_research.data.preparation import PreparedText
@@ -31,7 +32,8 @@ def run(config: Config, output: str | Path, rank: int = 0) -> None:
     quiet()
     with StopSignals() as signals:
         if rank:
-            _work(config, SilentRecorder(RunFolder(output)), signals)
+            with telling_of_memory(config, Path(output)):
+                _work(config, SilentRecorder(RunFolder(output)), signals)
             return
         with RunFolder.create(output, config, resume=config["resume"]) as folder:
             if folder.state is FolderState.DONE:
@@ -40,6 +42,7 @@ def run(config: Config, output: str | Path, rank: int = 0) -> None:
             with (
                 Recorder(folder, [build(config["tracking"])]) as recorder,
                 telling_of(folder.path),
+                telling_of_memory(config, folder.path),
             ):
                 _work(config, recorder, signals)
 

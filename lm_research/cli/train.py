@@ -236,5 +236,5 @@ def job(cfg: DictConfig) -> str:
         if not is_ours(error):
             raise
         print(f"lm-research train: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(getattr(error, "exit_code", 1))
     return "done"

@@ -27,7 +27,8 @@ def work(
         sys.exit(130)  # an interrupted process is not a finished one
     except Exception as error:
         if is_ours(error):
-            write_json(reason_file(Path(place), rank), {"error": str(error)})
+            said = {"error": str(error), "code": getattr(error, "exit_code", 1)}
+            write_json(reason_file(Path(place), rank), said)
         raise
 
 

@@ -66,6 +66,8 @@ class Trainer:
     gradient_clip: NonNegativeFloat
     """largest gradient norm; 0 leaves gradients alone"""
     accumulate: PositiveInt
+    find_batch_size: Literal["largest", "keep_tokens"] | None
+    """try out which budget.batch_size fits; ``keep_tokens`` keeps the tokens of an optimizer step"""
     threads: PositiveInt | None
     """CPU threads of this run; null leaves torch's choice"""
     deterministic: bool
