@@ -80,7 +80,7 @@ class Checkpoint(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save when it is time, or when a signal asks to stop."""
+        """Save when it is time, or when a signal or a deadline asks to stop."""
         step = self.step = batch_idx + 1
         evaluated, result = getattr(pl_module, "last_evaluation", (None, None))
         if evaluated == step and result is not None:
@@ -89,13 +89,13 @@ class Checkpoint(pl.Callback):
         self.due = self.due or last or self._is_time(step, evaluated == step)
         if step % trainer.accumulate_grad_batches and not last:
             return  # gradients that are being added up are in no checkpoint
-        stop = in_any_process(trainer, self.signals.requested is not None)
+        stop = in_any_process(trainer, self.signals.requested)
         if self.due or stop:
             with pause(pl_module):
                 self._save(trainer, pl_module)
             self.due, self.score = False, None
         if stop:
-            self.signals.raise_requested()
+            raise self.signals.stopped()
 
     def _is_time(self, step: int, evaluated: bool) -> bool:
         return evaluated or (self.every is not None and step % self.every == 0)

@@ -1,8 +1,9 @@
 """``trainer.find_batch_size``: how many lanes fit into the memory, tried out before the run.
 
 The trials are steps of the run itself, in a process of their own: nothing of theirs is left behind
-in the run's weights, random generators or allocator, and a trial that the kernel kills kills no run.
+in the run's weights, random generators or allocator, and the kernel may kill one without harm.
 What was found stands in the run's config.yaml, as if it had been given; a resumed run keeps it.
+Memory of data-parallel buckets and shards is not tried out, and no GPU has seen any of this yet.
 """
 
 import logging

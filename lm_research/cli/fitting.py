@@ -54,9 +54,9 @@ def _train(
     resumed = _resumed(config, recorder)
     with _profiled(config, recorder.folder.path):
         trainer.fit(module, datamodule=assembly.data, ckpt_path=resumed, weights_only=True)
-    signals.raise_requested()
+    signals.raise_noted()
     step, result = getattr(module, "last_evaluation", (None, None))
-    if step != assembly.steps or result is None:  # callbacks=none, or stopped by max_seconds
+    if step != assembly.steps or result is None:  # callbacks=none
         with evaluating(module):
             split = assembly.data.split("validation")
             result = evaluate(module, split, module.eval_window, assembly.data.words)
@@ -77,7 +77,6 @@ def _resumed(config: Config, recorder: Recorder) -> Path | None:
 
 def make_trainer(options: Config, callbacks: list[pl.Callback]) -> pl.Trainer:
     """Lightning's Trainer without what we do ourselves: logging, checkpoints, progress."""
-    seconds = options["max_seconds"]
     return pl.Trainer(
         accelerator=options["accelerator"],
         devices=options["devices"],
@@ -87,7 +86,6 @@ def make_trainer(options: Config, callbacks: list[pl.Callback]) -> pl.Trainer:
         accumulate_grad_batches=options["accumulate"],
         deterministic=options["deterministic"],
         max_epochs=1,
-        max_time={"seconds": seconds} if seconds else None,
         callbacks=[*callbacks, LeanLoop()],
         plugins=[CheckpointFiles()],
         logger=False,

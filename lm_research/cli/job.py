@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lm_research.callbacks.deadline import deadline
 from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.cli.assembly import Assembly, assemble, prepare_text, size_summary
 from lm_research.cli.fitting import fit
@@ -30,7 +31,7 @@ EVALUATION_WINDOW = 1024
 def run(config: Config, output: str | Path, rank: int = 0) -> None:
     """This process's part of a run; process 0 owns the folder."""
     quiet()
-    with StopSignals() as signals:
+    with StopSignals(deadline(config["max_time"], config["end_margin"])) as signals:
         if rank:
             with telling_of_memory(config, Path(output)):
                 _work(config, SilentRecorder(RunFolder(output)), signals)

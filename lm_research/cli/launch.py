@@ -22,8 +22,6 @@ from lm_research.tracking.run_folder import RunFolder
 
 PATIENCE_S = 10.0
 """How long the other processes may take to end by themselves once one has failed."""
-ASKED_BY = {os.EX_TEMPFAIL: signal.SIGTERM, INTERRUPTED: signal.SIGINT}
-"""Exit status of a process that was asked to stop -> the signal that asked."""
 
 
 class ProcessError(Exception):
@@ -69,10 +67,10 @@ def launch(config: dict[str, Any], output: str | Path, processes: int) -> None:
                 while not context.join(grace_period=PATIENCE_S):
                     pass
         except ProcessException as error:
-            code = getattr(error, "exit_code", None)
-            if code in ASKED_BY:
-                raise Stopped(ASKED_BY[code]) from error
             told = reason_told(Path(place)) or _killed(str(error), oom_kills() - kills)
+            code = getattr(error, "exit_code", None)
+            if code in (os.EX_TEMPFAIL, INTERRUPTED):
+                raise _stopped(told, code) from error
             _note(config, output, told["error"] if told else str(error))
             if told:
                 raise ProcessError(told["error"], told["code"]) from error
@@ -115,6 +113,13 @@ def reason_told(place: Path) -> dict[str, Any] | None:
     """What the first process that left word was stopped by, ``error``, and its exit ``code``."""
     files = sorted(place.glob("error-*.json"), key=lambda file: file.stat().st_mtime_ns)
     return read_json(files[0]) if files else None
+
+
+def _stopped(told: dict[str, Any] | None, code: int) -> Stopped:
+    """What the process that stopped said, with its exit status."""
+    if told is None:
+        return Stopped("stopped", code)
+    return Stopped(told["error"], code, told.get("by_time", False))
 
 
 def _killed(said: str, kills: int) -> dict[str, Any] | None:

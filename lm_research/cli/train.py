@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.attempt import attempt, command, failed_so_far, failures, finished
 from lm_research.cli.axes import columns, covering
+from lm_research.cli.batch_size import adopt
 from lm_research.config.compose import Composed, compose, finalise, loader, register_studies
 from lm_research.config.paths import shipped
 from lm_research.config.problems import ConfigError, Problem, is_ours
@@ -76,7 +77,7 @@ def _one(composed: Composed, arguments: Sequence[str]) -> int:
     if (composed.config.get("debug") or {}).get("replay"):
         from lm_research.cli.replay import replay
 
-        replay(composed.config, composed.hydra.run.dir)
+        replay(adopt(composed.config, composed.hydra.run.dir), composed.hydra.run.dir)
         return 0
     folder = make_folder(composed.hydra.run.dir)
     if finished(composed.config, folder):

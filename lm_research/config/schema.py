@@ -67,11 +67,10 @@ class Trainer:
     """largest gradient norm; 0 leaves gradients alone"""
     accumulate: PositiveInt
     find_batch_size: Literal["largest", "keep_tokens"] | None
-    """try out which budget.batch_size fits; ``keep_tokens`` keeps the tokens of an optimizer step"""
+    """try out which budget.batch_size fits; ``keep_tokens``: with as many tokens a step"""
     threads: PositiveInt | None
     """CPU threads of this run; null leaves torch's choice"""
     deterministic: bool
-    max_seconds: PositiveFloat | None
 
 
 @dataclass
@@ -120,6 +119,10 @@ class Run:
     evaluate_on: list[str] | dict[str, Node]
     cache: str
     resume: bool
+    max_time: str | PositiveFloat | None
+    """how long this attempt may take, at most; the same command goes on later"""
+    end_margin: NonNegativeFloat
+    """seconds before a Slurm job's end at which the run saves and stops"""
     choices: dict[str, Any] | None
 
 
