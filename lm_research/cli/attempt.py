@@ -1,15 +1,22 @@
 """One run among several: what stops it is its own, told in its folder and at the end."""
 
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.batch_size import adopt
+from lm_research.cli.launch import note
+from lm_research.cli.memory import KILLED, oom_kills
+from lm_research.cli.own_process import Interrupted, in_own_process
 from lm_research.config.compose import finalise
 from lm_research.config.problems import is_ours
 from lm_research.tracking.errors import telling_of
@@ -34,10 +41,10 @@ def finished(config: dict[str, Any], output: str | Path) -> bool:
 
 
 def attempt(cfg: DictConfig) -> str:
-    """Train, inside Hydra, unless that is done already.
+    """Train, inside Hydra and in a process of its own, unless that is done already.
 
     Returns:
-        "done" or "failed"; then ``last_error.txt`` in the run's folder says why.
+        "done", or "failed" or "interrupted"; then ``last_error.txt`` in the run's folder says why.
     """
     job: Any = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
@@ -46,14 +53,42 @@ def attempt(cfg: DictConfig) -> str:
         with telling_of(folder):
             (folder / LAST_ERROR).unlink(missing_ok=True)
         config = finalise(cfg, job)
-        if not finished(config, folder):
-            from lm_research.cli.launch import train
-
-            train(config, folder)
+        if finished(config, folder):
+            return "done"
+        kills = oom_kills()
+        code = in_own_process(partial(_alone, config, folder))
     except Exception as error:
         _tell(folder, error)
-        return "failed"
-    return "done"
+        return "interrupted" if isinstance(error, Interrupted) else "failed"
+    if code < 0:
+        _tell(folder, KilledError(-code, oom_kills() > kills))
+        note(config, folder, (folder / LAST_ERROR).read_text(encoding="utf-8"))
+    return {0: "done", os.EX_TEMPFAIL: "interrupted"}.get(code, "failed")
+
+
+class KilledError(Exception):
+    """A run that a signal ended before it could say a word."""
+
+    def __init__(self, number: int, by_kernel: bool) -> None:
+        why = f"; {KILLED}" if by_kernel else ""
+        super().__init__(
+            f"killed by {signal.Signals(number).name} (exit {128 + number}){why}. The same command "
+            "goes on from its last checkpoint"
+        )
+
+
+def _alone(config: dict[str, Any], folder: Path) -> None:
+    """The run, in its process: the exit status says how it ended, ``last_error.txt`` why."""
+    from lm_research.cli.launch import train
+
+    try:
+        train(config, folder)
+    except Stopped as stopped:
+        _tell(folder, stopped)
+        raise
+    except Exception as error:
+        _tell(folder, error)
+        sys.exit(1)
 
 
 def command(job: Any) -> list[str]:
@@ -61,7 +96,7 @@ def command(job: Any) -> list[str]:
     return ["lm-research", "train", *job.overrides.task]
 
 
-def _tell(folder: Path, error: Exception) -> None:
+def _tell(folder: Path, error: Exception | Stopped) -> None:
     text = str(error) if is_ours(error) else f"{type(error).__name__}: {error}"
     line = " ".join(str(redacted(text)).split())[:LONGEST].removeprefix(f"{folder}: ")
     try:
@@ -70,7 +105,7 @@ def _tell(folder: Path, error: Exception) -> None:
         print(f"failed: {folder}: {line}", file=sys.stderr, flush=True)
 
 
-def _write(folder: Path, line: str, error: Exception) -> None:
+def _write(folder: Path, line: str, error: Exception | Stopped) -> None:
     if not is_ours(error):
         details = folder / "error.txt"
         if not details.exists():

@@ -71,7 +71,7 @@ def launch(config: dict[str, Any], output: str | Path, processes: int) -> None:
             code = getattr(error, "exit_code", None)
             if code in (os.EX_TEMPFAIL, INTERRUPTED):
                 raise _stopped(told, code) from error
-            _note(config, output, told["error"] if told else str(error))
+            note(config, output, told["error"] if told else str(error))
             if told:
                 raise ProcessError(told["error"], told["code"]) from error
             raise  # with the traceback of the process
@@ -141,7 +141,7 @@ def _end(processes: Sequence[Any]) -> None:
             process.join(PATIENCE_S / 2)
 
 
-def _note(config: dict[str, Any], output: str | Path, reason: str) -> None:
+def note(config: dict[str, Any], output: str | Path, reason: str) -> None:
     """Write the failure down for a process that could not do it itself."""
     with suppress(RunFolderError), RunFolder.create(output, config) as folder:
         if folder.status.state == "running":

@@ -9,13 +9,16 @@ import yaml
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.attempt import Stamp, attempt, failed_so_far, failures
 from lm_research.cli.axes import columns, combinations, split_axes
+from lm_research.cli.own_process import passing_to_workers
 from lm_research.cli.report import report
 from lm_research.cli.train import check, hand_over, make_folder, parse, split_flags
 from lm_research.config.problems import ConfigError, Problem
 from lm_research.tracking.errors import write_error
 
+AGAIN = "the same command runs what is not done, and nothing else"
 HELP = """usage: lm-research sweep sweep=NAME [GROUP=OPTION] [GROUP.FIELD=VALUE] ...
 
 Runs the study sweeps/NAME.yaml: every combination of its axes, in parallel processes. Ends with
@@ -50,9 +53,13 @@ def run(arguments: list[str]) -> int:
     from lm_research.cli.sweep_progress import SweepProgress
 
     before = failed_so_far(folder)
-    with SweepProgress(folder, planned=combinations(columns(params))):
-        varied = [f"{k}={v}" for k, v in axes.items()]
-        hand_over(job, [*flags, *fixed, *varied, _short_names(fixed)], folder)
+    varied = [f"{k}={v}" for k, v in axes.items()]
+    try:
+        with SweepProgress(folder, combinations(columns(params))), passing_to_workers():
+            hand_over(job, [*flags, *fixed, *varied, _short_names(fixed)], folder)
+    except Stopped as stopped:
+        print(f"lm-research sweep: {stopped}; {AGAIN}", file=sys.stderr)
+        raise
     return _report(folder, study, before)
 
 
@@ -88,6 +95,6 @@ def _report(folder: Path, study: dict[str, Any], before: dict[Path, Stamp]) -> i
     for place, reason in unfinished.items():
         print(f"not done: {place}: {reason}", file=sys.stderr)
     if unfinished:
-        print("The report holds what the folder held before, too.", file=sys.stderr)
+        print(f"{AGAIN}; the report holds what the folder held before, too", file=sys.stderr)
     print(f"report: {path}")
     return 1 if unfinished else 0

@@ -19,6 +19,7 @@ from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.attempt import attempt, command, failed_so_far, failures, finished
 from lm_research.cli.axes import columns, covering
 from lm_research.cli.batch_size import adopt
+from lm_research.cli.own_process import passing_to_workers
 from lm_research.config.compose import Composed, compose, finalise, loader, register_studies
 from lm_research.config.paths import shipped
 from lm_research.config.problems import ConfigError, Problem, is_ours
@@ -92,7 +93,8 @@ def _one(composed: Composed, arguments: Sequence[str]) -> int:
 def _several(composed: Composed, arguments: Sequence[str]) -> int:
     folder = make_folder(composed.hydra.sweep.dir)
     before = failed_so_far(folder)
-    hand_over(job, arguments, folder)
+    with passing_to_workers():
+        hand_over(job, arguments, folder)
     failed = failures(folder, before)
     for place, reason in failed.items():
         print(f"failed: {place}: {reason}", file=sys.stderr)
