@@ -49,6 +49,7 @@ def prepare_text(
         config["budget"],
         config["cache"],
         trained,
+        config["source_timeout"],
     )
 
 

@@ -1,17 +1,20 @@
 """Fit a model: by Lightning's loop, or by counting."""
 
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 
 from lm_research.callbacks.checkpoint import newest_whole, take_up
 from lm_research.callbacks.checkpoint_files import CheckpointFiles
 from lm_research.callbacks.divergence import take_back
 from lm_research.callbacks.evaluation import as_numbers
+from lm_research.callbacks.processes import telling_of_late
 from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.cli.assembly import Assembly, assemble
 from lm_research.config.build import build
@@ -50,9 +53,12 @@ def _train(
 ) -> Evaluation:
     runtime = {"recorder": recorder, "data": assembly.data, "signals": signals}
     callbacks = [build(node, **runtime) for node in config["callbacks"].values()]
-    trainer = make_trainer(config["trainer"], callbacks)
+    trainer = make_trainer(config["trainer"], callbacks, config["process_timeout"])
     resumed = _resumed(config, recorder)
-    with _profiled(config, recorder.folder.path):
+    with (
+        telling_of_late(config["process_timeout"]),
+        _profiled(config, recorder.folder.path),
+    ):
         trainer.fit(module, datamodule=assembly.data, ckpt_path=resumed, weights_only=True)
     signals.raise_noted()
     step, result = getattr(module, "last_evaluation", (None, None))
@@ -75,12 +81,23 @@ def _resumed(config: Config, recorder: Recorder) -> Path | None:
     return path
 
 
-def make_trainer(options: Config, callbacks: list[pl.Callback]) -> pl.Trainer:
-    """Lightning's Trainer without what we do ourselves: logging, checkpoints, progress."""
+def make_trainer(
+    options: Config, callbacks: list[pl.Callback], patience_s: float | None = None
+) -> pl.Trainer:
+    """Lightning's Trainer without what we do ourselves: logging, checkpoints, progress.
+
+    Args:
+        options: the config's group ``trainer``.
+        callbacks: in the order in which they are called.
+        patience_s: how long data-parallel processes wait for one another; None: torch's 1800 s.
+    """
+    strategy = options["strategy"]
+    if strategy == "ddp" and patience_s is not None:
+        strategy = DDPStrategy(timeout=timedelta(seconds=patience_s))
     return pl.Trainer(
         accelerator=options["accelerator"],
         devices=options["devices"],
-        strategy=options["strategy"],
+        strategy=strategy,
         precision=options["precision"],
         gradient_clip_val=options["gradient_clip"] or None,
         accumulate_grad_batches=options["accumulate"],

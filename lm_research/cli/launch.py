@@ -71,6 +71,8 @@ def launch(config: dict[str, Any], output: str | Path, processes: int) -> None:
             code = getattr(error, "exit_code", None)
             if code in (os.EX_TEMPFAIL, INTERRUPTED):
                 raise _stopped(told, code) from error
+            if told and told.get("late"):
+                told["error"] = _naming(Path(place), processes, told["error"])
             note(config, output, told["error"] if told else str(error))
             if told:
                 raise ProcessError(told["error"], told["code"]) from error
@@ -113,6 +115,13 @@ def reason_told(place: Path) -> dict[str, Any] | None:
     """What the first process that left word was stopped by, ``error``, and its exit ``code``."""
     files = sorted(place.glob("error-*.json"), key=lambda file: file.stat().st_mtime_ns)
     return read_json(files[0]) if files else None
+
+
+def _naming(place: Path, processes: int, said: str) -> str:
+    """Who has left no word, when the others gave up waiting for them."""
+    silent = [str(rank) for rank in range(processes) if not reason_file(place, rank).exists()]
+    who = f"process {', '.join(silent)} of {processes}"
+    return said.replace("another process of the run", who, 1) if silent else said
 
 
 def _stopped(told: dict[str, Any] | None, code: int) -> Stopped:

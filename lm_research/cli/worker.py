@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lm_research.callbacks.processes import LateProcessError
 from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.launch import reason_file
 from lm_research.config.problems import is_ours
@@ -32,7 +33,8 @@ def work(
         sys.exit(130)  # an interrupted process is not a finished one
     except Exception as error:
         if is_ours(error):
-            said = {"error": str(error), "code": getattr(error, "exit_code", 1)}
+            late = isinstance(error, LateProcessError)
+            said = {"error": str(error), "code": getattr(error, "exit_code", 1), "late": late}
             write_json(reason_file(Path(place), rank), said)
         raise
 

@@ -123,6 +123,10 @@ class Run:
     """how long this attempt may take, at most; the same command goes on later"""
     end_margin: NonNegativeFloat
     """seconds before a Slurm job's end at which the run saves and stops"""
+    source_timeout: PositiveFloat
+    """seconds that a source may take for its next document"""
+    process_timeout: PositiveFloat
+    """seconds that the processes of a run wait for one another"""
     choices: dict[str, Any] | None
 
 

@@ -15,7 +15,6 @@ STUDY = ["sweep=demo", "data=code", "vectorizer=embedding", "model=rnn", "evalua
 LASTING = ["budget.train_tokens=30000", "callbacks.checkpoint.every=40"]
 
 
-
 @pytest.fixture
 def start(tmp_path, tiny):
     started = []
