@@ -23,7 +23,12 @@ from lm_research.tracking.recorder import Recorder
 from lm_research.tracking.run_folder import FolderState, RunFolder
 from lm_research.tracking.silent import SilentRecorder
 
+_log = logging.getLogger(__name__)
 Config = dict[str, Any]
+WITHOUT_A_WORD = (
+    "attempt %d ended without a word after step %d or later: killed (exit 137: out of memory?), or "
+    "the machine went down; going on from its last checkpoint"
+)
 EVALUATION_WINDOW = 1024
 """Tokens per evaluation step of a counted model (others name their own)."""
 
@@ -40,6 +45,8 @@ def run(config: Config, output: str | Path, rank: int = 0) -> None:
             if folder.state is FolderState.DONE:
                 print(f"{folder.path}: done already; give another output=FOLDER to run it again")
                 return
+            if folder.status.state == "running":
+                _log.warning(WITHOUT_A_WORD, folder.status.attempts, folder.status.step)
             with (
                 Recorder(folder, [build(config["tracking"])]) as recorder,
                 telling_of(folder.path),

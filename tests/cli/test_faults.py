@@ -167,6 +167,8 @@ def test_a_second_command_on_a_run_is_refused_and_a_dead_one_is_no_obstacle(
     first.communicate()
     third = start("train", *LONG, f"output={out}")
     wait_for(lambda: read_json(out / "status.json")["attempts"] == 2, third)
+    third.send_signal(signal.SIGTERM)
+    assert "attempt 1 ended without a word" in ended(third, os.EX_TEMPFAIL)
 
 
 @pytest.fixture
