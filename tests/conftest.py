@@ -42,6 +42,12 @@ TINY = (
 
 
 @pytest.fixture
+def tiny() -> tuple[str, ...]:
+    """:data:`TINY`, for tests that start processes."""
+    return TINY
+
+
+@pytest.fixture
 def train(tmp_path):
     """Compose overrides, train in this process, and return the run's folder."""
     from lm_research.cli.job import run

@@ -81,12 +81,13 @@ class Run:
         return str(mapping(self.config.get("data")).get("name") or "")
 
     def seconds(self) -> float | None:
-        """Wall time between ``started`` and ``finished``, if both are recorded."""
+        """Wall time between ``started`` and ``finished``, if both are recorded and in order."""
         try:
             started, finished = (
                 datetime.fromisoformat(str(self.status[key])) for key in ("started", "finished")
             )
-            return (finished - started).total_seconds()
+            passed = (finished - started).total_seconds()
+            return passed if passed >= 0 else None  # the clock was set back
         except (KeyError, ValueError, TypeError):
             return None
 

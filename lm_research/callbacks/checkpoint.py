@@ -47,7 +47,7 @@ class Checkpoint(pl.Callback):
             without.
         keep_best: how many of the best ones stay.
         on_error: when one cannot be written (a full disk): ``continue`` training without it, the
-            older ones whole, or ``stop``.
+            older ones whole, or ``stop``. Without the last one a run always stops, as failed.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Checkpoint(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save when it is time, or when a signal asks to stop."""
+        """Save when it is time, or when a signal or a deadline asks to stop."""
         step = self.step = batch_idx + 1
         evaluated, result = getattr(pl_module, "last_evaluation", (None, None))
         if evaluated == step and result is not None:
@@ -94,7 +94,7 @@ class Checkpoint(pl.Callback):
         self.due = self.due or last or self._is_time(step, evaluated == step)
         if step % trainer.accumulate_grad_batches and not last:
             return  # gradients that are being added up are in no checkpoint
-        stop = in_any_process(trainer, self.signals.requested is not None)
+        stop = in_any_process(trainer, self.signals.requested)
         if self.due or stop:
             if in_any_process(trainer, not _finite(pl_module)):
                 self._refuse(trainer, outputs, batch)
@@ -102,7 +102,7 @@ class Checkpoint(pl.Callback):
                 self._save(trainer, pl_module)
             self.due, self.score = False, None
         if stop:
-            self.signals.raise_requested()
+            raise self.signals.stopped()
 
     def _is_time(self, step: int, evaluated: bool) -> bool:
         return evaluated or (self.every is not None and step % self.every == 0)
@@ -135,7 +135,8 @@ class Checkpoint(pl.Callback):
             told = str(
                 write_error(self.store.folder, error) if isinstance(error, OSError) else error
             )
-            if self.on_error == "stop":
+            # Without its last checkpoint a run would be done, and its weights nowhere.
+            if self.on_error == "stop" or self.step == trainer.num_training_batches:
                 raise RunFolderError(told) from error
             _log.error("no checkpoint of step %d, the older ones are whole: %s", self.step, told)
 

@@ -1,9 +1,15 @@
 """How Lightning reads and writes our checkpoint files."""
 
+import logging
+from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
+
+from lm_research.tracking.errors import refusal
+
+_log = logging.getLogger(__name__)
 
 
 class CheckpointFiles(CheckpointIO):
@@ -22,10 +28,15 @@ class CheckpointFiles(CheckpointIO):
         """Write ``checkpoint``; who called gives it its name once it is whole."""
         self.error = None
         try:
+            _restore(Path(path).parent)
             with open(path, "wb") as file:
                 torch.save(checkpoint, file)
         except OSError as error:
             self.error = error
+        except RuntimeError as error:  # torch's archive, closed after the disk refused a part of it
+            self.error = refusal(error)
+            if self.error is None:
+                raise
 
     def raise_error(self) -> None:
         """Raise what the disk refused in the last save, if it did."""
@@ -42,3 +53,10 @@ class CheckpointFiles(CheckpointIO):
     def remove_checkpoint(self, path: Any) -> None:
         """Ours are removed by the store that knows them."""
         raise NotImplementedError
+
+
+def _restore(folder: Path) -> None:
+    """Make the folder again if somebody deleted it; the run's own folder is not made up anew."""
+    if not folder.exists():
+        folder.mkdir()
+        _log.warning("%s: was deleted while the run writes it; older checkpoints are gone", folder)

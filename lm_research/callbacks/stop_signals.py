@@ -1,7 +1,8 @@
-"""Signals that ask a run to stop: Ctrl-C, and a scheduler's SIGTERM or SIGUSR1 before it kills.
+"""What asks a run to stop: Ctrl-C, a scheduler's SIGTERM or SIGUSR1 before it kills, a deadline.
 
 While training is held, a signal is noted, and the step under way ends with a checkpoint; elsewhere
-there is nothing to save, and the run ends at once. A second Ctrl-C does not wait either.
+there is nothing to save, and the run ends at once. A second Ctrl-C does not wait either. A deadline
+waits for the end of a step, always.
 """
 
 import os
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from lm_research.callbacks.deadline import Deadline
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -22,24 +25,38 @@ class Stopped(SystemExit):
     """The run was asked to stop and did; the same command continues it.
 
     The exit status is 130 after Ctrl-C, else 75 (EX_TEMPFAIL: a scheduler may queue the job again).
+
+    Attributes:
+        reason: what stopped it.
+        by_time: whether that was a deadline: other runs of a sweep have times of their own.
     """
 
-    def __init__(self, number: int) -> None:
-        super().__init__(INTERRUPTED if number == signal.SIGINT else os.EX_TEMPFAIL)
-        self.name = signal.Signals(number).name
+    def __init__(self, reason: str, code: int = os.EX_TEMPFAIL, by_time: bool = False) -> None:
+        super().__init__(code)
+        self.reason, self.by_time = reason, by_time
+
+    @classmethod
+    def by(cls, number: int) -> "Stopped":
+        """By a signal."""
+        code = INTERRUPTED if number == signal.SIGINT else os.EX_TEMPFAIL
+        return cls(f"stopped by {signal.Signals(number).name}", code)
 
     def __str__(self) -> str:
-        return f"stopped by {self.name}"
+        return self.reason
 
 
 class StopSignals:
-    """Handlers for :data:`SIGNALS` in a block; ``requested`` is the signal that was noted.
+    """Handlers for :data:`SIGNALS` in a block; ``number`` is the signal that was noted.
 
     In a thread other than the main one nothing is handled: Python allows no more.
+
+    Args:
+        deadline: asks to stop, too, once it has passed.
     """
 
-    def __init__(self) -> None:
-        self.requested: int | None = None
+    def __init__(self, deadline: Deadline | None = None) -> None:
+        self.number: int | None = None
+        self.deadline = deadline
         self.held = False
         self._before: dict[int, Any] = {}
 
@@ -67,16 +84,29 @@ class StopSignals:
         finally:
             self.held = False
 
-    def raise_requested(self) -> None:
+    @property
+    def requested(self) -> bool:
+        """Whether a signal was noted, or the deadline has passed."""
+        return self.number is not None or (self.deadline is not None and self.deadline.passed)
+
+    def raise_noted(self) -> None:
         """Raise :class:`Stopped` if a signal was noted."""
-        if self.requested is not None:
-            raise Stopped(self.requested)
+        if self.number is not None:
+            raise Stopped.by(self.number)
+
+    def stopped(self) -> Stopped:
+        """Why this process stops; if it has no reason of its own, another process has."""
+        if self.number is not None:
+            return Stopped.by(self.number)
+        if self.deadline is not None and self.deadline.passed:
+            return Stopped(f"stopped: {self.deadline.reason}", by_time=True)
+        return Stopped("stopped with another process of the run")
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        again = self.requested is not None
-        self.requested = self.requested or number
+        again = self.number is not None
+        self.number = self.number or number
         if not self.held or (again and number == signal.SIGINT):
-            raise Stopped(number)
+            raise Stopped.by(number)
         if not again:
             name = signal.Signals(number).name
             text = f"{name}: stopping after this step, with a checkpoint; Ctrl-C again: at once\n"

@@ -9,7 +9,7 @@ from torch import nn
 
 from lm_research.config.build import build
 from lm_research.data.module import TextDataModule
-from lm_research.data.preparation import PreparedText, prepare, training_documents
+from lm_research.data.preparation import PATIENCE_S, PreparedText, prepare, training_documents
 from lm_research.metrics.flops import flops_per_token, parameter_count
 from lm_research.models.sequence_model import CountModel
 from lm_research.tasks.counted import CountedLanguageModel
@@ -49,6 +49,7 @@ def prepare_text(
         config["budget"],
         config["cache"],
         trained,
+        config.get("source_timeout", PATIENCE_S),  # a run of before there was one
     )
 
 

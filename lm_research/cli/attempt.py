@@ -1,16 +1,26 @@
 """One run among several: what stops it is its own, told in its folder and at the end."""
 
+import os
+import signal
 import sys
-import time
 import traceback
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from lm_research.callbacks.stop_signals import Stopped
+from lm_research.cli.batch_size import adopt
+from lm_research.cli.launch import note
+from lm_research.cli.memory import KILLED, oom_kills
+from lm_research.cli.own_process import Interrupted, in_own_process
+from lm_research.cli.tell import tell
 from lm_research.config.compose import finalise
 from lm_research.config.problems import is_ours
+from lm_research.tracking.errors import telling_of
 from lm_research.tracking.json_files import write_text
 from lm_research.tracking.redaction import redacted
 from lm_research.tracking.run_folder import FolderState, RunFolder
@@ -28,31 +38,60 @@ def finished(config: dict[str, Any], output: str | Path) -> bool:
     """
     if not (Path(output) / "config.yaml").exists():
         return False
-    with RunFolder.create(output, config, resume=config["resume"]) as folder:
+    with RunFolder.create(output, adopt(config, output), resume=config["resume"]) as folder:
         return folder.state is FolderState.DONE
 
 
 def attempt(cfg: DictConfig) -> str:
-    """Train, inside Hydra, unless that is done already.
+    """Train, inside Hydra and in a process of its own, unless that is done already.
 
     Returns:
-        "done" or "failed"; then ``last_error.txt`` in the run's folder says why.
+        "done", or "failed" or "interrupted"; then ``last_error.txt`` in the run's folder says why.
     """
     job: Any = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
-    _without_secrets(Path(job.sweep.dir) / "multirun.yaml")
-    (folder / LAST_ERROR).unlink(missing_ok=True)
     sys.argv = command(job)
     try:
+        with telling_of(folder):
+            (folder / LAST_ERROR).unlink(missing_ok=True)
+            _without_secrets(Path(job.sweep.dir) / "multirun.yaml")
         config = finalise(cfg, job)
-        if not finished(config, folder):
-            from lm_research.cli.launch import train
-
-            train(config, folder)
+        if finished(config, folder):
+            return "done"
+        kills = oom_kills()
+        code = in_own_process(partial(_alone, config, folder))
     except Exception as error:
         _tell(folder, error)
-        return "failed"
-    return "done"
+        return "interrupted" if isinstance(error, Interrupted) else "failed"
+    if code < 0:
+        _tell(folder, KilledError(-code, oom_kills() > kills))
+        note(config, folder, (folder / LAST_ERROR).read_text(encoding="utf-8"))
+    return {0: "done", os.EX_TEMPFAIL: "interrupted"}.get(code, "failed")
+
+
+class KilledError(Exception):
+    """A run that a signal ended before it could say a word."""
+
+    def __init__(self, number: int, by_kernel: bool) -> None:
+        why = f"; {KILLED}" if by_kernel else ""
+        super().__init__(
+            f"killed by {signal.Signals(number).name} (exit {128 + number}){why}. The same command "
+            "goes on from its last checkpoint"
+        )
+
+
+def _alone(config: dict[str, Any], folder: Path) -> None:
+    """The run, in its process: the exit status says how it ended, ``last_error.txt`` why."""
+    from lm_research.cli.launch import train
+
+    try:
+        train(config, folder)
+    except Stopped as stopped:
+        _tell(folder, stopped)
+        raise
+    except Exception as error:
+        _tell(folder, error)
+        sys.exit(1)
 
 
 def command(job: Any) -> list[str]:
@@ -68,9 +107,16 @@ def _without_secrets(file: Path) -> None:
             write_text(file, kept)
 
 
-def _tell(folder: Path, error: Exception) -> None:
+def _tell(folder: Path, error: Exception | Stopped) -> None:
     text = str(error) if is_ours(error) else f"{type(error).__name__}: {error}"
     line = " ".join(str(redacted(text)).split())[:LONGEST].removeprefix(f"{folder}: ")
+    try:
+        _write(folder, line, error)
+    except OSError:  # the error at hand is often that very disk's, and other runs may have room
+        tell(f"failed: {folder}: {line}")
+
+
+def _write(folder: Path, line: str, error: Exception | Stopped) -> None:
     if not is_ours(error):
         details = folder / "error.txt"
         if not details.exists():
@@ -79,13 +125,17 @@ def _tell(folder: Path, error: Exception) -> None:
     write_text(folder / LAST_ERROR, line)
 
 
-def failures(folder: Path, since: float) -> dict[Path, str]:
-    """Runs below ``folder`` that failed after ``since`` (seconds of ``time.time``), and why."""
-    files = sorted(folder.rglob(LAST_ERROR)) if folder.is_dir() else []
-    recent = [file for file in files if file.stat().st_mtime >= since]
+Stamp = tuple[int, int]
+"""What tells two files of one name apart, whatever the clock did between them."""
+
+
+def failures(folder: Path, before: Mapping[Path, Stamp]) -> dict[Path, str]:
+    """Runs below ``folder`` that failed since :func:`failed_so_far` gave ``before``, and why."""
+    recent = [file for file, stamp in failed_so_far(folder).items() if before.get(file) != stamp]
     return {f.parent: f.read_text(encoding="utf-8", errors="replace") for f in recent}
 
 
-def clock() -> float:
-    """Now, as file systems tell it: whole ticks may lie a little behind the clock."""
-    return time.time() - 0.1
+def failed_so_far(folder: Path) -> dict[Path, Stamp]:
+    """The files that tell of failures below ``folder``."""
+    found = ((file, file.stat()) for file in sorted(folder.rglob(LAST_ERROR)))
+    return {file: (stat.st_ino, stat.st_mtime_ns) for file, stat in found}

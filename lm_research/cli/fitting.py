@@ -2,18 +2,21 @@
 
 import logging
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DDPStrategy
 
 from lm_research.callbacks.checkpoint import newest_whole, take_up
 from lm_research.callbacks.checkpoint_files import CheckpointFiles
 from lm_research.callbacks.divergence import take_back
 from lm_research.callbacks.evaluation import as_numbers
 from lm_research.callbacks.precision import Precision
+from lm_research.callbacks.processes import telling_of_late
 from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.cli.assembly import Assembly, assemble
 from lm_research.config.build import build
@@ -53,14 +56,18 @@ def _train(
 ) -> Evaluation:
     runtime = {"recorder": recorder, "data": assembly.data, "signals": signals}
     callbacks = [build(node, **runtime) for node in config["callbacks"].values()]
-    trainer = make_trainer(config["trainer"], [*averaging(config), *callbacks])
+    callbacks = [*averaging(config), *callbacks]
+    trainer = make_trainer(config["trainer"], callbacks, config["process_timeout"])
     _tell_of_determinism(trainer, recorder)
     resumed = _resumed(config, recorder)
-    with _profiled(config, recorder.folder.path):
+    with (
+        telling_of_late(config["process_timeout"]),
+        _profiled(config, recorder.folder.path),
+    ):
         trainer.fit(module, datamodule=assembly.data, ckpt_path=resumed, weights_only=True)
-    signals.raise_requested()
+    signals.raise_noted()
     step, result = getattr(module, "last_evaluation", (None, None))
-    if step != assembly.steps or result is None:  # callbacks=none, or stopped by max_seconds
+    if step != assembly.steps or result is None:  # callbacks=none
         with evaluating(module):
             split = assembly.data.split("validation")
             result = evaluate(module, split, module.eval_window, assembly.data.words)
@@ -103,19 +110,28 @@ def _start_anew(recorder: Recorder) -> None:
     recorder.rewind(0, {"metrics": 0, "samples": 0})
 
 
-def make_trainer(options: Config, callbacks: list[pl.Callback]) -> pl.Trainer:
-    """Lightning's Trainer without what we do ourselves: logging, checkpoints, progress."""
-    seconds = options["max_seconds"]
+def make_trainer(
+    options: Config, callbacks: list[pl.Callback], patience_s: float | None = None
+) -> pl.Trainer:
+    """Lightning's Trainer without what we do ourselves: logging, checkpoints, progress.
+
+    Args:
+        options: the config's group ``trainer``.
+        callbacks: in the order in which they are called.
+        patience_s: how long data-parallel processes wait for one another; None: torch's 1800 s.
+    """
+    strategy = options["strategy"]
+    if strategy == "ddp" and patience_s is not None:
+        strategy = DDPStrategy(timeout=timedelta(seconds=patience_s))
     return pl.Trainer(
         accelerator=options["accelerator"],
         devices=options["devices"],
-        strategy=options["strategy"],
+        strategy=strategy,
         precision=options["precision"],
         gradient_clip_val=options["gradient_clip"] or None,
         accumulate_grad_batches=options["accumulate"],
         deterministic=options["deterministic"],
         max_epochs=1,
-        max_time={"seconds": seconds} if seconds else None,
         callbacks=[Precision(), *callbacks, LeanLoop()],
         plugins=[CheckpointFiles()],
         logger=False,

@@ -8,22 +8,29 @@ from typing import Any
 import numpy as np
 import torch
 
+from lm_research.callbacks.deadline import deadline
 from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.cli.assembly import Assembly, assemble, prepare_text, size_summary
 from lm_research.cli.fitting import fit
+from lm_research.cli.memory import telling_of_memory
 from lm_research.config.build import build
 from lm_research.data.module import UNSPACED
 from lm_research.data.preparation import PreparedText
 from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating
 from lm_research.tracking.checkpoint_store import CheckpointStore
-from lm_research.tracking.errors import RunFolderError
+from lm_research.tracking.errors import RunFolderError, telling_of
 from lm_research.tracking.json_files import read_json, write_json
 from lm_research.tracking.recorder import Recorder
 from lm_research.tracking.run_folder import FolderState, RunFolder
 from lm_research.tracking.run_identity import difference_table
 from lm_research.tracking.silent import SilentRecorder
 
+_log = logging.getLogger(__name__)
 Config = dict[str, Any]
+WITHOUT_A_WORD = (
+    "attempt %d ended without a word after step %d or later: killed (exit 137: out of memory?), or "
+    "the machine went down; going on from its last checkpoint"
+)
 EVALUATION_WINDOW = 1024
 """Tokens per evaluation step of a counted model (others name their own)."""
 
@@ -31,15 +38,22 @@ EVALUATION_WINDOW = 1024
 def run(config: Config, output: str | Path, rank: int = 0) -> None:
     """This process's part of a run; process 0 owns the folder."""
     quiet()
-    with StopSignals() as signals:
+    with StopSignals(deadline(config["max_time"], config["end_margin"])) as signals:
         if rank:
-            _work(config, SilentRecorder(RunFolder(output)), signals)
+            with telling_of_memory(config, Path(output)):
+                _work(config, SilentRecorder(RunFolder(output)), signals)
             return
         with RunFolder.create(output, config, resume=config["resume"]) as folder:
             if folder.state is FolderState.DONE:
                 print(f"{folder.path}: done already; give another output=FOLDER to run it again")
                 return
-            with Recorder(folder, [build(config["tracking"])]) as recorder:
+            if folder.status.state == "running":
+                _log.warning(WITHOUT_A_WORD, folder.status.attempts, folder.status.step)
+            with (
+                Recorder(folder, [build(config["tracking"])]) as recorder,
+                telling_of(folder.path),
+                telling_of_memory(config, folder.path),
+            ):
                 _work(config, recorder, signals)
 
 
@@ -47,6 +61,7 @@ def quiet() -> None:
     """Keep Lightning's tips out of the way; its errors still come through."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning_utilities"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.raiseExceptions = False  # a log file on a full disk: the console has the line, too
     ours = r"pytorch_lightning|lightning_fabric|lightning_utilities"
     warnings.filterwarnings("ignore", module=ours)
 

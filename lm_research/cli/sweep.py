@@ -9,14 +9,17 @@ import yaml
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from lm_research.cli.attempt import attempt, clock, failures
+from lm_research.callbacks.stop_signals import Stopped
+from lm_research.cli.attempt import Stamp, attempt, failed_so_far, failures
 from lm_research.cli.axes import columns, combinations, split_axes
+from lm_research.cli.own_process import passing_to_workers
 from lm_research.cli.report import report
 from lm_research.cli.tell import guard_logs, tell
 from lm_research.cli.train import check, hand_over, make_folder, parse, split_flags
 from lm_research.config.problems import ConfigError, Problem
 from lm_research.tracking.json_files import write_text
 
+AGAIN = "the same command runs what is not done, and nothing else"
 HELP = """usage: lm-research sweep sweep=NAME [GROUP=OPTION] [GROUP.FIELD=VALUE] ...
 
 Runs the study sweeps/NAME.yaml: every combination of its axes, in parallel processes. Ends with
@@ -50,11 +53,15 @@ def run(arguments: list[str]) -> int:
     _write_study(folder, study)
     from lm_research.cli.sweep_progress import SweepProgress
 
-    since = clock()
-    with SweepProgress(folder, planned=combinations(columns(params))):
-        varied = [f"{k}={v}" for k, v in axes.items()]
-        hand_over(job, [*flags, *fixed, *varied, _short_names(fixed)], folder)
-    return _report(folder, study, since)
+    before = failed_so_far(folder)
+    varied = [f"{k}={v}" for k, v in axes.items()]
+    try:
+        with SweepProgress(folder, combinations(columns(params))), passing_to_workers():
+            hand_over(job, [*flags, *fixed, *varied, _short_names(fixed)], folder)
+    except Stopped as stopped:
+        print(f"lm-research sweep: {stopped}; {AGAIN}", file=sys.stderr)
+        raise
+    return _report(folder, study, before)
 
 
 def _short_names(fixed: Sequence[str]) -> str:
@@ -73,7 +80,7 @@ def job(cfg: DictConfig) -> str:
     return attempt(cfg)
 
 
-def _report(folder: Path, study: dict[str, Any], since: float) -> int:
+def _report(folder: Path, study: dict[str, Any], before: dict[Path, Stamp]) -> int:
     from lm_research.analysis.runs import find_runs
 
     path = report(folder, study["report"])
@@ -82,10 +89,10 @@ def _report(folder: Path, study: dict[str, Any], since: float) -> int:
         for run in find_runs(folder)
         if not run.done
     }
-    unfinished |= failures(folder, since)
+    unfinished |= failures(folder, before)
     for place, reason in unfinished.items():
         tell(f"not done: {place}: {reason}")
     if unfinished:
-        print("The report holds what the folder held before, too.", file=sys.stderr)
+        print(f"{AGAIN}; the report holds what the folder held before, too", file=sys.stderr)
     print(f"report: {path}")
     return 1 if unfinished else 0

@@ -70,6 +70,7 @@ class SweepProgress:
             (f"{counts['done']} done", "green"),
             f"  {counts['running']} running  {to_do} to do  ",
             (f"{counts['failed']} failed", "red" if counts["failed"] else "dim"),
+            f"  {counts['interrupted']} interrupted" if counts["interrupted"] else "",
             f"  {_clock(time.monotonic() - self.started)} so far",
             "" if left is None else f"  about {_clock(left)} left",
         )

@@ -6,6 +6,7 @@ import textwrap
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import hydra
@@ -15,8 +16,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lm_research.callbacks.stop_signals import Stopped
-from lm_research.cli.attempt import attempt, clock, command, failures, finished
+from lm_research.cli.attempt import attempt, command, failed_so_far, failures, finished
 from lm_research.cli.axes import columns, covering
+from lm_research.cli.batch_size import adopt
+from lm_research.cli.own_process import passing_to_workers
 from lm_research.cli.tell import guard_logs, tell, tell_error
 from lm_research.config.compose import Composed, compose, finalise, loader, register_studies
 from lm_research.config.paths import shipped
@@ -40,6 +43,8 @@ flags:
   --config-dir DIR   options of your own, laid out like conf/: DIR/model/mine.yaml
   --hydra-help       Hydra's other flags"""
 
+ROOM = 1 << 16
+"""Bytes that have to fit on the disk for a run to be worth starting: its first files."""
 LOOK_ONLY = ("hydra_help", "version", "info", "shell_completion")
 
 
@@ -76,7 +81,7 @@ def _one(composed: Composed, arguments: Sequence[str]) -> int:
     if (composed.config.get("debug") or {}).get("replay"):
         from lm_research.cli.replay import replay
 
-        replay(composed.config, composed.hydra.run.dir)
+        replay(adopt(composed.config, composed.hydra.run.dir), composed.hydra.run.dir)
         return 0
     folder = make_folder(composed.hydra.run.dir)
     if finished(composed.config, folder):
@@ -90,9 +95,10 @@ def _one(composed: Composed, arguments: Sequence[str]) -> int:
 
 def _several(composed: Composed, arguments: Sequence[str]) -> int:
     folder = make_folder(composed.hydra.sweep.dir)
-    since = clock()
-    hand_over(job, arguments, folder)
-    failed = failures(folder, since)
+    before = failed_so_far(folder)
+    with passing_to_workers():
+        hand_over(job, arguments, folder)
+    failed = failures(folder, before)
     for place, reason in failed.items():
         tell(f"failed: {place}: {reason}")
     count = f"{len(failed)} failed; " if failed else ""
@@ -101,10 +107,12 @@ def _several(composed: Composed, arguments: Sequence[str]) -> int:
 
 
 def make_folder(name: str) -> Path:
-    """Make the folder now, where Hydra would answer with a traceback, and log through links."""
+    """Make the folder now, and write to it: Hydra would answer with a traceback. No links."""
     folder = Path(name).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(ROOM))
     except OSError as error:
         raise write_error(folder, error) from error
     refuse_links_of_all(folder)
@@ -242,5 +250,5 @@ def job(cfg: DictConfig) -> str:
         raise
     except Exception as error:  # Hydra would print the overrides, secrets included
         tell_error("train", error)
-        sys.exit(1)
+        sys.exit(getattr(error, "exit_code", 1))
     return "done"

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lm_research.callbacks.processes import LateProcessError
+from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.launch import reason_file
 from lm_research.config.problems import is_ours
 from lm_research.tracking.json_files import write_json
@@ -23,11 +25,17 @@ def work(
         torch.set_num_threads(max(torch.get_num_threads() // processes, 1))
     try:
         run(config, output, rank)
+    except Stopped as stopped:
+        said = {"error": str(stopped), "code": stopped.code, "by_time": stopped.by_time}
+        write_json(reason_file(Path(place), rank), said)
+        raise
     except KeyboardInterrupt:
         sys.exit(130)  # an interrupted process is not a finished one
     except Exception as error:
         if is_ours(error):
-            write_json(reason_file(Path(place), rank), {"error": str(error)})
+            late = isinstance(error, LateProcessError)
+            said = {"error": str(error), "code": getattr(error, "exit_code", 1), "late": late}
+            write_json(reason_file(Path(place), rank), said)
         raise
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from lm_research.config.durations import FORMS, seconds_of
 from lm_research.config.problems import Problem
 from lm_research.config.visible import hidden
 
@@ -26,6 +27,7 @@ def cross_checks(config: Plain, file: File) -> Iterator[Problem]:
     for name, character in hidden(config):
         message = f"holds the invisible character {character}"
         yield Problem(name, message, None, "visible text", None, file(name))
+    yield from _time(config, file)
     for check in (_splits, _batch, _optimizer, _rollback, _averaging, _report):
         try:
             yield from check(config, file)
@@ -44,6 +46,19 @@ def _splits(config: Plain, file: File) -> Iterator[Problem]:
     if validation < 1 and test < 1 <= validation + test:
         message = f"nothing is left for training ({validation} + {test})"
         yield Problem("splits", message, None, SPLIT_RULE)
+
+
+def _time(config: Plain, file: File) -> Iterator[Problem]:
+    span = config.get("max_time")
+    if not isinstance(span, str | int | float):
+        return
+    try:
+        seconds_of(span)
+    except ValueError:
+        yield Problem("max_time", "is no span of time", str(span), FORMS, file=file("max_time"))
+    if "checkpoint" not in config.get("callbacks", {}):
+        message = "stops a run at a checkpoint, and callbacks has none"
+        yield Problem("max_time", message, str(span), "callbacks=default or quiet")
 
 
 def _batch(config: Plain, file: File) -> Iterator[Problem]:

@@ -66,10 +66,11 @@ class Trainer:
     gradient_clip: NonNegativeFloat
     """largest gradient norm; 0 leaves gradients alone"""
     accumulate: PositiveInt
+    find_batch_size: Literal["largest", "keep_tokens"] | None
+    """try out which budget.batch_size fits; ``keep_tokens``: with as many tokens a step"""
     threads: PositiveInt | None
     """CPU threads of this run; null leaves torch's choice"""
     deterministic: bool
-    max_seconds: PositiveFloat | None
 
 
 @dataclass
@@ -119,6 +120,14 @@ class Run:
     evaluate_on: list[str] | dict[str, Node]
     cache: str
     resume: bool
+    max_time: str | PositiveFloat | None
+    """how long this attempt may take, at most; the same command goes on later"""
+    end_margin: NonNegativeFloat
+    """seconds before a Slurm job's end at which the run saves and stops"""
+    source_timeout: PositiveFloat
+    """seconds that a source may take for its next document"""
+    process_timeout: PositiveFloat
+    """seconds that the processes of a run wait for one another"""
     choices: dict[str, Any] | None
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from lm_research.config.build import build
 from lm_research.data.document import DataError, Document, Source
+from lm_research.data.patience import in_time
 from lm_research.data.splits import SPLITS, Split, shuffle, split_of
 from lm_research.data.token_store import FORMAT, StoreWriter, TokenStore
 from lm_research.text.cleaning import Cleaner
@@ -29,6 +30,10 @@ LONGEST_SHARE = 8
 documents would say nothing about a source."""
 
 
+PATIENCE_S = 1800.0
+"""How long a source may take for its next document; a first one may have to be downloaded."""
+
+
 @dataclass
 class Selection:
     """Documents of one source, cleaned, split and capped, with counts of what was left out."""
@@ -37,13 +42,14 @@ class Selection:
     cleaning: list[Any]
     splits: dict[str, Any]
     caps: dict[Split, int]
+    patience_s: float = PATIENCE_S
 
     def __iter__(self) -> Iterator[tuple[Split, Document]]:
         self.cleaner = Cleaner(build(self.cleaning))
         self.counts: Counter[str] = Counter()
         room = dict(self.caps)
         seed, validation, test = self.splits["seed"], self.splits["validation"], self.splits["test"]
-        for document in shuffle(self.source, seed):
+        for document in shuffle(in_time(self.source, self.patience_s), seed):
             text = self.cleaner.clean(document.text)
             if not text:
                 self.counts["dropped"] += 1
@@ -105,6 +111,7 @@ def prepare(
     budget: dict[str, Any],
     cache: str | Path,
     trained: dict[str, Any] | None = None,
+    patience_s: float = PATIENCE_S,
 ) -> PreparedText:
     """The token store of ``data`` prepared by ``text``; made now if the cache has none.
 
@@ -113,9 +120,10 @@ def prepare(
         cache: folder for token stores.
         trained: state of a trained tokenizer (and lexicon) to use as it is, for evaluating on a
             source with the vocabulary of another.
+        patience_s: seconds that the source may take for its next document.
 
     Raises:
-        DataError: the source cannot be read, or a split has no document.
+        DataError: the source cannot be read, or hangs, or a split has no document.
     """
     source: Source = build(data)
     tokenizer: Tokenizer = build(text["tokenizer"])
@@ -124,7 +132,7 @@ def prepare(
         "validation": budget["eval_bytes"],
         "test": budget["eval_bytes"],
     }
-    selection = Selection(source, text["cleaning"], splits, caps)
+    selection = Selection(source, text["cleaning"], splits, caps, patience_s)
     parts = [FORMAT, data, source.signature(), text, splits, caps, trained]
     key = sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:20]
     folder = Path(cache) / "tokens" / key

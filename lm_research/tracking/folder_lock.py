@@ -4,6 +4,10 @@ The lock is ``flock`` on ``.lock``: the kernel drops it when the last open handl
 kill -9, so that a lock is never stale and never has to be broken by hand. The file's content says
 who holds it; it stays behind and means nothing while nobody does. Child processes made by fork
 close their copy of the handle at once, so that an orphaned data-loading worker holds nothing.
+
+Where there is no ``flock`` (some network mounts) the content is all there is: it counts while the
+process that signed it lives, by its number and the moment it started, on this very machine. Two
+machines on such a folder cannot be told apart; a warning says so.
 """
 
 import contextlib
@@ -37,9 +41,6 @@ _log = logging.getLogger(__name__)
 class FolderLock:
     """The right to write a folder, held from :meth:`acquire` to :meth:`release` or death.
 
-    On a file system without ``flock`` (some network mounts) a warning says that two processes on
-    one folder cannot be told apart, and the work goes on.
-
     Args:
         folder: an existing folder.
     """
@@ -47,6 +48,7 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
         self._descriptor: int | None = None
+        self._signed_only = False
 
     @property
     def held(self) -> bool:
@@ -65,7 +67,9 @@ class FolderLock:
         except OSError as error:
             raise write_error(self.path, error) from error
         try:
-            _lock(descriptor, fcntl.LOCK_EX)
+            self._signed_only = not _lock(descriptor, fcntl.LOCK_EX)
+            if self._signed_only and _lives(self._signature()):
+                raise BlockingIOError
             self._sign(descriptor)
         except BlockingIOError:
             os.close(descriptor)
@@ -80,6 +84,8 @@ class FolderLock:
         """Give the lock back; a second call does nothing."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
+                if self._signed_only:
+                    os.ftruncate(self._descriptor, 0)
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         self.forget()
 
@@ -101,7 +107,8 @@ class FolderLock:
         except BlockingIOError:
             return self._signature()
         except OSError:
-            return None
+            who = self._signature()
+            return who if _lives(who) else None
         else:
             return None
         finally:
@@ -109,7 +116,8 @@ class FolderLock:
 
     def _sign(self, descriptor: int) -> None:
         since = datetime.now().astimezone().isoformat(timespec="seconds")
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+        who = {"pid": os.getpid(), "host": socket.gethostname(), "since": since}
+        holder = {**who, "ticks": _ticks(os.getpid())}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(holder).encode() + b"\n", 0)
 
@@ -131,8 +139,8 @@ class FolderLock:
         )
 
 
-def _lock(descriptor: int, kind: int) -> None:
-    """Take a lock, with a moment's patience.
+def _lock(descriptor: int, kind: int) -> bool:
+    """Take a lock, with a moment's patience; False where the file system has none.
 
     Raises:
         BlockingIOError: another process holds it.
@@ -140,7 +148,8 @@ def _lock(descriptor: int, kind: int) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while True:
         try:
-            return fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return True
         except BlockingIOError:
             if time.monotonic() > deadline:
                 raise
@@ -148,7 +157,26 @@ def _lock(descriptor: int, kind: int) -> None:
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
-            return _log.warning("this file system has no locks: keep one process to a run folder")
+            _log.warning("this file system has no locks: keep one machine to a run folder")
+            return False
+
+
+def _lives(who: dict[str, Any]) -> bool:
+    """Whether another process of this machine signed, and is there still."""
+    here, pid = who.get("host") == socket.gethostname(), who.get("pid")
+    if not here or not isinstance(pid, int) or pid == os.getpid():
+        return False
+    ticks = _ticks(pid)
+    return ticks is not None and ticks == who.get("ticks")
+
+
+def _ticks(pid: int) -> int | None:
+    """When a process started, in the kernel's ticks; numbers of processes come again."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else int(fields[19])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _forget_in_child() -> None:

@@ -8,6 +8,7 @@ taken back are kept in ``NAME.cut-N.jsonl``.
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -171,6 +172,10 @@ class JsonLines:
 
     def _write(self, descriptor: int, data: bytes, size: int) -> None:
         """Append ``data`` to a file of ``size`` bytes, wholly or not at all."""
+        if not os.fstat(
+            descriptor
+        ).st_nlink:  # the file has lost its name: nobody would find the row
+            raise write_error(self.path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
         try:
             written = os.write(descriptor, data)
             if written < len(data):  # what a disk does that fills up within a row

@@ -21,6 +21,8 @@ be read and continued. Nothing found in a folder is overwritten by another run.
 import contextlib
 import dataclasses
 import enum
+import errno
+import logging
 import re
 import secrets
 import time
@@ -39,6 +41,8 @@ from lm_research.tracking.links import refuse_links
 from lm_research.tracking.redaction import redacted
 from lm_research.tracking.run_identity import config_hash, difference_table
 from lm_research.tracking.status import RUN_ID, State, Status, now
+
+_log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 15.0
 """How often a running run says that it lives, at most."""
@@ -137,6 +141,8 @@ class RunFolder:
     @property
     def config(self) -> dict[str, Any]:
         """The stored configuration. Raises ``RunFolderError`` when missing or damaged."""
+        if self.state is not None and not self.path.exists():
+            raise write_error(self.path, FileNotFoundError(errno.ENOENT, "the folder is gone"))
         return read_config(self.path / "config.yaml")
 
     @property
@@ -168,7 +174,14 @@ class RunFolder:
         if steps is not None:
             self._status = dataclasses.replace(self._status, steps=steps)
         if steps is not None or time.monotonic() - self._beat > HEARTBEAT_S:
-            self._write_status(self._status.beating(), durable=False)
+            try:
+                self._write_status(self._status.beating(), durable=False)
+            except RunFolderError as error:
+                if not self._lock.held:
+                    raise
+                # Rows and checkpoints decide whether a run can go on, not a sign of life.
+                self._beat = time.monotonic()
+                _log.warning("no heartbeat: %s", error)
 
     def finish(
         self,

@@ -15,6 +15,10 @@ NOT_IDENTITY = frozenset(
     {
         "output",  # where the run's folder is
         "cache",  # where token stores and downloads are
+        "max_time",  # when to stop for now
+        "source_timeout",  # how long to wait for documents
+        "process_timeout",  # and for other processes
+        "end_margin",  # and how long before a scheduler would
         "resume",  # whether to go on with what is there
         "tracking",  # who watches
         "hydra",  # how it was launched

@@ -16,7 +16,10 @@ EVERY = "callbacks.checkpoint.every=5"
 
 @pytest.fixture
 def fills_up(monkeypatch):
-    """From the second checkpoint on, part of it is written and then the disk is full."""
+    """From the second checkpoint on, part of it is written and then the disk is full.
+
+    A real one is in tests/cli/test_small_disk.py; torch closes its archive there in another way.
+    """
     saves, proper = [], torch.save
 
     def save(checkpoint, file):
@@ -29,10 +32,13 @@ def fills_up(monkeypatch):
     monkeypatch.setattr(checkpoint_files.torch, "save", save)
 
 
-def test_training_goes_on_and_the_older_one_stays_whole(train, fills_up, caplog):
-    folder = train(EVERY)
-    assert json.loads((folder / "status.json").read_text())["state"] == "done"
-    store = CheckpointStore(folder / "checkpoints")
+def test_training_goes_on_and_the_older_one_stays_whole(train, fills_up, caplog, tmp_path):
+    """To the end; but without its last checkpoint a run is not done."""
+    with pytest.raises(RunFolderError, match="the disk is full"):
+        train(EVERY)
+    assert json.loads((tmp_path / "run/status.json").read_text())["state"] == "failed"
+    assert '{"step":16,' in (tmp_path / "run/metrics.jsonl").read_text()
+    store = CheckpointStore(tmp_path / "run/checkpoints")
     assert [(entry.step, fault) for entry, fault in store.whole()] == [(4, None)]
     assert {file.name for file in store.folder.iterdir()} == {"index.json", "step-00000004.ckpt"}
     assert "no checkpoint of step 5, the older ones are whole" in caplog.text

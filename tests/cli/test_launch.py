@@ -93,6 +93,20 @@ def test_a_killed_process_ends_the_run(start, tmp_path, read_json):
     assert read_json(out / "status.json")["state"] == "failed"
 
 
+def test_a_process_that_hangs_is_given_up_and_named(start, tmp_path, read_json):
+    out = tmp_path / "out"
+    process = start(*LONG, "process_timeout=5", f"output={out}")
+    wait_for(lambda: trains(out))
+    pids = workers(process.pid)
+    os.kill(pids[1], signal.SIGSTOP)
+    complaint = process.communicate(timeout=90)[1]
+    assert process.returncode == 1
+    assert "process 1 of 2 did not answer for 5 s (process_timeout)" in complaint.splitlines()[-1]
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert read_json(out / "status.json")["state"] == "failed"
+    assert "did not answer" in read_json(out / "status.json")["error"]
+
+
 def test_an_interrupt_reaches_every_process(start, tmp_path, read_json):
     out = tmp_path / "out"
     process = start(*LONG, f"output={out}")

@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import os
 import signal
@@ -97,10 +98,58 @@ def test_a_missing_folder_is_an_error_of_ours(tmp_path):
     assert FolderLock(tmp_path / "nowhere").holder() is None
 
 
-def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, caplog):
-    def flock(descriptor, kind):
-        raise OSError(95, "Operation not supported")
+UNLOCKED = """
+import fcntl
+def flock(descriptor, kind):
+    raise OSError(37, "No locks available")
+fcntl.flock = flock
+"""
 
-    monkeypatch.setattr("fcntl.flock", flock)
-    FolderLock(tmp_path).acquire()
+
+def no_locks(descriptor, kind):
+    raise OSError(37, "No locks available")
+
+
+@pytest.fixture
+def without_locks(tmp_path, monkeypatch):
+    """A file system as some network mounts are, here and in a process that holds the folder."""
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    process = subprocess.Popen(
+        [sys.executable, "-c", UNLOCKED + HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_without_locks_a_living_process_counts_and_a_dead_one_does_not(
+    tmp_path, without_locks, caplog
+):
+    lock = FolderLock(tmp_path)
+    with pytest.raises(RunFolderBusyError, match=f"in use by process {without_locks.pid} on "):
+        lock.acquire()
+    assert lock.holder()["pid"] == without_locks.pid
     assert "no locks" in caplog.text
+    without_locks.kill()
+    without_locks.wait()
+    assert lock.holder() is None
+    lock.acquire()
+    lock.release()
+    lock.acquire()
+    lock.release()
+
+
+def test_without_locks_a_number_that_came_again_is_another_process(tmp_path, without_locks):
+    file = tmp_path / ".lock"
+    signed = json.loads(file.read_text())
+    file.write_text(json.dumps({**signed, "ticks": signed["ticks"] - 1}))
+    assert FolderLock(tmp_path).holder() is None
+    FolderLock(tmp_path).acquire()
+
+
+def test_without_locks_another_machine_is_let_through(tmp_path, without_locks):
+    """Whether its process lives cannot be known, and a dead one must not block for ever."""
+    file = tmp_path / ".lock"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "host": "elsewhere"}))
+    FolderLock(tmp_path).acquire()

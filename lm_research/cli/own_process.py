@@ -1,0 +1,124 @@
+"""One run of several in a process of its own, so that its end is not the end of the others.
+
+The process is forked: this one has imported what a run needs, but has trained nothing, started no
+threads of torch and touched no GPU. It leads a process group of its own, so that Ctrl-C comes once,
+through here, and it is asked to save and end when this process dies.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lm_research.callbacks.stop_signals import SIGNALS, Stopped
+
+_PR_SET_PDEATHSIG = 1
+_asked: list[int] = []
+"""Signals that this process was sent: who is asked to stop starts no further run."""
+
+
+class Interrupted(Exception):  # noqa: N818 - it is no error
+    """The run was not started, or has ended, because this process was asked to stop."""
+
+
+def in_own_process(run: Callable[[], None]) -> int:
+    """Call ``run`` in a process of its own.
+
+    Returns:
+        Its exit status; negative: the signal that ended it.
+
+    Raises:
+        Interrupted: this process was asked to stop, now or before.
+    """
+    if not _asked:
+        # What one run after the other would import, once.
+        import lm_research.cli.job as _job  # noqa: F401
+
+        process = multiprocessing.get_context("fork").Process(target=_begin, args=(run,))
+        with _passing_on(process):
+            process.start()
+            process.join()
+    if _asked:
+        raise Interrupted(f"stopped by {signal.Signals(_asked[0]).name}")
+    return int(process.exitcode or 0)
+
+
+@contextmanager
+def passing_to_workers() -> Iterator[None]:
+    """In the block a first signal asks the worker processes to let their runs save and end.
+
+    Raises:
+        KeyboardInterrupt: a second one came, which waits for nobody.
+        Stopped: at the end of the block, if one came.
+    """
+
+    def tell(number: int, frame: Any) -> None:
+        if _asked:
+            raise KeyboardInterrupt
+        _asked.append(number)
+        for child in _children():
+            # A terminal's Ctrl-C has reached them, too: a second one would be "at once".
+            os.kill(child, signal.SIGTERM)
+
+    with _handling(tell):
+        yield
+    if _asked:
+        raise Stopped.by(_asked[0])
+
+
+def _children() -> list[int]:
+    """Processes that this one has started and that are there still."""
+    try:
+        tasks = Path("/proc/self/task").glob("*/children")
+        return [int(pid) for file in tasks for pid in file.read_text().split()]
+    except OSError:
+        return []
+
+
+def _begin(run: Callable[[], None]) -> None:
+    """In the new process: as a command by itself."""
+    os.setpgrp()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else _end)
+    try:
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _end(number: int, frame: Any) -> None:
+    sys.exit(os.EX_TEMPFAIL)
+
+
+@contextmanager
+def _passing_on(process: Any) -> Iterator[None]:
+    """A signal of :data:`SIGNALS` to this process is for the run, and for those after it."""
+
+    def tell(number: int, frame: Any) -> None:
+        _asked.append(number)
+        if process.pid is not None and process.is_alive():
+            os.kill(process.pid, number)
+
+    if multiprocessing.current_process().name != "MainProcess":  # of a launcher: so between runs
+        for number in SIGNALS:
+            signal.signal(number, tell)
+        yield
+        return
+    with _handling(tell):
+        yield
+
+
+@contextmanager
+def _handling(tell: Callable[[int, Any], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, tell) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
