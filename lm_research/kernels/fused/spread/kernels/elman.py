@@ -99,7 +99,7 @@ def forward_kernel(
     if not SYNC:
         start -= layer
         stop -= layer
-    step = max(start, 0)
+    step = start if SYNC else max(start, 0)
     if step == 0:
         h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
     else:
@@ -110,7 +110,8 @@ def forward_kernel(
         dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     counter_ptr = counters_ptr + group * LINE
     alive = True
-    while step < min(stop, T):
+    last = T if SYNC else min(stop, T)
+    while step < last:
         t = step + against * (T - 1 - 2 * step)
         now = first + t
         at = (over + now) * (R * H) + narrow
@@ -238,7 +239,7 @@ def backward_kernel(
     if not SYNC:
         start -= LAYERS - 1 - layer
         stop -= LAYERS - 1 - layer
-    step = max(start, 0)
+    step = start if SYNC else max(start, 0)
     if step == 0:
         dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
     else:
@@ -249,7 +250,8 @@ def backward_kernel(
         dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     counter_ptr = counters_ptr + group * LINE
     alive = True
-    while step < min(stop, T):
+    last = T if SYNC else min(stop, T)
+    while step < last:
         t = step + against * (T - 1 - 2 * step)
         now = first + t
         at = (over + now) * (R * H) + narrow

@@ -105,7 +105,7 @@ def forward_kernel(
     if not SYNC:
         start -= layer
         stop -= layer
-    step = max(start, 0)
+    step = start if SYNC else max(start, 0)
     if step == 0:
         h = tl.load(h0_ptr + state, mask=inside, other=0.0).to(ACC)
         c = tl.load(c0_ptr + state, mask=inside, other=0.0).to(ACC)
@@ -118,7 +118,8 @@ def forward_kernel(
         dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     counter_ptr = counters_ptr + group * LINE
     alive = True
-    while step < min(stop, T):
+    last = T if SYNC else min(stop, T)
+    while step < last:
         t = step + against * (T - 1 - 2 * step)
         now = first + t
         place = now * ((1 - upper) * R * 4 * H)
@@ -273,7 +274,7 @@ def backward_kernel(
     if not SYNC:
         start -= LAYERS - 1 - layer
         stop -= LAYERS - 1 - layer
-    step = max(start, 0)
+    step = start if SYNC else max(start, 0)
     if step == 0:
         dh = tl.load(dh_ptr + state, mask=inside, other=0.0).to(ACC)
         dc = tl.load(dc_ptr + state, mask=inside, other=0.0).to(ACC)
@@ -286,7 +287,8 @@ def backward_kernel(
         dropout = tl.load(dropout_ptr + state, mask=inside, other=0.0).to(ACC)
     counter_ptr = counters_ptr + group * LINE
     alive = True
-    while step < min(stop, T):
+    last = T if SYNC else min(stop, T)
+    while step < last:
         t = step + against * (T - 1 - 2 * step)
         now = first + t
         place = (over + now) * (R * 4 * H)
