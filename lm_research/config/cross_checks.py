@@ -27,8 +27,7 @@ def cross_checks(config: Plain, file: File) -> Iterator[Problem]:
     for name, character in hidden(config):
         message = f"holds the invisible character {character}"
         yield Problem(name, message, None, "visible text", None, file(name))
-    yield from _time(config, file)
-    for check in (_splits, _batch, _optimizer, _rollback, _averaging, _report):
+    for check in (_time, _splits, _batch, _optimizer, _rollback, _averaging, _report):
         try:
             yield from check(config, file)
         except (KeyError, TypeError, AttributeError):
@@ -49,14 +48,14 @@ def _splits(config: Plain, file: File) -> Iterator[Problem]:
 
 
 def _time(config: Plain, file: File) -> Iterator[Problem]:
-    span = config.get("max_time")
+    span, callbacks = config["max_time"], config["callbacks"]
     if not isinstance(span, str | int | float):
         return
     try:
         seconds_of(span)
     except ValueError:
         yield Problem("max_time", "is no span of time", str(span), FORMS, file=file("max_time"))
-    if "checkpoint" not in config.get("callbacks", {}):
+    if "checkpoint" not in callbacks:
         message = "stops a run at a checkpoint, and callbacks has none"
         yield Problem("max_time", message, str(span), "callbacks=default or quiet")
 

@@ -75,7 +75,7 @@ def test_whatever_meets_it_is_told_and_the_run_goes_on_later(on_disks_of):
 @pytest.mark.parametrize("policy", ["continue", "stop"])
 def test_every_page_where_it_may_happen(on_disks_of, policy):
     overrides = (f"callbacks.checkpoint.on_error={policy}",)
-    found, whole = on_disks_of([*range(8, 200, 4), *range(200, 320, 12)], *overrides)
+    found, whole = on_disks_of([*range(8, 200, 4), *range(200, 300, 12)], *overrides)
     check(found, whole, most=2)
 
 
