@@ -25,6 +25,13 @@ def _own_cache(cache, monkeypatch):
     monkeypatch.setenv("LM_RESEARCH_CACHE", str(cache))
 
 
+@pytest.fixture(autouse=True)
+def _kernels_interpreted_in_their_own_tests_alone(request, monkeypatch):
+    """Elsewhere models on a CPU take the path that a user's take, and not a hundred times longer."""
+    if request.path.parent.name not in ("kernels", "benchmarks"):
+        monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+
+
 TINY = (
     "budget=smoke",
     "budget.train_tokens=1024",
