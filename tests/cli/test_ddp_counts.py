@@ -21,6 +21,7 @@ numpy.savez = savez
 SMALL = ["budget=smoke", "budget.train_bytes=20000", "budget.eval_bytes=2000", "model=ngram"]
 
 
+@pytest.mark.slow
 def test_one_process_writes_the_counts(tmp_path: Path, read_json) -> None:
     (tmp_path / "spy").mkdir()
     (tmp_path / "spy" / "sitecustomize.py").write_text(SPY)

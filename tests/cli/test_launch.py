@@ -62,6 +62,7 @@ def trains(folder: Path) -> bool:
 LONG = ["budget.train_tokens=50000000", "callbacks.metrics.every=5"]
 
 
+@pytest.mark.slow
 def test_a_multirun_of_two_processes_each(start, tmp_path, read_json):
     process = start("-m", "seed=1,2", f"output={tmp_path / 'm'}")
     said, complaint = process.communicate(timeout=120)
@@ -93,6 +94,7 @@ def test_a_killed_process_ends_the_run(start, tmp_path, read_json):
     assert read_json(out / "status.json")["state"] == "failed"
 
 
+@pytest.mark.slow
 def test_a_process_that_hangs_is_given_up_and_named(start, tmp_path, read_json):
     out = tmp_path / "out"
     process = start(*LONG, "process_timeout=5", f"output={out}")

@@ -70,6 +70,7 @@ def gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_told_the_others_go_on_and_it_alone_is_repeated(start, statuses, running):
     sweep = ["sweep", *STUDY, *LASTING, "seed=1,2,3", "hydra.launcher.n_jobs=2"]
     process = start(*sweep)

@@ -258,7 +258,7 @@ def test_a_head_too_large_for_one_processor_is_spread_over_several(
 
 
 def test_a_form_may_be_asked_for_by_name(gpu):
-    asked = {"device": "cuda", "dtype": torch.bfloat16, "hidden_size": 64}
+    asked = {"device": "cuda", "dtype": torch.bfloat16, "hidden_size": 128, "num_layers": 2}
     for form in dispatch.FORMS:
         assert explain("gru", **asked, backend=f"triton:{form}").form == form
     with pytest.raises(RuntimeError, match="U is held in registers in float16"):
