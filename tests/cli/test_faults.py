@@ -29,7 +29,8 @@ int clock_gettime(clockid_t id, struct timespec *t) {
     int failed = proper(id, t);
     if (failed || id != CLOCK_REALTIME) return failed;
     if (!first.tv_sec) first = *t;
-    t->tv_sec = first.tv_sec - 60 * (t->tv_sec - first.tv_sec);
+    double gone = (t->tv_sec - first.tv_sec) + (t->tv_nsec - first.tv_nsec) / 1e9;
+    t->tv_sec = first.tv_sec - (time_t)(60 * gone);
     return 0;
 }
 time_t time(time_t *out) {
