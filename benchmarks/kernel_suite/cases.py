@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from kernel_suite import stacks
 from lm_research.kernels import gru_scan, lstm_scan, rnn_scan
 from lm_research.kernels.checks import real_resets
 from lm_research.kernels.reference import recurrent
@@ -31,7 +32,10 @@ INPUTS = {
 
 @dataclass(frozen=True)
 class Case:
-    """Shape and options; ``resets``: none, some (3 in 10 steps) or each (row b at step b mod T)."""
+    """Shape and options; ``resets``: none, some (3 in 10 steps) or each (row b at step b mod T).
+
+    Several ``layers`` are a wavefront.
+    """
 
     cell: str
     dtype: str
@@ -42,6 +46,7 @@ class Case:
     reverse: bool = False
     lengths: bool = False
     resets: str = "none"
+    layers: int = 1
 
     @property
     def kind(self) -> str:
@@ -50,11 +55,13 @@ class Case:
 
     @property
     def names(self) -> list[str]:
-        return [*OUTPUTS[self.kind], *(f"d{name}" for name in INPUTS[self.kind])]
+        given = INPUTS if self.layers == 1 else stacks.INPUTS
+        return [*OUTPUTS[self.kind], *(f"d{name}" for name in given[self.kind])]
 
     @property
     def label(self) -> str:
         more = [f"N={self.heads}"] if self.heads > 1 else []
+        more += [f"L={self.layers}"] if self.layers > 1 else []
         more += ["reverse"] if self.reverse else []
         more += ["lengths"] if self.lengths else []
         more += [f"resets: {self.resets}"] if self.resets != "none" else []
@@ -70,17 +77,23 @@ def inputs_of(case: Case, device: str, seed: int = 0) -> tuple[list[Tensor], dic
         return drawn.to(DTYPES[case.dtype]).to(device)
 
     size, rows = case.hidden // case.heads, GATES[case.cell] * case.hidden
+    if case.layers > 1:
+        tensors = stacks.stacked_inputs(case, draw, GATES[case.cell])
+        return tensors, _placed(options_of(case, generator), device)
     tensors = [draw(case.batch, case.steps, rows), draw(rows, size) / size**0.5]
     tensors.append(draw(case.batch, case.hidden))
     if case.kind == "lstm":
         tensors.append(draw(case.batch, case.hidden))
     if case.kind == "gru":
         tensors.append(draw(case.hidden))
-    drawn = options_of(case, generator)
-    options = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in drawn.items()}
+    options = _placed(options_of(case, generator), device)
     if case.cell == "rnn_relu":
         tensors[0] = off_the_kink(tensors, options, MARGINS[case.dtype])
     return tensors, options
+
+
+def _placed(options: dict, device: str) -> dict:
+    return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in options.items()}
 
 
 def off_the_kink(tensors: list[Tensor], options: dict, margin: float) -> Tensor:
@@ -117,6 +130,8 @@ def options_of(case: Case, generator: torch.Generator) -> dict:
 
 def scan(case: Case, tensors: list[Tensor], options: dict, backend: str) -> list[Tensor]:
     """y and the last state's parts."""
+    if case.layers > 1:
+        return stacks.stacked_scan(case, tensors, options, backend)
     gates, weight, h0, *rest = tensors
     options = {**options, "backend": backend}
     if case.kind == "lstm":
@@ -193,6 +208,20 @@ def small_cases() -> list[Case]:
             Case("", "", 3, 4, 30, heads=3, lengths=True, resets="some", reverse=True),
         ]
     )
+
+
+def wavefront_cases(device: str) -> list[Case]:
+    """Layers in one launch: small ones in the interpreter, 16 bits on a GPU."""
+    if device == "cpu":
+        types, shapes = ["fp32"], [(2, 2, 3, 128), (3, 3, 2, 128)]
+    else:
+        types, shapes = ["fp16", "bf16"], [(2, 16, 64, 512), (2, 130, 33, 256), (4, 5, 65, 128)]
+    return [
+        Case(cell, dtype, *shape, layers=layers, lengths=True, resets="some")
+        for cell in INPUTS
+        for dtype in types
+        for layers, *shape in shapes
+    ]
 
 
 def large_cases() -> list[Case]:

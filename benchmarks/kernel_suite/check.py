@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
-from kernel_suite.cases import LIMITS, Case, errors_of, holds, small_cases
+from kernel_suite.cases import LIMITS, Case, errors_of, holds, small_cases, wavefront_cases
 
-COLUMNS = ("y", "h", "c", "dgates", "dweight", "dh0", "dc0", "dbias_n")
-WIDTH = 170
+COLUMNS = ("y", "h", "c", "dgates", "dweight", "dh0", "dc0", "dbias_n", "dx", "dw", "dbias")
+WIDTH = 200
 
 
 def console() -> Console:
@@ -173,7 +173,7 @@ def main(only: str | None = None, whole: bool = False) -> int:
     torch.set_num_threads(1)
     out = console()
     parts: dict[str, Callable[[], bool]] = {
-        "interpreter": lambda: check_interpreted(out, small_cases()),
+        "interpreter": lambda: check_interpreted(out, [*small_cases(), *wavefront_cases("cpu")]),
         "compiled": check_compiled,
         "ahead-of-time": lambda: check_ahead_of_time(out, partial(ahead_of_time_rows, whole=whole)),
     }

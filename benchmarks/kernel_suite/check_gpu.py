@@ -28,6 +28,7 @@ from kernel_suite.cases import (
     results,
     scan,
     small_cases,
+    wavefront_cases,
 )
 from kernel_suite.check import console, error_row, error_table, poisoned_memory
 
@@ -264,6 +265,9 @@ def main(only: str | None = None) -> int:
         "huge": lambda: check_huge(out, "cuda", lambda: torch.cuda.mem_get_info()[0]),
         "sanitizer": lambda: check_sanitized(out, sanitizer()),
         "spread": lambda: check_cases(out, "Over several processors", spread_cases(), "cuda"),
+        "wavefront": lambda: check_cases(
+            out, "Layers in one launch", wavefront_cases("cuda"), "cuda"
+        ),
         "shared": lambda: check_shared(out),
         "small": lambda: check_cases(out, "Small cases", sanitizer_cases(), "cuda", 1),
     }

@@ -21,6 +21,7 @@ from lm_research.kernels.obstacles import (
     KINDS,
     Cell,
     Precision,
+    Wanted,
     form_for,
     interpreted,
     target_of,
@@ -136,11 +137,9 @@ def explain(
         )
     if backend in ("reference", "torch"):
         return Choice(backend, "asked for by name")
-    sizes = hidden_size, hidden_size // num_heads
-    layers, named = num_layers if timed else 1, backend.partition(":")[2]
-    form, obstacle = form_for(
-        cell, torch.device(device), dtype, sizes, precision, masks, layers, named
-    )
+    head, layers = hidden_size // num_heads, num_layers if timed else 1
+    wanted = Wanted(cell, torch.device(device), dtype, hidden_size, head, precision, masks, layers)
+    form, obstacle = form_for(wanted, backend.partition(":")[2])
     if backend != "auto":
         if obstacle:
             raise RuntimeError(
@@ -204,8 +203,9 @@ def _faster(asked: tuple, batch: Pair | None, steps: Pair | None) -> Choice:
 @lru_cache(4096)
 def _timed(asked: _Asked) -> tuple[str | None, tuple[int, ...], tuple[int, ...]]:
     """Why torch.nn is not measured against a fused kernel, or None; batches; steps."""
-    where, size = asked.device, (asked.hidden, asked.hidden)
-    obstacle = form_for(asked.cell, where, asked.dtype, size, asked.precision)[1]
+    where, size = asked.device, asked.hidden
+    wanted = Wanted(asked.cell, where, asked.dtype, size, size, asked.precision)
+    obstacle = form_for(wanted)[1]
     if obstacle or interpreted():
         return f"no fused kernel: {obstacle or 'the interpreter is for tests'}", (), ()
     found = measured.of_device(device_name(where))

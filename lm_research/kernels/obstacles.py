@@ -1,6 +1,7 @@
 """What keeps a form of fused kernels from serving a call; needs no Triton."""
 
 import os
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal, cast
 
@@ -43,112 +44,105 @@ def unavailable(device: torch.device, dtype: torch.dtype) -> str | None:
     return None
 
 
-def form_for(
-    cell: Cell,
-    device: torch.device,
-    dtype: torch.dtype,
-    sizes: tuple[int, int],
-    precision: Precision,
-    masks: bool = False,
-    layers: int = 1,
-    named: str = "",
-) -> tuple[str | None, str | None]:
+@dataclass(frozen=True)
+class Wanted:
+    """What kernels are asked to serve.
+
+    Attributes:
+        cell: of the layer.
+        device: where its input is.
+        dtype: of its input.
+        hidden: H of all heads together.
+        head: D of one.
+        precision: of float32 products.
+        masks: whether there is state dropout or zoneout.
+        layers: that may walk at once.
+    """
+
+    cell: Cell
+    device: torch.device
+    dtype: torch.dtype
+    hidden: int
+    head: int
+    precision: Precision
+    masks: bool = False
+    layers: int = 1
+
+    @property
+    def kind(self) -> str:
+        """Type of the inputs, or for float32 how its products are taken."""
+        return KINDS.get(self.dtype, self.precision)
+
+    @property
+    def aligned(self) -> bool:
+        """Whether the sizes are multiples of 16, which Triton compiles for specially."""
+        return self.hidden % 16 == 0 and self.head % 16 == 0
+
+
+def form_for(wanted: Wanted, named: str = "") -> tuple[str | None, str | None]:
     """The form of kernels that serves it, and None; or None, and why there is no such form.
 
     Of a form that was not asked for by name: one processor if it holds a head, else several.
     """
     reasons = []
     for form in [named] if named else ["single", "spread"]:
-        reason = OBSTACLES[form](cell, device, dtype, sizes, precision, masks, layers)
+        reason = unavailable(wanted.device, wanted.dtype) or OBSTACLES[form](wanted)
         if reason is None:
             return form, None
         reasons.append(reason)
     return None, "; ".join(dict.fromkeys(reasons))
 
 
-def single_obstacle(
-    cell: Cell,
-    device: torch.device,
-    dtype: torch.dtype,
-    sizes: tuple[int, int],
-    precision: Precision,
-    masks: bool,
-    layers: int,
-) -> str | None:
+def single_obstacle(wanted: Wanted) -> str | None:
     """Why no kernel with a program a head serves it, or None."""
-    if (reason := unavailable(device, dtype)) or interpreted():
-        return reason
-    kind, target = KINDS.get(dtype, precision), target_of(device)
-    aligned = all(size % 16 == 0 for size in sizes)
-    largest = largest_head(cell, kind, target, aligned, masks=masks)
-    if sizes[1] > largest:
-        return f"{sizes[1]} units a head do not fit: at most {largest} in {kind} on {target}"
+    if interpreted():
+        return None
+    target = target_of(wanted.device)
+    largest = largest_head(wanted.cell, wanted.kind, target, wanted.aligned, masks=wanted.masks)
+    if wanted.head > largest:
+        return (
+            f"{wanted.head} units a head do not fit: at most {largest} in {wanted.kind} on {target}"
+        )
     return None
 
 
-def registers_obstacle(
-    cell: Cell,
-    device: torch.device,
-    dtype: torch.dtype,
-    sizes: tuple[int, int],
-    precision: Precision,
-    masks: bool,
-    layers: int,
-) -> str | None:
+def registers_obstacle(wanted: Wanted) -> str | None:
     """Why no kernel with U in registers serves it, or None."""
-    if reason := unavailable(device, dtype):
-        return reason
     if interpreted() or torch.version.hip:
         return "kernels with U in registers are for NVIDIA's GPUs, and are not interpreted"
-    if masks:
+    if wanted.masks:
         return "kernels with U in registers know neither state dropout nor zoneout"
-    if dtype not in KINDS:
-        return f"U is held in registers in float16 and bfloat16, not in {dtype}"
-    if cell.startswith("layer_norm"):
+    if wanted.dtype not in KINDS:
+        return f"U is held in registers in float16 and bfloat16, not in {wanted.dtype}"
+    if wanted.cell.startswith("layer_norm"):
         return "layer normalization is not in the kernels with U in registers"
-    kind, target = KINDS[dtype], target_of(device)
-    largest = largest_in_registers(cell, kind, target, all(size % 16 == 0 for size in sizes))
-    if sizes[1] > largest:
-        return f"registers hold heads of {largest} units in {kind} on {target}, not of {sizes[1]}"
+    kind, target = wanted.kind, target_of(wanted.device)
+    largest = largest_in_registers(wanted.cell, kind, target, wanted.aligned)
+    if wanted.head > largest:
+        return (
+            f"registers hold heads of {largest} units in {kind} on {target}, not of {wanted.head}"
+        )
     return None
 
 
-def several_obstacle(
-    cell: Cell,
-    device: torch.device,
-    dtype: torch.dtype,
-    sizes: tuple[int, int],
-    precision: Precision,
-    masks: bool,
-    layers: int,
-) -> str | None:
+def several_obstacle(wanted: Wanted) -> str | None:
     """Why no scan over several processors serves it, or None."""
-    if reason := unavailable(device, dtype):
-        return reason
-    if cell.startswith("layer_norm"):
+    if wanted.cell.startswith("layer_norm"):
         return "layer normalization is not in the scans over several processors"
-    kind = KINDS.get(dtype, "tf32x3" if interpreted() else precision)
-    return spread_obstacle(cast(Any, cell), kind, sizes[1], processors_of(device))
+    kind = "bf16" if interpreted() else wanted.kind  # no limit of a type's holds there
+    processors = processors_of(wanted.device)
+    return spread_obstacle(cast(Any, wanted.cell), kind, wanted.head, processors, 1)
 
 
-def wavefront_obstacle(
-    cell: Cell,
-    device: torch.device,
-    dtype: torch.dtype,
-    sizes: tuple[int, int],
-    precision: Precision,
-    masks: bool,
-    layers: int,
-) -> str | None:
+def wavefront_obstacle(wanted: Wanted) -> str | None:
     """Why layers cannot walk in one launch, or None."""
-    if reason := unavailable(device, dtype):
-        return reason
-    if layers == 1:
+    if wanted.layers == 1:
         return "a wavefront takes several layers, in one direction, with recompute=False"
-    if sizes[0] != sizes[1] or masks or cell.startswith("layer_norm"):
+    if wanted.hidden != wanted.head or wanted.masks or wanted.cell.startswith("layer_norm"):
         return "a wavefront knows neither heads, state dropout, zoneout nor layer normalization"
-    kind = "bf16" if interpreted() else KINDS.get(dtype, precision)
-    return spread_obstacle(cast(Any, cell), kind, sizes[1], processors_of(device), layers)
+    kind = "bf16" if interpreted() else wanted.kind
+    processors = processors_of(wanted.device)
+    return spread_obstacle(cast(Any, wanted.cell), kind, wanted.head, processors, wanted.layers)
 
 
 OBSTACLES = {

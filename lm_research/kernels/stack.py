@@ -295,7 +295,7 @@ class RecurrentStack(nn.Module, ABC):
             states,
             dropout=self.dropout if self.training else 0.0,
             lengths=lengths,
-            reset_mask=real_resets(reset_BT, lengths),
+            reset_mask=reset_BT,
             relu=self.mode == "RNN_RELU",
         )
         return y_BTH, after if self.mode == "LSTM" else after[0]

@@ -15,11 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.library import custom_op
 
+from lm_research.kernels.checks import real_resets
+from lm_research.kernels.fused.spread.plan import GATES
 from lm_research.kernels.operators import not_twice
 from lm_research.kernels.ops import previous, weight_gradient
 from lm_research.kernels.walk import Walk
 
-GATES = {"rnn": 1, "lstm": 4, "gru": 3}
 GIVEN = (
     "str cell, Tensor gates, Tensor between, Tensor bias, Tensor weight, Tensor h0, Tensor? c0, "
     "Tensor? bias_n, Tensor? feed, Tensor? lengths, Tensor? reset, bool save, bool relu"
@@ -236,6 +237,7 @@ def wavefront(
     feed = None
     if dropout:
         feed = F.dropout(gates.new_ones(len(between), *gates.shape[:2], h0.shape[-1]), dropout)
-    given = h0, c0[0] if c0 else None, inner, feed, lengths, reset_mask
+    reset = real_resets(reset_mask, lengths)
+    given = h0, c0[0] if c0 else None, inner, feed, lengths, reset
     y, h, c, *_ = _scan(cell, gates, between, b, weight, *given, save, relu)
     return y[-1], (h, c) if cell == "lstm" else (h,)
