@@ -4,7 +4,7 @@ A node with ``_target_`` is checked against its class's constructor instead (``s
 so that a new model, source or vectorizer needs no schema of its own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from lm_research.config.signatures import InstanceOf
@@ -92,8 +92,21 @@ class Sweep:
     question: str
     metric: str
     direction: Literal["minimize", "maximize"]
-    axes: list[str]
     report: str
+    grid: dict[str, list[Any]] = field(default_factory=dict)
+    """every combination of these values"""
+    zip: list[dict[str, list[Any]]] = field(default_factory=list)
+    """blocks of lists that advance together"""
+    cases: list[dict[str, Any]] = field(default_factory=list)
+    """settings beside the product"""
+    exclude: list[dict[str, Any]] = field(default_factory=list)
+    """settings of the product to leave out"""
+    seeds: list[NonNegativeInt] | PositiveInt = 1
+    """of every setting: these, or 1 to so many"""
+    hypotheses: list[str] = field(default_factory=list)
+    """what the study expects: "model=lstm < model=rnn" says whose metric is the lower"""
+    axes: list[str] = field(default_factory=list)
+    """what the report compares; by default what varies, in this order"""
 
 
 @dataclass

@@ -188,10 +188,14 @@ def test_a_sweep_reports_and_is_not_run_twice(tmp_path, capfd):
     before = [file.stat().st_mtime_ns for file in files]
     assert len(files) == 2
     assert lm_research(*sweep) == 0
+    assert "all 2 jobs are done; nothing is left to do" in capfd.readouterr().out
+    assert lm_research(*sweep, "optimizer.lr=0.5") == 0  # another study, in folders of its own
     assert [file.stat().st_mtime_ns for file in files] == before
-    capfd.readouterr()
-    assert lm_research(*sweep, "optimizer.lr=0.5") == 1  # the folder holds another study's runs
-    assert "optimizer.lr" in capfd.readouterr().err
+    assert len(list((tmp_path / "s").glob("*/metrics.jsonl"))) == 4
+    assert lm_research("sweep", "status", f"output={tmp_path / 's'}") == 0
+    said = capfd.readouterr().out
+    assert "2 done" in said
+    assert "2 more runs are in the folder, of the study as it was before" in said
 
 
 def test_one_failed_run_does_not_stop_the_sweep(tmp_path, capfd):
@@ -202,6 +206,13 @@ def test_one_failed_run_does_not_stop_the_sweep(tmp_path, capfd):
     states = [json.loads(f.read_text())["state"] for f in (tmp_path / "s").glob("*/status.json")]
     assert sorted(states) == ["done", "failed"]
     assert "not done" in capfd.readouterr().err
+    assert lm_research("sweep", "status", f"output={tmp_path / 's'}", "--json") == 0
+    jobs = {job["state"]: job for job in json.loads(capfd.readouterr().out)}
+    assert "sha256" in jobs["failed"]["error"]
+    failed = tmp_path / "s" / jobs["failed"]["folder"] / "status.json"
+    for flags, attempts in (([], 1), (["--retry"], 2)):
+        assert lm_research("sweep", *arguments, *flags) == 1
+        assert json.loads(failed.read_text())["attempts"] == attempts
 
 
 def test_unknown_verbs_and_help(capsys):

@@ -82,8 +82,8 @@ def test_a_killed_run_is_told_the_others_go_on_and_it_alone_is_repeated(start, s
     assert "killed by SIGKILL (exit 137)" in line
     assert "the same command runs what is not done, and nothing else" in complaint
     states = {name: status["state"] for name, status in statuses().items()}
-    assert sorted(states.values()) == ["done", "done", "failed"]
-    assert states[killed] == "failed"
+    assert sorted(states.values()) == ["done", "done", "interrupted"]
+    assert states[killed] == "interrupted"
     ended(start(*sweep), 0)
     attempts = {name: status["attempts"] for name, status in statuses().items()}
     assert attempts == {**dict.fromkeys(attempts, 1), killed: 2}
