@@ -16,10 +16,11 @@ from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.batch_size import adopt
 from lm_research.cli.launch import note
 from lm_research.cli.memory import KILLED, oom_kills
-from lm_research.cli.own_process import Interrupted, in_own_process
+from lm_research.cli.own_process import Interrupted, asked_to_stop, in_own_process
 from lm_research.cli.tell import tell
 from lm_research.config.compose import finalise
 from lm_research.config.problems import is_ours
+from lm_research.studies.gpus import VISIBLE, held, pool
 from lm_research.studies.states import LAST_ERROR
 from lm_research.tracking.errors import RunFolderBusyError, telling_of
 from lm_research.tracking.json_files import write_text
@@ -61,7 +62,7 @@ def attempt(cfg: DictConfig) -> str:
             (folder / LAST_ERROR).unlink(missing_ok=True)
             _without_secrets(Path(job.sweep.dir) / "multirun.yaml")
         kills = oom_kills()
-        code = in_own_process(partial(_alone, config, folder))
+        code = _with_gpu(config, folder)
     except RunFolderBusyError:
         return "elsewhere"
     except Exception as error:
@@ -71,6 +72,15 @@ def attempt(cfg: DictConfig) -> str:
         return _killed(config, folder, KilledError(-code, oom_kills() > kills))
     words = {0: "done", os.EX_TEMPFAIL: "interrupted", ELSEWHERE: "elsewhere"}
     return words.get(code, "failed")
+
+
+def _with_gpu(config: dict[str, Any], folder: Path) -> int:
+    """The run in its own process, on a GPU of the study's pool if it has one."""
+    gpus = pool((config.get("sweep") or {}).get("gpus"))
+    if not gpus:
+        return in_own_process(partial(_alone, config, folder))
+    with held(gpus, asked_to_stop) as gpu:
+        return in_own_process(partial(_alone, config, folder, gpu))
 
 
 def _killed(config: dict[str, Any], folder: Path, error: "KilledError") -> str:
@@ -93,8 +103,10 @@ class KilledError(Exception):
         )
 
 
-def _alone(config: dict[str, Any], folder: Path) -> None:
+def _alone(config: dict[str, Any], folder: Path, gpu: str | None = None) -> None:
     """The run, in its process: the exit status says how it ended, ``last_error.txt`` why."""
+    if gpu is not None:  # before CUDA is looked at for the first time
+        os.environ[VISIBLE] = gpu
     from lm_research.cli.launch import train
 
     try:

@@ -20,6 +20,7 @@ from lm_research.cli.tell import guard_logs, tell
 from lm_research.cli.train import check, make_folder
 from lm_research.config.compose import Composed
 from lm_research.config.problems import ConfigError, Problem
+from lm_research.studies.gpus import pool
 from lm_research.studies.jobs import Planned, planned, write_jobs
 from lm_research.studies.plan import Plan, Setting
 from lm_research.studies.states import standings
@@ -88,6 +89,7 @@ def planned_study(arguments: Sequence[str]) -> Study:
     fixed, axes = split_axes(overrides)
     composed = check([*_flags(config_dir), *fixed])
     node = _node(composed)
+    fixed += _one_a_gpu(composed, node, fixed)
     narrowed = {key: values(f"{key}={text}", config_dir) for key, text in axes.items()}
     own = [text for text in fixed if not text.startswith(("hydra.", "hydra/", "sweep="))]
     plan = Plan.of(node).narrowed(own, narrowed)
@@ -113,6 +115,14 @@ def _node(composed: Composed | None) -> dict[str, Any]:
         problem = Problem("sweep", "must be given", None, "sweep=NAME of a file in sweeps/")
         raise ConfigError([problem])
     return {"axes": [], **node}
+
+
+def _one_a_gpu(composed: Composed | None, node: dict[str, Any], fixed: list[str]) -> list[str]:
+    """As many runs at a time as the pool has GPUs, where the launcher leaves that open."""
+    count, key = len(pool(node.get("gpus"))), "hydra.launcher.n_jobs"
+    given = any(text.startswith(f"{key}=") for text in fixed)
+    known = composed is not None and "n_jobs" in composed.hydra.launcher
+    return [f"{key}={count}"] if count and known and not given else []
 
 
 def _covering(settings: Sequence[Setting]) -> list[Setting]:

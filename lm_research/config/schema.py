@@ -105,6 +105,8 @@ class Sweep:
     """of every setting: these, or 1 to so many"""
     hypotheses: list[str] = field(default_factory=list)
     """what the study expects: "model=lstm < model=rnn" says whose metric is the lower"""
+    gpus: list[NonNegativeInt] | Literal["all"] | None = None
+    """of this machine, one for each run, by a queue"""
     axes: list[str] = field(default_factory=list)
     """what the report compares; by default what varies, in this order"""
 

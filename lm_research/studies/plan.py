@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 from typing import Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -18,6 +19,8 @@ from lm_research.config.problems import ConfigError, Problem, listing
 Setting = dict[str, str]
 """What one setting fixes: override key -> value, as the command line has it."""
 SEED = "seed"
+MOST = 100_000
+"""Settings, and seeds, of a study: more is a slip of the pen, or somebody's idea of a joke."""
 _PLAIN_WORD = re.compile(r"(?!(?i:true|false|null|nan|inf)$)[A-Za-z_][A-Za-z0-9_.]*")
 """Text that a command line takes for itself, without quotes."""
 
@@ -171,6 +174,9 @@ def override_text(value: Any) -> str:
 
 def _problems(study: Mapping[str, Any]) -> Iterator[Problem]:
     grid, zips = study.get("grid") or {}, study.get("zip") or []
+    count = prod(map(len, [*grid.values(), *(next(iter(b.values()), []) for b in zips)]))
+    if count > MOST:
+        yield Problem("sweep.grid", f"makes {count:,} settings", None, f"at most {MOST:,}")
     for key, values in grid.items():
         if not values:
             yield Problem(f"sweep.grid.{key}", "has no values", "[]", "a list of values")
@@ -202,5 +208,7 @@ def _bad_seeds(seeds: Any) -> Iterator[Problem]:
     if repeated := sorted({seed for seed in listed if listed.count(seed) > 1}):
         shown = ", ".join(map(str, repeated))
         yield Problem("sweep.seeds", "a seed twice is one run, not two", shown, "each seed once")
+    if isinstance(seeds, int) and seeds > MOST:
+        yield Problem("sweep.seeds", "are too many", str(seeds), f"at most {MOST:,}")
     if seeds == []:
         yield Problem("sweep.seeds", "has no seeds", "[]", "a list of seeds, or how many")

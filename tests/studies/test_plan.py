@@ -81,6 +81,8 @@ def test_rows_are_chosen_by_value():
         ({"grid": {"a": [1]}, "exclude": [{"b": 1}]}, r"sweep.exclude\[0\].b: .*\n.*allowed: a"),
         ({"seeds": [1, 2, 1]}, "sweep.seeds=1: a seed twice"),
         ({"seeds": []}, "has no seeds"),
+        ({"seeds": 10**9}, "sweep.seeds=1000000000: are too many"),
+        ({"grid": {c: list(range(100)) for c in "abcdef"}}, "makes 1,000,000,000,000 settings"),
     ],
 )
 def test_what_does_not_fit_together_is_told(study, said):
