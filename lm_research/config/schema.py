@@ -84,6 +84,22 @@ class Debug:
 
 
 @dataclass
+class Tune:
+    """A search over settings, for `lm-research tune`."""
+
+    space: dict[str, Any]
+    """a list of values, or {low, high} with log: true or a step"""
+    trials: PositiveInt = 20
+    jobs: PositiveInt = 1
+    """runs at a time"""
+    sampler: Literal["tpe", "random"] = "tpe"
+    pruner: Literal["median", "none"] = "median"
+    """median: a run that is behind half of those before it, at the same step, is cut"""
+    startup_trials: NonNegativeInt = 5
+    """that are drawn at random and never cut"""
+
+
+@dataclass
 class Sweep:
     """What a study asks, and what its report shows."""
 
@@ -103,6 +119,8 @@ class Sweep:
     """settings of the product to leave out"""
     seeds: list[NonNegativeInt] | PositiveInt = 1
     """of every setting: these, or 1 to so many"""
+    tune: Tune | None = None
+    """a search in place of the grid"""
     hypotheses: list[str] = field(default_factory=list)
     """what the study expects: "model=lstm < model=rnn" says whose metric is the lower"""
     gpus: list[NonNegativeInt] | Literal["all"] | None = None

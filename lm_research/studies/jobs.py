@@ -24,7 +24,7 @@ FORMAT = 1
 DIGITS = 8
 """Hex digits of the identity in a folder's name: two of 10,000 jobs agree with odds of 1 in 90."""
 LONGEST_NAME = 100
-_STRANGE = re.compile(r"[^A-Za-z0-9=.+-]+")
+_STRANGE = re.compile(r"[^A-Za-z0-9.-]+")
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,11 @@ def _texts(setting: Setting) -> list[str]:
 
 
 def _name(setting: Setting, seed: int, identity: str) -> str:
-    text = ",".join(_STRANGE.sub("_", part) for part in [*_texts(setting), f"{SEED}={seed}"])
-    return f"{text[:LONGEST_NAME]}-{identity[:DIGITS]}"
+    """"model-rnn--seed-1--1b2c3d4e": no quotes needed in a shell or on Hydra's command line."""
+    pairs = [*setting.items(), (SEED, str(seed))]
+    parts = [f"{key}-{value}".strip("+~") for key, value in pairs]
+    text = "--".join(_STRANGE.sub("_", part).strip("_") for part in parts)
+    return f"{text[:LONGEST_NAME]}--{identity[:DIGITS]}"
 
 
 def write_jobs(folder: Path, jobs: Iterable[Job]) -> None:

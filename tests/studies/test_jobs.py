@@ -18,9 +18,9 @@ def test_a_job_is_what_its_command_composes(tiny):
     for one in found:
         assert one.config == compose(one.job.overrides).config
         assert one.job.identity == config_hash(one.config)
-        assert one.job.folder.endswith(f"-{one.job.identity[:8]}")
+        assert one.job.folder.endswith(f"--{one.job.identity[:8]}")
     assert len({one.job.folder for one in found}) == 8
-    assert found[0].job.folder.startswith("model=rnn,optimizer.lr=0.1,seed=3-")
+    assert found[0].job.folder.startswith("model-rnn--optimizer.lr-0.1--seed-3--")
 
 
 def test_identity_is_of_the_content_and_not_of_the_place_or_the_name(tiny):
