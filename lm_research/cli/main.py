@@ -15,6 +15,7 @@ VERBS = {
     "generate": 'continue a prompt: generate run=FOLDER prompt="..."',
     "sweep": "run a study of sweeps/: sweep sweep=demo",
     "tune": "search a study's space with Optuna: tune sweep=tune_lstm",
+    "watch": "the report of runs at work, on a local web page: watch runs=FOLDER",
     "report": "tables and an HTML page from run folders: report runs=FOLDER",
     "data": "data list | show | audit",
     "doctor": "what this installation and machine can do",

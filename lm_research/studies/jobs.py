@@ -80,7 +80,7 @@ def _texts(setting: Setting) -> list[str]:
 
 
 def _name(setting: Setting, seed: int, identity: str) -> str:
-    """"model-rnn--seed-1--1b2c3d4e": no quotes needed in a shell or on Hydra's command line."""
+    """ "model-rnn--seed-1--1b2c3d4e": no quotes needed in a shell or on Hydra's command line."""
     pairs = [*setting.items(), (SEED, str(seed))]
     parts = [f"{key}-{value}".strip("+~") for key, value in pairs]
     text = "--".join(_STRANGE.sub("_", part).strip("_") for part in parts)
