@@ -2,10 +2,10 @@
 
     python benchmarks/sweep_overhead.py --jobs 200
 
-The same smoke-size runs, in alternation: as a study (plan, launcher, a process a run, report), and one
-after the other in one process that composes nothing and writes no report, which is as little as they can
-cost. Both leave the same rows, which is checked first. Prints CPU seconds of each round and the share of
-the study's that is beside training; writes benchmarks/results/sweep_overhead.json.
+The same smoke-size runs, in alternation: as a study (plan, launcher, a process a run, report), and
+one after the other in one process that composes nothing and reports nothing, which is as little as
+they can cost. Both leave the same rows, which is checked first. Prints the CPU seconds of each
+round, and the share beside training; writes benchmarks/results/sweep_overhead.json.
 """
 
 import argparse

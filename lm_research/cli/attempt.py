@@ -44,8 +44,11 @@ def finished(config: dict[str, Any], output: str | Path) -> bool:
         return folder.state is FolderState.DONE
 
 
-def attempt(cfg: DictConfig) -> str:
+def attempt(given: DictConfig | dict[str, Any]) -> str:
     """Train, inside Hydra and in a process of its own, unless that is done already.
+
+    Args:
+        given: what Hydra composed, or a finished configuration.
 
     Returns:
         "done"; "elsewhere" if another process runs it; or "failed" or "interrupted": then
@@ -55,7 +58,7 @@ def attempt(cfg: DictConfig) -> str:
     folder = Path(job.runtime.output_dir)
     sys.argv = command(job)
     try:
-        config = finalise(cfg, job)
+        config = given if isinstance(given, dict) else finalise(given, job)
         if finished(config, folder):
             return "done"
         with telling_of(folder):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.attempt import attempt
@@ -147,7 +147,7 @@ def _run(study: Study, retry: bool) -> int:
         print(f"{folder}: all {len(jobs)} jobs are done; nothing is left to do")
     try:
         with SweepProgress(folder, jobs), passing_to_workers():
-            Rounds(folder, jobs, study.fixed, study.config_dir, retry).run(job)
+            Rounds(folder, study.planned, study.fixed, study.config_dir, retry).run(job)
     except Stopped as stopped:
         print(f"lm-research sweep: {stopped}; {AGAIN}", file=sys.stderr)
         raise
@@ -157,7 +157,8 @@ def _run(study: Study, retry: bool) -> int:
 def job(cfg: DictConfig) -> str:
     """One run of the study; an error is its own, told in its folder and in the report."""
     guard_logs()
-    return attempt(cfg)
+    plain: Any = OmegaConf.to_container(cfg, resolve=False)
+    return attempt({key: value for key, value in plain.items() if key != "hydra"})
 
 
 def _end(study: Study, folder: Path) -> int:

@@ -5,21 +5,24 @@ of it. So a worker that is killed, a launcher that gives up and another command 
 are one thing: jobs that are not done yet, and that nobody holds.
 """
 
+import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lm_research.cli.own_process import asked_to_stop
 from lm_research.cli.tell import tell
 from lm_research.config.compose import loader, register_studies
-from lm_research.studies.jobs import Job
+from lm_research.studies.jobs import Job, Planned
 from lm_research.studies.states import GO_ON, Standing, standings
 
 Task = Callable[[DictConfig], str]
@@ -33,18 +36,20 @@ class LauncherError(Exception):
 
 
 class Rounds:
-    """Args: ``folder`` of the study, its ``jobs``, the overrides that they share, and whether
-    failed ones are tried once more."""
+    """Args: ``folder`` of the study, what is ``planned``, the overrides that all jobs share, and
+    whether failed ones are tried once more."""
 
     def __init__(
         self,
         folder: Path,
-        jobs: Sequence[Job],
+        planned: Sequence[Planned],
         fixed: Sequence[str],
         config_dir: str | None,
         retry: bool,
     ) -> None:
-        self.folder, self.jobs, self.retry = folder, list(jobs), retry
+        self.folder, self.retry = folder, retry
+        self.jobs = [one.job for one in planned]
+        self.configs = {one.job.folder: one for one in planned}
         self.fixed, self.config_dir = list(fixed), config_dir
         self.tried: set[str] = set()
         self.launched = self.crashes = 0
@@ -105,14 +110,13 @@ class Rounds:
                 "config", [*self.fixed, *self._places()], RunMode.MULTIRUN, True
             )
             HydraConfig.instance().set_config(config)
-            from hydra._internal.callbacks import Callbacks
-
-            context = HydraContext(hydra.config_loader, Callbacks(config))
+            planned = PlannedLoader(hydra.config_loader.config_search_path, self.configs)
+            context = HydraContext(planned, Callbacks(config))
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=context, task_function=task, config=config
             )
             first, self.launched = self.launched, self.launched + len(jobs)
-            returned = launcher.launch([_overrides(job) for job in jobs], first)
+            returned = launcher.launch([[job.folder] for job in jobs], first)
             return [str(one.return_value) for one in returned]
 
     def _places(self) -> list[str]:
@@ -120,6 +124,30 @@ class Rounds:
         return [f"hydra.run.dir='{quoted}'", f"hydra.sweep.dir='{quoted}'"]
 
 
-def _overrides(job: Job) -> list[str]:
-    own = [text for text in job.overrides if not text.startswith(("hydra.", "hydra/"))]
-    return [*own, f"hydra.sweep.subdir='{job.folder}'"]
+class PlannedLoader(ConfigLoaderImpl):
+    """Gives a launcher the configurations that were composed when the study was planned.
+
+    Composing each once more where it runs costs as much as a small run's data.
+
+    Args:
+        planned: by the name of a job's folder, which is all that a launcher is told of it.
+    """
+
+    def __init__(self, search_path: Any, planned: Mapping[str, Planned]) -> None:
+        super().__init__(search_path)
+        self.planned = dict(planned)
+
+    def load_sweep_config(
+        self, master_config: DictConfig, sweep_overrides: list[str]
+    ) -> DictConfig:
+        """The job's configuration, with Hydra's own part from the study's."""
+        (name,) = sweep_overrides
+        one = self.planned[name]
+        config: Any = OmegaConf.create({**one.config, "hydra": None})
+        config.hydra = copy.deepcopy(master_config.hydra)
+        OmegaConf.set_readonly(config.hydra, False)
+        config.hydra.sweep.subdir = name
+        own = [text for text in one.job.overrides if not text.startswith("output=")]
+        place = f"output={Path(master_config.hydra.sweep.dir) / name}"
+        config.hydra.overrides.task = [*own, place]
+        return config

@@ -64,7 +64,8 @@ def planned(plan: Plan, fixed: Sequence[str], config_dir: str | None = None) -> 
         ConfigError: a setting that makes no sound configuration, or two that are one.
     """
     settings = plan.settings()
-    overrides = [[*fixed, *_texts(setting)] for setting in settings]
+    shared = [text for text in fixed if not text.startswith(f"{SEED}=")]
+    overrides = [[*shared, *_texts(setting)] for setting in settings]
     found: dict[str, Planned] = {}
     for index, seed, config in compose_many(overrides, plan.seeds, config_dir):
         identity = config_hash(config)

@@ -73,7 +73,7 @@ def test_all_mistakes_are_told_at_once(capsys):
 
 def test_looking_at_a_config_loads_no_torch():
     code = (
-        "import sys\nfrom lm_research.cli.main import VERBS, main\n"
+        "import sys\nfrom lm_research.cli.main import main\n"
         "try: main(['train', '--cfg', 'job'])\n"
         "except SystemExit as exit: code = exit.code\n"
         "assert not code, code\n"
@@ -111,7 +111,7 @@ def test_a_run_is_recorded_and_its_config_rebuilds_it(tmp_path, read_json, capsy
 def test_a_multirun_makes_four_runs_with_four_ids(tmp_path, read_json):
     axes = ["model=rnn,cnn", "vectorizer=one_hot,bag_of_words"]
     # A command of its own: its runs are forked, which W&B's threads in this process forbid.
-    command = [sys.executable, "-c", "from lm_research.cli.main import VERBS, main; main()"]
+    command = [sys.executable, "-c", "from lm_research.cli.main import main; main()"]
     arguments = ["train", "-m", *axes, *SMALL, f"output={tmp_path / 'm'}"]
     subprocess.run([*command, *arguments], check=True, timeout=300)
     found = [read_json(file) for file in sorted((tmp_path / "m").glob("*/status.json"))]
@@ -224,12 +224,7 @@ def test_unknown_verbs_and_help(capsys):
 
 
 def test_two_processes_on_a_cpu_equal_one(tmp_path, read_json):
-    command = [
-        sys.executable,
-        "-c",
-        "from lm_research.cli.main import VERBS, main; main()",
-        "train",
-    ]
+    command = [sys.executable, "-c", "from lm_research.cli.main import main; main()", "train"]
     ddp = ["trainer=ddp", "trainer.accelerator=cpu", "tracking=disabled"]
     both = [*command, *SMALL[:-1], *ddp, f"output={tmp_path / 'two'}"]
     done = subprocess.run(both, capture_output=True, text=True, env={**os.environ})
