@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lm_research.analysis.comparisons import Effect, Matrix
+from lm_research.analysis.comparisons import Effect
+from lm_research.analysis.matrix import Matrix
 from lm_research.analysis.metric import Metric
 from lm_research.analysis.palette import BEST_RGB, COLOURS, GRID, INK, Encoding, encode
 from lm_research.analysis.settings import Setting

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lm_research.analysis.comparisons import Effect, Level, Matrix, Winner
+from lm_research.analysis.comparisons import Effect, Level, Winner
+from lm_research.analysis.matrix import Matrix
 from lm_research.analysis.metric import Metric
 from lm_research.analysis.settings import Setting
 from lm_research.analysis.statistics import Estimate

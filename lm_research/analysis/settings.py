@@ -53,9 +53,9 @@ class Setting:
         shown = [v for axis, v in zip(self.axes, self.values, strict=True) if axis != "data"]
         return " · ".join(shown) or self.source
 
-    def others(self, axis: str) -> tuple[str, ...]:
-        """The values of all axes but one: what a comparison along ``axis`` holds fixed."""
-        return tuple(v for a, v in zip(self.axes, self.values, strict=True) if a != axis)
+    def others(self, *axes: str) -> tuple[str, ...]:
+        """The values of all axes but ``axes``: what a comparison along them holds fixed."""
+        return tuple(v for a, v in zip(self.axes, self.values, strict=True) if a not in axes)
 
     def values_by_seed(self, key: str) -> dict[int, float]:
         """Seed -> final value; empty if any seed leaves it undefined or unrecorded."""

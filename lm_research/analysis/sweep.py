@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lm_research.analysis.metric import Metric
+from lm_research.config.hypotheses import FORM, Hypothesis, hypothesis_problems, parse
 from lm_research.config.untrusted import LARGEST_CONFIG, UntrustedError, load_yaml, read_plain
 
 
@@ -19,6 +20,7 @@ class Sweep:
         question: what the sweep asks, in a sentence.
         metric: the deciding metric.
         axes: varied configuration groups or dotted fields; empty: found from the runs.
+        hypotheses: what was expected before the first run.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Sweep:
     question: str = ""
     metric: Metric = field(default_factory=lambda: Metric.named("val/bits_per_byte"))
     axes: tuple[str, ...] = ()
+    hypotheses: tuple[Hypothesis, ...] = ()
 
 
 def load_sweep(folder: Path | str) -> Sweep:
@@ -64,4 +67,14 @@ def _sweep(recorded: Mapping[str, Any], folder: str, path: Path) -> Sweep:
         question=" ".join(str(recorded.get("question") or "").split()),
         metric=deciding,
         axes=tuple(dict.fromkeys(axes)),
+        hypotheses=_hypotheses(recorded.get("hypotheses") or [], path),
     )
+
+
+def _hypotheses(recorded: Any, path: Path) -> tuple[Hypothesis, ...]:
+    if not isinstance(recorded, list):
+        raise ValueError(f"{path}, hypotheses: {recorded!r}; must be a list, each {FORM}")
+    problems = list(hypothesis_problems(recorded, str(path)))
+    if problems:
+        raise ValueError("\n".join(map(str, problems)))
+    return tuple(parse(str(text)) for text in recorded)

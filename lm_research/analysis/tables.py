@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lm_research.analysis.comparisons import ALPHA, Effect, Matrix
+from lm_research.analysis.comparisons import ALPHA, Effect
 from lm_research.analysis.facts import data_facts
+from lm_research.analysis.matrix import Matrix
 from lm_research.analysis.metric import MISSING, UNDEFINED, Metric, compact
 from lm_research.analysis.settings import Setting
 from lm_research.analysis.statistics import Estimate, PairedDifference
