@@ -89,10 +89,10 @@ def test_two_documents_can_be_enumerated(scored) -> None:
 def test_without_a_difference_five_per_cent_are_below_five_per_cent(scored) -> None:
     base = scored("a", nats(0))
     alarms = 0
-    for seed in range(200):
+    for seed in range(100):
         rival = scored(f"b{seed}", nats(0) + np.random.default_rng(seed).normal(0, 1, 120) * BYTES)
-        alarms += document_difference([(base, rival, "val", "val")], resamples=499).p < 0.05
-    assert alarms / 200 == pytest.approx(0.05, abs=4 * (0.05 * 0.95 / 200) ** 0.5)
+        alarms += document_difference([(base, rival, "val", "val")], resamples=299).p < 0.05
+    assert alarms / 100 == pytest.approx(0.05, abs=4 * (0.05 * 0.95 / 100) ** 0.5)
 
 
 def test_pairs_of_one_text_are_averaged_and_texts_weighted_by_their_pairs(scored) -> None:
