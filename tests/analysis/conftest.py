@@ -3,10 +3,12 @@
 import json
 import math
 import random
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -147,6 +149,33 @@ def _grid_run(
         environment=environment(f"data={source}", f"vectorizer={vectorizer}", f"model={model}"),
         data=data_record(source),
     )
+
+
+def add_documents(folder: Path, count: int = 40) -> Path:
+    """Give every run of a sweep its documents, which add up to its recorded bits per byte."""
+    for place in sorted(path.parent for path in folder.glob("*/summary.json")):
+        summary, data = (json.loads((place / f"{n}.json").read_text()) for n in ("summary", "data"))
+        own = yaml.safe_load((place / "config.yaml").read_text())["choices"]["data"]
+        (place / "evaluations").mkdir()
+        data["evaluated"] = {}
+        for key in [key for key in summary if key.endswith("/bits_per_byte")]:
+            group = key.rpartition("/")[0]
+            source = own if group == "val" else group.removeprefix("eval/")
+            _write_documents(place / "evaluations", group, summary[key], source, count)
+            data["evaluated"][source] = {"text_sha256": source}
+        data["splits"]["validation"]["text_sha256"] = own
+        (place / "data.json").write_text(json.dumps(data))
+    return folder
+
+
+def _write_documents(folder: Path, group: str, bits: float, source: str, count: int) -> None:
+    size_D = np.random.default_rng(len(source)).integers(200, 3000, count)
+    own = zlib.crc32(f"{folder.parent.name}/{group}".encode())
+    share_D = np.random.default_rng(len(source)).normal(1.0, 0.1, count)
+    share_D += np.random.default_rng(own).normal(0.0, 0.05, count)
+    nats_D = bits * math.log(2) * share_D * size_D
+    nats_D *= bits * math.log(2) * size_D.sum() / nats_D.sum()
+    np.savez(folder / f"{group.replace('/', '-')}.npz", document_nats=nats_D, document_bytes=size_D)
 
 
 def environment(*overrides: str) -> dict[str, Any]:

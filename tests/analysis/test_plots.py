@@ -5,6 +5,8 @@ import pytest
 
 from lm_research.analysis import plots
 from lm_research.analysis.palette import COLOURS, encode
+from lm_research.analysis.plots.curves import CURVE_POINTS
+from lm_research.analysis.plots.figure import label, span
 from lm_research.analysis.runs import find_runs
 from lm_research.analysis.statistics import Estimate
 from lm_research.analysis.study import Study, analyse
@@ -78,7 +80,7 @@ def test_a_long_curve_is_thinned(make_run) -> None:
     rows = [{"step": i, "tokens": i, "val/bits_per_byte": 5.0 - i / 2000} for i in range(2000)]
     study = analyse(find_runs(make_run("a", rows=rows)), Sweep("x", "x"))
     line = plots.curve_plots(study)["a"].data[-1]
-    assert len(line.x) == plots.CURVE_POINTS
+    assert len(line.x) == CURVE_POINTS
     assert (line.x[0], line.x[-1]) == (0, 307_200)
 
 
@@ -91,9 +93,9 @@ def test_runs_without_curves_have_no_plot(make_run) -> None:
 def test_one_noisy_setting_does_not_flatten_the_rest() -> None:
     steady = Estimate(2.0, 2, 0.01, 1.99, 2.01)
     noisy = Estimate(2.2, 2, 1.0, -8.0, 12.2)
-    low, high = plots._span([2.0, 2.2], [steady, noisy])
+    low, high = span([2.0, 2.2], [steady, noisy])
     assert (low, high) == pytest.approx((1.4 - 0.084, 2.8 + 0.084))
-    alone = plots._span([2.0], [Estimate(2.0, 2, 1.0, 1.0, 3.0)])
+    alone = span([2.0], [Estimate(2.0, 2, 1.0, 1.0, 3.0)])
     assert alone[0] < 1.0 < 3.0 < alone[1]
 
 
@@ -108,4 +110,4 @@ def test_the_axis_with_most_options_gets_the_colours(study: Study) -> None:
 
 
 def test_labels_are_no_markup() -> None:
-    assert plots.label("<b>x</b>&\x1b") == "&lt;b&gt;x&lt;/b&gt;&amp;&lt;U+001B&gt;"
+    assert label("<b>x</b>&\x1b") == "&lt;b&gt;x&lt;/b&gt;&amp;&lt;U+001B&gt;"

@@ -39,8 +39,8 @@ def test_estimates_in_words() -> None:
 def test_every_setting_has_a_row_and_each_source_a_best(study: Study) -> None:
     table = tables.ablation_table(study)
     heads = [column.head for column in table.columns]
-    assert heads == ["data", "vectorizer", "model", "bits/byte", "n", "accuracy", "ppl/token",
-                     "tokens/s", "params"]  # fmt: skip
+    assert heads == ["data", "vectorizer", "model", "bits/byte", "sd", "bootstrap", "n", "accuracy",
+                     "ppl/token", "tokens/s", "params"]  # fmt: skip
     assert len(table.rows) == 12
     assert table.breaks == {6}
     best = [row for row in table.rows if row[3].best]
@@ -51,9 +51,12 @@ def test_every_setting_has_a_row_and_each_source_a_best(study: Study) -> None:
     setting = study.of_source("python_code")[0]
     row = table.rows[0]
     assert row[3].text == tables.plus_minus(BITS, setting.estimate(BITS.key))
-    assert row[8].text == "313k"
+    assert row[4].text == f"{setting.estimate(BITS.key).sd:.4f}"
+    values = list(setting.values_by_seed(BITS.key).values())
+    assert row[5].text == f"{min(values):.3f} to {max(values):.3f}"  # all that two seeds can tell
+    assert row[10].text == "313k"
     # the median of the rows' speeds: 41,000 + 162.5
-    assert row[7].text == "41.2k"
+    assert row[9].text == "41.2k"
 
 
 def test_undefined_is_written_out_and_ranked_last(make_grid, make_run) -> None:
@@ -63,7 +66,7 @@ def test_undefined_is_written_out_and_ranked_last(make_grid, make_run) -> None:
     shutil.copytree(make_run("word", 1, summary, choices=choices), folder / "word")
     table = tables.ablation_table(analyse(find_runs(folder), load_sweep(folder)))
     last = [cell.text for cell in table.rows[-1]]
-    assert last[3:7] == ["undefined", "1", "0.500", "undefined"]
+    assert last[3:9] == ["undefined", "–", "–", "1", "0.500", "undefined"]
     assert not any(cell.best for cell in table.rows[-1])
     assert any(note.startswith("undefined:") for note in table.notes)
     assert "0.000" not in last
@@ -84,8 +87,9 @@ def test_effects_say_how_far_and_whether_it_is_real(study: Study) -> None:
 def test_sign_flips_are_shown_where_they_can_tell(make_grid) -> None:
     folder = make_grid(sources=["bbc_news"], vectorizers=["one_hot"], seeds=range(6))
     table = tables.effects_table(analyse(find_runs(folder), load_sweep(folder)))
-    assert "p (flips)" in [column.head for column in table.columns]
-    assert texts(table)[1][6] == "0.031"  # 2 / 2^6
+    heads = [column.head for column in table.columns]
+    assert texts(table)[1][heads.index("p (flips)")] == "0.031"  # 2 / 2^6
+    assert float(texts(table)[1][heads.index("g")]) > 1
     assert len({len(row) for row in table.rows}) == 1
 
 
