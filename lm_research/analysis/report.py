@@ -186,7 +186,10 @@ class _Writer:
             plots.curve_plots(self.study, "tokens"), plots.curve_plots(self.study, "seconds")
         )  # fmt: skip
         drawn = self.facets(tokens.values(), legend) + self.facets(seconds.values())
-        notes = notes_html(["Line: mean over seeds; band: from the lowest to the highest seed."])
+        notes = notes_html(
+            ["Line: mean over seeds; band: from the lowest to the highest seed. Over seconds, a "
+             "point stands at the mean time that its seeds took to reach its tokens."]
+        )  # fmt: skip
         return drawn + notes if drawn else ""
 
     def scaling(self) -> str:

@@ -5,6 +5,7 @@ import math
 import random
 import zlib
 from collections.abc import Callable, Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,42 @@ def data_record(source: str) -> dict[str, Any]:
 def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished sweep: 2 sources x 3 vectorizers x 2 models x 2 seeds. Not to be changed."""
     return write_grid(tmp_path_factory.mktemp("grid") / "demo")
+
+
+HYPOTHESES = [
+    "model=lstm < model=rnn",
+    "vectorizer=one_hot < vectorizer=embedding",
+    "vectorizer=embedding, model=lstm < vectorizer=bag_of_words, model=rnn where data=bbc_news",
+    "model=gru < model=rnn",
+]
+
+
+@pytest.fixture(scope="session")
+def rich_grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The grid with three seeds, documents and hypotheses. Not to be changed."""
+    folder = add_documents(write_grid(tmp_path_factory.mktemp("rich") / "demo", seeds=(1, 2, 3)))
+    recorded = yaml.safe_load((folder / "sweep.yaml").read_text())
+    (folder / "sweep.yaml").write_text(yaml.safe_dump({**recorded, "hypotheses": HYPOTHESES}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sizes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five sizes of two models, and a failed run with a long error. Not to be changed."""
+    folder = tmp_path_factory.mktemp("scaling") / "sizes"
+    for model, exponent in (("lstm", 0.30), ("transformer_with_a_long_name", 0.36)):
+        for size, seed in product((16, 32, 64, 128, 256), (1, 2)):
+            count = 40.0 * size**2
+            noise = 1 + 0.01 * math.sin(7 * size + seed)
+            write_run(
+                folder / f"{model}-{size}-{seed}", {"data": "a", "model": model}, seed,
+                {"val/bits_per_byte": 1.4 + 30 * count**-exponent * noise,
+                 "model/parameters": count},
+                config={"model": {"hidden_size": size}},
+            )  # fmt: skip
+    error = "RuntimeError: " + "/a/very/long/path/without/a/space" * 8
+    write_run(folder / "bad", {"data": "a", "model": "lstm"}, 9, {}, state="failed", error=error)
+    return folder
 
 
 @pytest.fixture

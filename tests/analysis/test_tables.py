@@ -143,3 +143,66 @@ def test_data_cards(study: Study) -> None:
     assert card["documents"] == "train 1,742, validation 217"
     assert card["cleaning"] == "strip_markup (3 changed), normalize_unicode (nothing to do)"
     assert (card["skipped"], card["selection"]) == ("empty 2", "over_cap 12")
+
+
+@pytest.fixture(scope="module")
+def rich(rich_grid: Path) -> Study:
+    return analyse(find_runs(rich_grid), load_sweep(rich_grid))
+
+
+def rows_of(table: tables.Table) -> list[dict[str, str]]:
+    heads = [column.head for column in table.columns]
+    return [dict(zip(heads, row, strict=True)) for row in texts(table)]
+
+
+def test_hypotheses_have_a_row_each_with_both_intervals(rich: Study) -> None:
+    rows = rows_of(tables.hypotheses_table(rich))
+    assert [row["verdict"] for row in rows] == [
+        "supported",
+        "contradicted",
+        "supported",
+        "not tested",
+    ]
+    verdict = rich.hypotheses[0]
+    assert rows[0]["difference"] == BITS.text(verdict.difference.estimate.mean)
+    assert rows[0]["over documents"] == tables.interval(BITS, verdict.documents.estimate)
+    assert rows[0]["p (Holm)"] == tables.p_text(verdict.adjusted)
+    assert rows[3]["difference"] == "–"
+    assert any("no finished run with model=gru" in n for n in tables.hypotheses_table(rich).notes)
+
+
+def test_documents_and_effect_sizes_are_columns_where_recorded(rich: Study) -> None:
+    (*_, rnn) = rows_of(tables.effects_table(rich))
+    level = rich.effects[-1].levels[1]
+    assert rnn["over documents"] == tables.interval(BITS, level.documents.estimate)
+    assert float(rnn["g"]) == pytest.approx(level.behind.hedges_g, abs=0.05)
+    for winner, row in zip(rich.winners, rows_of(tables.winners_table(rich)), strict=True):
+        assert row["over documents"] == tables.interval(BITS, winner.documents.estimate)
+
+
+def test_terms_have_a_row_each_and_main_effects_come_first(rich: Study) -> None:
+    table = tables.factorial_table(rich, rich.factorial)
+    assert [row["term"] for row in rows_of(table)] == [
+        "data", "vectorizer", "model", "data × vectorizer", "data × model", "vectorizer × model",
+    ]  # fmt: skip
+    assert table.breaks == {3}
+    model = rows_of(table)[2]
+    assert model["df"] == "1, 22"
+    assert float(model["effect"].replace("−", "-")) == pytest.approx(-0.07, abs=0.01)
+    contrasts = tables.contrasts_table(BITS, rich.factorial.terms[2])
+    assert [row[0] for row in texts(contrasts)] == ["rnn", "lstm"]
+
+
+def test_the_main_effect_of_the_data_is_that_on_common_texts(rich: Study) -> None:
+    """On its own validation text bbc_news would look 0.26 worse, for being the harder text."""
+    data = rich.factorial.terms[0]
+    assert data.axes == ("data",)
+    assert abs(data.contrasts[0].effect.mean) < 0.01
+
+
+def test_laws_have_a_row_each(sizes: Path) -> None:
+    found = analyse(find_runs(sizes), load_sweep(sizes))
+    rows = rows_of(tables.scaling_table(found))
+    assert [row["at"] for row in rows] == ["lstm", "transformer_with_a_long_name"]
+    assert rows[0]["α"].startswith(f"{found.scaling[0].fit.exponent.mean:.3g} (")
+    assert rows[0]["runs"] == "10"

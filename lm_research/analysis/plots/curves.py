@@ -8,7 +8,6 @@ import numpy as np
 from lm_research.analysis.metric import Metric
 from lm_research.analysis.palette import Encoding, encode
 from lm_research.analysis.plots.figure import figure, label, translucent
-from lm_research.analysis.runs import Run, number
 from lm_research.analysis.settings import Setting
 from lm_research.analysis.study import Study
 
@@ -36,6 +35,7 @@ def curve_plots(study: Study, axis: Axis = "tokens") -> dict[str, "Figure"]:
                 _add_curve(drawn, setting, line, encoding, study.metric, axis)
         if drawn.data:
             _frame_curves(drawn, [line for line in lines if line is not None], study.metric)
+            drawn.update_xaxes(tickformat="~s" if axis == "tokens" else "~g")
             found[source] = drawn
     return found
 
@@ -45,32 +45,32 @@ Curve = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def _curve(setting: Setting, metric: Metric, axis: Axis) -> Curve | None:
-    """Mean and range over seeds on the union of their positions, within what all seeds cover."""
-    series = [np.array(p) for run in setting.runs if len(p := _points(run, metric.key, axis)) > 1]
+    """Mean and range over seeds on the union of their tokens, within what all seeds cover.
+
+    Over seconds a point stands at the mean time that the seeds took to its tokens: what is
+    averaged is equally trained, though no two runs are equally fast.
+    """
+    series = [np.array(p) for run in setting.runs if len(p := run.points(metric.key)) > 1]
+    clocks = [np.array(p) for run in setting.runs if len(p := run.points("seconds")) > 1]
     if not series or len(series) < len(setting.runs):
+        return None
+    if axis == "seconds" and len(clocks) < len(setting.runs):
         return None
     low, high = max(p_N2[0, 0] for p_N2 in series), min(p_N2[-1, 0] for p_N2 in series)
     union = np.unique(np.concatenate([p_N2[:, 0] for p_N2 in series]))
-    x_N = union[(union >= low) & (union <= high)]
-    if len(x_N) < 2:
+    tokens_N = union[(union >= low) & (union <= high)]
+    if len(tokens_N) < 2:
         return None
-    if len(x_N) > CURVE_POINTS:
-        x_N = x_N[np.linspace(0, len(x_N) - 1, CURVE_POINTS).round().astype(int)]
-    values_SN = np.stack([np.interp(x_N, p_N2[:, 0], p_N2[:, 1]) for p_N2 in series])
+    if len(tokens_N) > CURVE_POINTS:
+        picked = np.linspace(0, len(tokens_N) - 1, CURVE_POINTS).round().astype(int)
+        tokens_N = tokens_N[picked]
+    values_SN = _at(tokens_N, series)
+    x_N = tokens_N if axis == "tokens" else _at(tokens_N, clocks).mean(0)
     return x_N, values_SN.mean(0), values_SN.min(0), values_SN.max(0)
 
 
-def _points(run: Run, key: str, axis: Axis) -> list[tuple[float, float]]:
-    """(position, value) by rising position; seconds are those of the run's points in tokens."""
-    points = run.points(key)
-    if axis == "tokens":
-        return points
-    seconds: dict[float | None, float] = {}
-    for row in run.curve:
-        tokens, passed = number(row.get("tokens")), number(row.get("seconds"))
-        if passed is not None and tokens not in seconds:
-            seconds[tokens] = passed
-    return sorted({seconds[t]: value for t, value in points if t in seconds}.items())
+def _at(tokens_N: np.ndarray, series: Sequence[np.ndarray]) -> np.ndarray:
+    return np.stack([np.interp(tokens_N, p_N2[:, 0], p_N2[:, 1]) for p_N2 in series])
 
 
 def _add_curve(
@@ -78,6 +78,7 @@ def _add_curve(
 ) -> None:
     x_N, mean_N, low_N, high_N = curve
     colour = encoding.colour(setting)
+    x = "%{x:.3s}" if axis == "tokens" else "%{x:.4~g}"
     if len(setting.runs) > 1:
         drawn.add_scatter(
             x=[*x_N, *x_N[::-1]], y=[*high_N, *low_N[::-1]], fill="toself", mode="lines",
@@ -87,7 +88,7 @@ def _add_curve(
         x=list(x_N), y=list(mean_N), mode="lines", name=label(setting.label),
         line={"color": colour, "width": 2, "dash": encoding.dash(setting)},
         hovertemplate=(
-            f"{label(setting.label)}<br>%{{x:.3s}} {axis}: "
+            f"{label(setting.label)}<br>{x} {axis}: "
             f"%{{y:.{metric.decimals}f}}<extra></extra>"
         ),
     )  # fmt: skip
@@ -106,4 +107,4 @@ def _frame_curves(drawn: "Figure", curves: Sequence[Curve], metric: Metric) -> N
         bottom, top = max(min(everything), min(edge, worst_end)), max(everything)
     pad = 0.04 * (top - bottom) or 0.1
     drawn.update_yaxes(range=[bottom - pad, top + pad])
-    drawn.update_xaxes(rangemode="tozero", tickformat="~s", nticks=6)
+    drawn.update_xaxes(rangemode="tozero", nticks=6)

@@ -50,9 +50,7 @@ def effects_table(study: Study) -> Table:
     notes = [
         f"{metric.label.capitalize()}, averaged over the other axes; differences are paired: equal "
         "seed, equal choices on all other axes.",
-        DOCUMENTS,
         HOLM,
-        SIZES,
         "“worse in” counts the combinations of the other choices in which the option is behind.",
     ]
     if documents:

@@ -52,6 +52,11 @@ def _notes(found: Factorial) -> list[str]:
         f"({block}); p is Holm-adjusted over the terms. An interaction is what the main effects "
         "leave: 0 if the one choice does the same whatever the other is."
     ]
+    if any("data" in term.axes and len(term.axes) == 2 for term in found.terms):
+        notes.append(
+            "Interactions with the data compare differences within each source; how far the "
+            "sources lie apart there is a matter of their own texts."
+        )
     holes = [term for term in found.terms if term.blocks < term.possible]
     if holes:
         listed = ", ".join(f"{' × '.join(t.axes)} {t.blocks} of {t.possible}" for t in holes)
