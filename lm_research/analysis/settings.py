@@ -176,7 +176,7 @@ def group_settings(runs: Sequence[Run], axes: Sequence[str]) -> list[Setting]:
     """Group finished runs into settings by ``axes``.
 
     Raises:
-        ReplicateError: if runs of one setting differ in anything but the seed (the fields are named),
+        ReplicateError: if runs of one setting differ in more than the seed (the fields are named),
             if a seed is repeated within a setting (the folders are named), or has no seed.
     """
     settings = []

@@ -1,6 +1,6 @@
 """Main effects and interactions: the analysis of variance, and its contrasts."""
 
-from lm_research.analysis.factorial import Factorial, Term
+from lm_research.analysis.factorial import Contrast, Factorial, Term
 from lm_research.analysis.metric import MISSING, Metric
 from lm_research.analysis.study import Study
 from lm_research.analysis.tables.table import Cell, Column, Table, interval, p_text
@@ -27,7 +27,7 @@ def factorial_table(study: Study, found: Factorial) -> Table:
 
 
 def _term_row(metric: Metric, term: Term) -> tuple[Cell, ...]:
-    largest = max(term.contrasts, key=lambda contrast: abs(contrast.effect.mean))
+    largest = _largest(term)
     freedom, noise = term.freedom
     return (
         Cell(" × ".join(term.axes)),
@@ -39,6 +39,12 @@ def _term_row(metric: Metric, term: Term) -> tuple[Cell, ...]:
         Cell(metric.signed(largest.effect.mean)),
         Cell(interval(metric, largest.effect)),
     )
+
+
+def _largest(term: Term) -> Contrast:
+    """The first of the largest: two levels' contrasts differ in their rounding alone."""
+    most = max(abs(contrast.effect.mean) for contrast in term.contrasts)
+    return next(c for c in term.contrasts if abs(c.effect.mean) >= most * (1 - 1e-9))
 
 
 def _notes(found: Factorial) -> list[str]:
