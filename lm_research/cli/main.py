@@ -14,7 +14,7 @@ VERBS = {
     "evaluate": "score a finished run on a source: evaluate run=FOLDER [data=OPTION]",
     "generate": 'continue a prompt: generate run=FOLDER prompt="..."',
     "sweep": "run a study of sweeps/: sweep sweep=demo",
-    "report": "tables and an HTML page from run folders: report runs=FOLDER",
+    "report": "tables and an HTML page: report runs=FOLDER, or sweep=NAME",
     "data": "data list | show | audit",
     "doctor": "what this installation and machine can do",
 }
