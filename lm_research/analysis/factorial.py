@@ -15,7 +15,7 @@ from itertools import combinations, product
 
 import numpy as np
 
-from lm_research.analysis.statistics import Estimate, holm_defined
+from lm_research.analysis.statistics import Estimate, holm_defined, mean
 
 Levels = tuple[str, ...]
 ROUNDING = 1e-12
@@ -74,14 +74,17 @@ class Factorial:
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """Setting means and what noise does to them: covariance is ``noise`` * ``spread_KK``."""
+    """Setting means; the variance of setting k's is ``noise`` / ``runs_K[k]``.
+
+    With seeds as blocks that is so, too: each setting has each seed once, so that the seeds'
+    effects cancel in its mean.
+    """
 
     cells: tuple[Levels, ...]
     means_K: np.ndarray
-    spread_KK: np.ndarray
+    runs_K: np.ndarray
     noise: float  # mean square
     freedom: int
-    runs_K: np.ndarray
     blocked: bool
 
 
@@ -123,28 +126,24 @@ def adjusted(terms: Iterable[Term]) -> tuple[Term, ...]:
 def _fit(values: Mapping[Levels, Mapping[int, float]]) -> _Fit:
     """Least squares of y on setting and, where every setting has each seed, on seed."""
     cells = tuple(values)
-    seeds = sorted({seed for by_seed in values.values() for seed in by_seed})
-    blocked = len(seeds) > 1 and all(set(by_seed) == set(seeds) for by_seed in values.values())
-    rows = [(k, seed, y) for k, cell in enumerate(cells) for seed, y in values[cell].items()]
-    design = np.zeros((len(rows), len(cells) + (len(seeds) - 1 if blocked else 0)))
-    for row, (k, seed, _) in enumerate(rows):
-        design[row, k] = 1
-        if blocked:  # sum-to-zero columns, so that a setting's mean is over its seeds
-            design[row, len(cells) :] = _sum_coded(seeds.index(seed), len(seeds))
-    y_N = np.array([y for _, _, y in rows])
-    beta = np.linalg.lstsq(design, y_N, rcond=None)[0]
-    freedom = len(rows) - design.shape[1]
-    squares = float(((y_N - design @ beta) ** 2).sum())
-    if squares <= len(rows) * (ROUNDING * float(np.abs(y_N).max())) ** 2:
-        squares = 0.0  # a rounding error must not pass for noise
-    spread = np.linalg.inv(design.T @ design)[: len(cells), : len(cells)]
     runs_K = np.array([len(values[cell]) for cell in cells])
-    noise = squares / freedom if freedom else 0.0
-    return _Fit(cells, beta[: len(cells)], spread, noise, freedom, runs_K, blocked)
-
-
-def _sum_coded(index: int, count: int) -> np.ndarray:
-    return np.full(count - 1, -1.0) if index == count - 1 else np.eye(count - 1)[index]
+    means_K = np.array([mean(list(values[cell].values())) for cell in cells])
+    seeds = sorted(values[cells[0]])
+    blocked = len(seeds) > 1 and all(sorted(by_seed) == seeds for by_seed in values.values())
+    rest_by_cell = [
+        {seed: y - centre for seed, y in values[cell].items()}
+        for cell, centre in zip(cells, means_K, strict=True)
+    ]
+    freedom = int(runs_K.sum()) - len(cells)
+    shift = dict.fromkeys({seed for rest in rest_by_cell for seed in rest}, 0.0)
+    if blocked:
+        shift = {seed: mean([rest[seed] for rest in rest_by_cell]) for seed in seeds}
+        freedom -= len(seeds) - 1
+    rest_N = np.array([r - shift[seed] for rest in rest_by_cell for seed, r in rest.items()])
+    squares = float((rest_N**2).sum())
+    if squares <= len(rest_N) * (ROUNDING * float(np.abs(means_K).max())) ** 2:
+        squares = 0.0  # a rounding error must not pass for noise
+    return _Fit(cells, means_K, runs_K, squares / freedom if freedom else 0.0, freedom, blocked)
 
 
 def _term(axes: Sequence[str], places: tuple[int, ...], fit: _Fit, level: float) -> Term | None:
@@ -158,38 +157,33 @@ def _term(axes: Sequence[str], places: tuple[int, ...], fit: _Fit, level: float)
     whole = [found for found in by_block.values() if len(found) == len(wanted)]
     if not whole:
         return None
-    averaging_LK = np.zeros((len(wanted), len(fit.cells)))
-    for found in whole:
-        for row, levels in enumerate(wanted):
-            averaging_LK[row, found[levels]] = 1 / len(whole)
+    cells_LB = np.array([[found[levels] for found in whole] for levels in wanted])
+    means_L = fit.means_K[cells_LB].mean(1)
+    spread_L = (1 / fit.runs_K[cells_LB]).sum(1) / len(whole) ** 2  # variances over the noise
+    counts_L = fit.runs_K[cells_LB].sum(1)
     centring_LL: np.ndarray = np.ones((1, 1))
     for each in names:
         centring_LL = np.kron(centring_LL, np.eye(len(each)) - 1 / len(each))
     freedom = int(np.prod([len(each) - 1 for each in names]))
-    contrasts_LK = centring_LL @ averaging_LK
-    f, p, eta = _f_test(contrasts_LK, fit, freedom)
-    counts_L = (averaging_LK > 0) @ fit.runs_K
-    effects, means = (
-        _estimates(rows_LK, fit, counts_L, level) for rows_LK in (contrasts_LK, averaging_LK)
-    )
+    effects_L = centring_LL @ means_L
+    f, p, eta = _f_test(effects_L, (centring_LL * spread_L) @ centring_LL, freedom, fit)
+    means = _estimates(means_L, spread_L, counts_L, fit, level)
+    effects = _estimates(effects_L, centring_LL**2 @ spread_L, counts_L, fit, level)
     contrasts = tuple(Contrast(*parts) for parts in zip(wanted, effects, means, strict=True))
-    term_axes = tuple(axes[i] for i in places)
-    return Term(term_axes, contrasts, (freedom, fit.freedom), f, p, eta, len(whole), len(by_block))
+    named = tuple(axes[i] for i in places)
+    return Term(named, contrasts, (freedom, fit.freedom), f, p, eta, len(whole), len(by_block))
 
 
 def _estimates(
-    rows_LK: np.ndarray, fit: _Fit, counts_L: np.ndarray, level: float
+    centre_L: np.ndarray, spread_L: np.ndarray, counts_L: np.ndarray, fit: _Fit, level: float
 ) -> list[Estimate]:
-    """Linear functions of the setting means with Student's t intervals."""
-    centre_L = rows_LK @ fit.means_K
+    """Values of variance ``spread_L`` * noise, with Student's t intervals."""
     if not fit.freedom:
-        return [
-            Estimate(float(x), int(n), level=level) for x, n in zip(centre_L, counts_L, strict=True)
-        ]
+        pairs = zip(centre_L, counts_L, strict=True)
+        return [Estimate(float(x), int(n), level=level) for x, n in pairs]
     from scipy.special import stdtrit
 
-    error_L = np.sqrt(np.einsum("lk,kj,lj->l", rows_LK, fit.spread_KK, rows_LK) * fit.noise)
-    half_L = float(stdtrit(fit.freedom, (1 + level) / 2)) * error_L
+    half_L = float(stdtrit(fit.freedom, (1 + level) / 2)) * np.sqrt(spread_L * fit.noise)
     return [
         Estimate(float(x), int(n), None, float(x - half), float(x + half), level)
         for x, n, half in zip(centre_L, counts_L, half_L, strict=True)
@@ -197,15 +191,13 @@ def _estimates(
 
 
 def _f_test(
-    contrasts_LK: np.ndarray, fit: _Fit, freedom: int
+    effects_L: np.ndarray, spread_LL: np.ndarray, freedom: int, fit: _Fit
 ) -> tuple[float | None, float | None, float | None]:
-    """F = (Lm)' (L S L')^+ (Lm) / df / noise; its p; partial eta squared."""
+    """F = e' S^+ e / df / noise, of effects e with covariance S * noise; p; partial eta squared."""
     if not fit.freedom or not fit.noise:
         return None, None, None
     from scipy.special import fdtrc
 
-    effect_L = contrasts_LK @ fit.means_K
-    spread_LL = contrasts_LK @ fit.spread_KK @ contrasts_LK.T
-    squares = float(effect_L @ np.linalg.pinv(spread_LL, hermitian=True) @ effect_L)
+    squares = float(effects_L @ np.linalg.pinv(spread_LL, hermitian=True) @ effects_L)
     f = squares / freedom / fit.noise
     return f, float(fdtrc(freedom, fit.freedom, f)), squares / (squares + fit.noise * fit.freedom)
