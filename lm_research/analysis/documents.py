@@ -11,6 +11,8 @@ import math
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +21,8 @@ from lm_research.analysis.runs import Run
 from lm_research.analysis.statistics import RESAMPLED_AT_ONCE, Estimate
 from lm_research.config.untrusted import LARGEST_JSON, UntrustedError, read_plain
 
+FILES_KEPT = 512
+"""Files held in memory: the best option's are compared with each of the others'."""
 OWN = "val"
 """The evaluation on the training source's own held-out documents."""
 Pair = tuple[Run, Run, str, str]
@@ -59,26 +63,26 @@ def documents_of(run: Run, group: str) -> Documents | None:
     if digest is None:
         return None
     try:
-        arrays = _arrays(read_plain(path, LARGEST_JSON))
+        state = path.lstat()
+        nats_D, bytes_D = _arrays(path, state.st_mtime_ns, state.st_size)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, UntrustedError):
         return None
-    nats_D, bytes_D = arrays["document_nats"], arrays["document_bytes"]
     whole = nats_D.ndim == 1 and nats_D.shape == bytes_D.shape and len(nats_D) > 0
     if not whole or not np.isfinite(nats_D).all() or (bytes_D < 0).any() or not bytes_D.sum():
         return None
     return Documents(digest, nats_D, bytes_D)
 
 
-def _arrays(data: bytes) -> dict[str, np.ndarray]:
-    """The two arrays of an .npz; one that would unpack to more than itself is refused."""
+@lru_cache(maxsize=FILES_KEPT)
+def _arrays(path: Path, changed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The two arrays of an .npz in this state; one that would unpack to more is refused."""
+    data = read_plain(path, LARGEST_JSON)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if sum(part.file_size for part in archive.infolist()) > len(data):
             raise ValueError("compressed")
     with np.load(io.BytesIO(data), allow_pickle=False) as loaded:
-        return {
-            "document_nats": loaded["document_nats"].astype(np.float64),
-            "document_bytes": loaded["document_bytes"].astype(np.int64),
-        }
+        nats_D, bytes_D = loaded["document_nats"], loaded["document_bytes"]
+        return nats_D.astype(np.float64), bytes_D.astype(np.int64)
 
 
 def document_difference(
@@ -96,9 +100,8 @@ def document_difference(
         difference over other pairs than those compared by seed would answer something else.
     """
     by_text: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-    known: dict[tuple[Run, str], Documents | None] = {}
     for first, second, group, other in pairs:
-        a, b = (_remembered(known, *key) for key in ((first, group), (second, other)))
+        a, b = documents_of(first, group), documents_of(second, other)
         if a is None or b is None or not _same_text(a, b):
             return None
         by_text.setdefault(a.digest, []).append((a.nats_D - b.nats_D, a.bytes_D))
@@ -114,14 +117,6 @@ def document_difference(
         means_R += weight * _resampled(bits_D, bytes_D, resamples, rng)
         count += len(bits_D)
     return _difference(centre, count, means_R, level)
-
-
-def _remembered(
-    known: dict[tuple[Run, str], Documents | None], run: Run, group: str
-) -> Documents | None:
-    if (run, group) not in known:
-        known[run, group] = documents_of(run, group)
-    return known[run, group]
 
 
 def _same_text(first: Documents, second: Documents) -> bool:
