@@ -116,7 +116,7 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> Estimate:
 
 
 def bootstrap_interval(
-    values: Sequence[float], level: float = 0.95, *, resamples: int = 9_999, seed: int = 0
+    values: Sequence[float], level: float = 0.95, *, resamples: int = 10_000, seed: int = 0
 ) -> Estimate:
     """Mean and bias-corrected, accelerated bootstrap interval (BCa, Efron 1987), by scipy.
 
@@ -135,7 +135,7 @@ def bootstrap_intervals(
     samples: Sequence[Sequence[float]],
     level: float = 0.95,
     *,
-    resamples: int = 9_999,
+    resamples: int = 10_000,
     seed: int = 0,
 ) -> list[Estimate]:
     """:func:`bootstrap_interval` of many samples, those of one size at once."""
