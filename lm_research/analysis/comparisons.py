@@ -5,11 +5,15 @@ missing, the largest complete block is used, so that no average hides a differen
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 
+from lm_research.analysis.blocks import Block, Cells, complete_block, seed_means
+from lm_research.analysis.documents import DocumentDifference, Pair, document_difference
 from lm_research.analysis.metric import Metric
+from lm_research.analysis.questions import Question, cells_of, own_question
+from lm_research.analysis.runs import Run
 from lm_research.analysis.settings import Setting
 from lm_research.analysis.statistics import (
     Estimate,
@@ -20,10 +24,6 @@ from lm_research.analysis.statistics import (
     t_interval,
 )
 
-Block = tuple[str, ...]
-"""The choices on the other axes, which a comparison holds fixed."""
-Cells = dict[tuple[Block, int], float]
-"""Value by (block, seed)."""
 Paired = tuple[PairedDifference, list[float]]
 """A difference over seeds, and each block's own mean difference."""
 ALPHA = 0.05
@@ -40,6 +40,7 @@ class Level:
         adjusted: p of that difference, Holm-adjusted over all pairs of the axis's levels.
         blocks: number of other-axes combinations in the difference.
         ahead: in how many of them the best level is better on average over seeds.
+        documents: the same difference, over evaluation documents.
     """
 
     value: str
@@ -48,6 +49,7 @@ class Level:
     adjusted: float | None = None
     blocks: int = 0
     ahead: int = 0
+    documents: DocumentDifference | None = None
 
     @property
     def real(self) -> bool:
@@ -65,22 +67,6 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class Matrix:
-    """Training source (rows) by evaluation source (columns).
-
-    ``cells`` holds the mean over the other axes with its interval over seeds. ``own`` says that
-    the diagonal was not recorded and is filled with the training source's own validation split.
-    """
-
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    cells: Mapping[tuple[str, str], Estimate]
-    blocks: Mapping[str, int]  # by column: settings averaged in each cell
-    possible: int
-    own: bool = False
-
-
-@dataclass(frozen=True)
 class Winner:
     """The best setting of one training source, and the next."""
 
@@ -90,39 +76,12 @@ class Winner:
     runner_up: Setting | None = None
     lead: PairedDifference | None = None
     adjusted: float | None = None
+    documents: DocumentDifference | None = None
 
     @property
     def real(self) -> bool:
         """Whether the lead exceeds seed noise, after Holm's correction over the sources."""
         return self.adjusted is not None and self.adjusted < ALPHA
-
-
-def complete_block(cells: Iterable[tuple[Block, int]]) -> tuple[list[Block], list[int]]:
-    """A complete blocks x seeds rectangle inside ``cells``, by dropping what has most holes.
-
-    Greedy: while a hole is left, the block or the seed with the largest share of holes goes (on a
-    tie the block, since the seeds carry the interval).
-    """
-    present = set(cells)
-    blocks = list(dict.fromkeys(block for block, _ in sorted(present)))
-    seeds = sorted({seed for _, seed in present})
-    while blocks:
-        by_block = {b: sum((b, s) not in present for s in seeds) / len(seeds) for b in blocks}
-        by_seed = {s: sum((b, s) not in present for b in blocks) / len(blocks) for s in seeds}
-        worst_block = max(blocks, key=lambda b: by_block[b])
-        worst_seed = max(seeds, key=lambda s: by_seed[s])
-        if not by_block[worst_block]:
-            break
-        if by_seed[worst_seed] > by_block[worst_block]:
-            seeds.remove(worst_seed)
-        else:
-            blocks.remove(worst_block)
-    return blocks, seeds
-
-
-def seed_means(cells: Cells, blocks: Sequence[Block], seeds: Sequence[int]) -> dict[int, float]:
-    """Per seed, the mean over ``blocks``: the replicates of everything averaged over axes."""
-    return {seed: mean([cells[block, seed] for block in blocks]) for seed in seeds}
 
 
 def paired_levels(first: Cells, second: Cells) -> Paired | None:
@@ -141,24 +100,62 @@ def paired_levels(first: Cells, second: Cells) -> Paired | None:
     return difference, [mean([first[b, s] - second[b, s] for s in seeds]) for b in blocks]
 
 
-Score = Callable[[Setting], Mapping[int, float]]
-"""Setting -> value by seed; empty where undefined."""
-
-
-def main_effect(
-    settings: Sequence[Setting], axis: str, metric: Metric, score: Score | None = None
-) -> Effect | None:
+def main_effect(settings: Sequence[Setting], axis: str, question: Question) -> Effect | None:
     """The effect of one axis, averaged over the others, paired by (other choices, seed).
 
-    ``score`` gives a setting's values by seed (default: the metric's own). See
-    :func:`compare_levels`. ``None`` if fewer than two levels have values.
+    See :func:`compare_levels`. ``None`` if fewer than two levels have values.
     """
-    score = score or (lambda setting: setting.values_by_seed(metric.key))
-    cells: dict[str, Cells] = {}
+    by_level: dict[str, list[Setting]] = {}
     for setting in settings:
-        for seed, value in score(setting).items():
-            cells.setdefault(setting[axis], {})[setting.others(axis), seed] = value
-    return Effect(axis, compare_levels(cells, metric)) if len(cells) > 1 else None
+        by_level.setdefault(setting[axis], []).append(setting)
+    cells = {name: cells_of(level, (axis,), question) for name, level in by_level.items()}
+    cells = {name: found for name, found in cells.items() if found}
+    if len(cells) < 2:
+        return None
+    best, *others = compare_levels(cells, question.metric)
+
+    def told(level: Level) -> Level:
+        sides = by_level[level.value], by_level[best.value]
+        if not question.metric.lower_is_better:
+            sides = sides[::-1]
+        return replace(level, documents=by_documents(*sides, (axis,), question))
+
+    return Effect(axis, (best, *(told(level) if level.behind else level for level in others)))
+
+
+def by_documents(
+    first: Iterable[Setting], second: Iterable[Setting], axes: Sequence[str], question: Question
+) -> DocumentDifference | None:
+    """first - second in bits per byte over documents, from the runs that are compared by seed.
+
+    Args:
+        axes: the axes on which the two differ; runs pair at equal values of all others.
+
+    Returns:
+        ``None`` where the metric is not bits per byte, or some run's documents are not recorded.
+    """
+    if not question.metric.key.endswith("/bits_per_byte"):
+        return None
+    runs, rivals = (_runs(side, axes, question) for side in (first, second))
+    blocks, seeds = complete_block(runs.keys() & rivals.keys())
+    pairs: list[Pair] = []
+    for key in product(blocks, seeds):
+        (run, groups), (rival, others) = runs[key], rivals[key]
+        pairs += [(run, rival, *pair) for pair in zip(groups, others, strict=True)]
+    return document_difference(pairs)
+
+
+def _runs(
+    settings: Iterable[Setting], axes: Sequence[str], question: Question
+) -> dict[tuple[Block, int], tuple[Run, Sequence[str]]]:
+    """The runs that have a score, with the evaluations that it averages."""
+    found = {}
+    for setting in settings:
+        scored, groups = question.score(setting), question.groups(setting)
+        for run in setting.runs:
+            if run.seed is not None and run.seed in scored:
+                found[setting.others(*axes), run.seed] = run, groups
+    return found
 
 
 def compare_levels(cells: Mapping[str, Cells], metric: Metric) -> tuple[Level, ...]:
@@ -212,71 +209,6 @@ def _behind(
     return Level(name, estimate, difference, None, len(by_block), ahead)
 
 
-def evaluation_sources(settings: Sequence[Setting], metric: Metric) -> tuple[str, ...]:
-    """The evaluation sources that any run was scored on, training sources first."""
-    stem = "/" + metric.key.rsplit("/", 1)[-1]
-    found = dict.fromkeys(
-        key[len("eval/") : -len(stem)]
-        for setting in settings
-        for run in setting.runs
-        for key in run.summary
-        if key.startswith("eval/") and key.endswith(stem)
-    )
-    order = list(dict.fromkeys(name for s in settings for name in s.source_names))
-    return tuple(sorted(found, key=lambda name: order.index(name) if name in order else len(order)))
-
-
-def on_source(setting: Setting, evaluation: str, metric: Metric) -> dict[int, float]:
-    """Value by seed on an evaluation source; on the own source, the own split stands in."""
-    own = evaluation in setting.source_names
-    recorded = any(metric.on(evaluation) in run.summary for run in setting.runs)
-    key = metric.key if own and not recorded else metric.on(evaluation)
-    return setting.values_by_seed(key)
-
-
-def transfer_score(metric: Metric, evaluations: Sequence[str]) -> Score:
-    """Per seed the mean over the same evaluation sources, so that training sources compare."""
-
-    def score(setting: Setting) -> dict[int, float]:
-        columns = [on_source(setting, name, metric) for name in evaluations]
-        seeds = set.intersection(*(set(column) for column in columns))
-        return {seed: mean([column[seed] for column in columns]) for seed in sorted(seeds)}
-
-    return score
-
-
-def source_matrix(settings: Sequence[Setting], metric: Metric) -> Matrix | None:
-    """The training source x evaluation source matrix, averaged over the other axes.
-
-    A column compares its rows, so each column averages the blocks and seeds that all of its rows
-    have. ``None`` if no run was scored on another source.
-    """
-    columns = evaluation_sources(settings, metric)
-    rows = tuple(dict.fromkeys(setting.source for setting in settings))
-    if not columns:
-        return None
-    cells: dict[tuple[str, str], Estimate] = {}
-    used: dict[str, int] = {}
-    for column in columns:
-        values: dict[str, Cells] = {}
-        for setting in settings:
-            for seed, value in on_source(setting, column, metric).items():
-                values.setdefault(setting.source, {})[setting.others("data"), seed] = value
-        if not values:
-            continue
-        blocks, seeds = complete_block(set.intersection(*map(set, values.values())))
-        used[column] = len(blocks)
-        for row in values if blocks and seeds else ():
-            cells[row, column] = t_interval(list(seed_means(values[row], blocks, seeds).values()))
-    possible = len({setting.others("data") for setting in settings})
-    own = any(
-        name in s.source_names and all(metric.on(name) not in run.summary for run in s.runs)
-        for s in settings
-        for name in columns
-    )
-    return Matrix(rows, columns, cells, used, possible, own)
-
-
 def winners(settings: Sequence[Setting], metric: Metric) -> tuple[Winner, ...]:
     """Per training source the best setting and its lead over the next, paired by seed.
 
@@ -314,4 +246,6 @@ def _winner(source: str, ranked: Sequence[Setting], metric: Metric) -> Winner:
         if metric.lower_is_better
         else paired_difference(first, second)
     )
-    return Winner(source, best, estimate, ranked[1], lead)
+    sides = (ranked[1:2], ranked[:1]) if metric.lower_is_better else (ranked[:1], ranked[1:2])
+    documents = by_documents(*sides, best.axes, own_question(metric))
+    return Winner(source, best, estimate, ranked[1], lead, documents=documents)

@@ -43,27 +43,11 @@ def markdown(study: Study) -> str:
             "## To keep in mind\n\n" + _list([markdown_text(note) for note in study.notes])
         )
     parts.append("## The numbers\n")
-    parts.extend(to_markdown(table) for table in all_tables(study))
+    parts.extend(to_markdown(table) for table in tables.all_tables(study))
     if study.sources:
         parts.append(to_markdown(tables.data_table(study), level=2))
     parts.append(f"{MARK}\n\n" + _reproduce(study))
     return "\n".join(parts)
-
-
-def all_tables(study: Study) -> list[tables.Table]:
-    """The tables that have rows, in the order of the report."""
-    found = []
-    if study.matrix is not None and study.matrix.cells:
-        found.append(tables.matrix_table(study, study.matrix))
-    if study.effects:
-        found.append(tables.effects_table(study))
-    if study.winners:
-        found.append(tables.winners_table(study))
-    if study.settings:
-        found.append(tables.ablation_table(study))
-    if study.unfinished:
-        found.append(tables.failures_table(study))
-    return found
 
 
 def _reproduce(study: Study) -> str:

@@ -68,6 +68,15 @@ class Metric:
         """``value`` with this metric's decimals, or "undefined"."""
         return UNDEFINED if value is None else fixed(value, self.decimals)
 
+    def signed(self, value: float) -> str:
+        """``value`` with its sign, whichever it is: "+0.012", "−0.012"."""
+        text = self.text(value)
+        return text if text.startswith("−") else f"+{text}"
+
+    def spread(self, value: float) -> str:
+        """A standard deviation, with one more decimal than the values; "0" where there is none."""
+        return fixed(value, self.decimals + 1) if value else "0"
+
     def plus_minus(self, half_width: float | None) -> str:
         """A half-width: "±0.012"; one that would print as zero but is not: "±<0.001"."""
         if half_width is None:

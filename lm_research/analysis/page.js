@@ -19,6 +19,7 @@
     for (const key of Object.keys(copy).filter((name) => /^[xy]axis\d*$/.test(name))) {
       copy[key] = { ...copy[key], gridcolor: colour("--grid"), linecolor: colour("--grid") };
     }
+    for (const note of copy.annotations || []) if (note.bgcolor) note.bgcolor = colour("--page");
     for (const shape of copy.shapes || []) shape.line = { ...shape.line, color: colour("--muted") };
     return copy;
   }

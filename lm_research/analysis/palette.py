@@ -15,6 +15,8 @@ DASHES = ("solid", "dot", "dash", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "x")
 INK = "#7b828d"
 """Readable on white and on black; the report replaces it by the theme's own ink."""
+PAPER = "rgba(127,127,127,0)"
+"""Behind text that lies on lines; the report replaces it by the page's own colour."""
 GRID = "rgba(127,127,127,0.22)"
 BEST_RGB = "8,120,186"
 

@@ -1,26 +1,23 @@
 """The HTML report: the question, the answer, the numbers behind it, and how to get them again."""
 
-import html
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lm_research.analysis import facts, plots, tables
+from lm_research.analysis.cards import data_card, emphasised, escape_lines, sample_html
+from lm_research.analysis.legend import legend_html
 from lm_research.analysis.page import MARK, page, placed, write_text
-from lm_research.analysis.palette import COLOURS, DASHES, SYMBOLS, Encoding, encode
+from lm_research.analysis.palette import encode
 from lm_research.analysis.render import escape, notes_html, to_html
 from lm_research.analysis.runs import Run
 from lm_research.analysis.sentences import answer
-from lm_research.analysis.settings import Setting
 from lm_research.analysis.study import Study, analyse
 from lm_research.analysis.sweep import Sweep
-from lm_research.config.visible import visible
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-SAMPLE_CHARACTERS = 700
 COMMANDS_SHOWN = 5
 
 
@@ -53,10 +50,13 @@ class _Writer:
 
     def sections(self) -> Iterable[str]:
         parts: list[tuple[str, str, Callable[[], str]]] = [
+            ("expected", "What was expected", self.hypotheses),
             ("sources", "Source by source", self.matrix),
             ("choices", "What each choice does", self.effects),
+            ("factorial", "Main effects and interactions", self.factorial),
             ("settings", "Every setting", self.ablation),
             ("curves", "Learning curves", self.curves),
+            ("scaling", "Scaling", self.scaling),
             ("speed", "Quality against speed", self.speed),
             ("samples", "Samples", self.samples),
             ("data", "The data", self.data),
@@ -153,11 +153,51 @@ class _Writer:
             f"{drawn}{notes if drawn else ''}{winners}{to_html(tables.ablation_table(self.study))}"
         )
 
+    def hypotheses(self) -> str:
+        if not self.study.hypotheses:
+            return ""
+        tested = any(verdict.difference for verdict in self.study.hypotheses)
+        drawn = self.place(plots.hypotheses_plot(self.study)) if tested else ""
+        key = notes_html(
+            ["Blue: 95 % interval over seeds, hollow where undecided. Orange: over documents."]
+        )
+        table = to_html(tables.hypotheses_table(self.study), heading="")
+        return f"{drawn}{key if drawn else ''}{table}"
+
+    def factorial(self) -> str:
+        found = self.study.factorial
+        if found is None:
+            return ""
+        drawn = self.facets(plots.interaction_plots(self.study))
+        key = notes_html(
+            ["Means with 95 % intervals. Parallel lines: the one choice does the same whatever the "
+             "other is."]
+        )  # fmt: skip
+        contrasts = "".join(
+            to_html(tables.contrasts_table(self.study.metric, term)) for term in found.terms
+        )
+        table = to_html(tables.factorial_table(self.study, found), heading="")
+        more = f"<details><summary>Every contrast</summary>{contrasts}</details>"
+        return f"{drawn}{key if drawn else ''}{table}{more}"
+
     def curves(self) -> str:
         legend = legend_html(encode(self.study.settings), lines=True)
-        drawn = self.facets(plots.curve_plots(self.study).values(), legend)
-        notes = notes_html(["Line: mean over seeds; band: from the lowest to the highest seed."])
+        tokens, seconds = (
+            plots.curve_plots(self.study, "tokens"), plots.curve_plots(self.study, "seconds")
+        )  # fmt: skip
+        drawn = self.facets(tokens.values(), legend) + self.facets(seconds.values())
+        notes = notes_html(
+            ["Line: mean over seeds; band: from the lowest to the highest seed. Over seconds, a "
+             "point stands at the mean time that its seeds took to reach its tokens."]
+        )  # fmt: skip
         return drawn + notes if drawn else ""
+
+    def scaling(self) -> str:
+        if not self.study.scaling:
+            return ""
+        drawn = self.facets(plots.scaling_plots(self.study), narrow=False)
+        notes = notes_html(["Points: runs. Line: the law; band: its 95 % bootstrap interval."])
+        return drawn + notes + to_html(tables.scaling_table(self.study), heading="")
 
     def speed(self) -> str:
         legend = legend_html(encode(self.study.settings), lines=False)
@@ -198,85 +238,3 @@ class _Writer:
             for k, v in facts.environment_facts(self.study)
         )
         return f"{code}<dl>{items}</dl>" if code or items else ""
-
-
-def emphasised(text: str) -> str:
-    """A sentence as HTML, with what stands between backticks as code."""
-    return re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(text))
-
-
-def escape_lines(text: str) -> str:
-    """Text for ``<pre>``: line ends and tabs stay, other invisible characters are shown."""
-    return html.escape(visible(text.replace("\r\n", "\n"), keep="\n\t"), quote=True)
-
-
-def sample_html(setting: Setting) -> str:
-    """The last samples of a setting's first seed, the prompt set off; empty without one."""
-    found = facts.last_samples(setting.runs)
-    if found is None:
-        return ""
-    run, samples = found
-    drawn = "".join(f"<pre>{continuation_html(sample)}</pre>" for sample in samples)
-    where = f"{setting.label} · seed {run.seed} · step {samples[0].get('step', '?')}"
-    return f'<div class="sample"><p>{escape(where)}</p>{drawn}</div>'
-
-
-def continuation_html(sample: Mapping[str, Any]) -> str:
-    """Prompt and continuation, cut to a readable length."""
-    prompt, text = str(sample.get("prompt") or ""), str(sample["text"])
-    if len(text) > SAMPLE_CHARACTERS:
-        text = text[:SAMPLE_CHARACTERS] + " …"
-    shown = f'<span class="prompt">{escape_lines(prompt)}</span>' if prompt.strip() else ""
-    return shown + escape_lines(text)
-
-
-def data_card(card: dict[str, str]) -> str:
-    """One source's card."""
-    rest = {k: v for k, v in card.items() if k not in {"source", "category", "language"}}
-    badges = "".join(
-        f'<span class="badge">{escape(card[k])}</span>'
-        for k in ("category", "language")
-        if k in card
-    )
-    items = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in rest.items())
-    return f'<div class="card"><h3>{escape(card["source"])}{badges}</h3><dl>{items}</dl></div>'
-
-
-_SHAPES = {
-    "circle": '<circle cx="8" cy="7" r="4.5"/>',
-    "diamond": '<path d="M8 1.5 13.5 7 8 12.5 2.5 7z"/>',
-    "square": '<path d="M4 3h8v8H4z"/>',
-    "triangle-up": '<path d="M8 2l5.5 9.5h-11z"/>',
-    "cross": '<path d="M6 2h4v3h3v4h-3v3H6V9H3V5h3z"/>',
-    "x": '<path d="M4 2l4 3 4-3 2 2-4 3 4 3-2 2-4-3-4 3-2-2 4-3-4-3z"/>',
-}
-_DASHES = {
-    "solid": "", "dot": "2 3", "dash": "6 4", "dashdot": "6 3 2 3", "longdash": "9 4",
-    "longdashdot": "9 3 2 3",
-}  # fmt: skip
-
-
-def legend_html(encoding: Encoding, *, lines: bool) -> str:
-    """One legend for all plots of a section: colours, then symbols or dashes."""
-    parts = []
-    if encoding.colour_axis:
-        parts.append(f'<span class="axis">{escape(encoding.colour_axis)}</span>')
-        for i, name in enumerate(encoding.colours):
-            swatch = f'<path d="M2 3h12v8H2z" fill="{COLOURS[i % len(COLOURS)]}"/>'
-            parts.append(_legend_item(swatch, name))
-    if encoding.shape_axis:
-        parts.append(f'<span class="axis">{escape(encoding.shape_axis)}</span>')
-        for i, name in enumerate(encoding.shapes):
-            dash = _DASHES[DASHES[i % len(DASHES)]]
-            line = (
-                '<path d="M0 7h28" stroke="currentColor" stroke-width="2" '
-                f'stroke-dasharray="{dash}"/>'
-            )
-            shape = f'<g fill="currentColor">{_SHAPES[SYMBOLS[i % len(SYMBOLS)]]}</g>'
-            parts.append(_legend_item(line if lines else shape, name, 28 if lines else 16))
-    return f'<div class="legend">{"".join(parts)}</div>' if parts else ""
-
-
-def _legend_item(drawing: str, name: str, width: int = 16) -> str:
-    svg = f'<svg width="{width}" height="14" aria-hidden="true">{drawing}</svg>'
-    return f"<span>{svg}{escape(name)}</span>"

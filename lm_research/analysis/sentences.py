@@ -9,14 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from lm_research.analysis.comparisons import Effect, Level, Matrix, Winner
+from lm_research.analysis.comparisons import ALPHA, Effect, Level, Winner
+from lm_research.analysis.documents import DocumentDifference
+from lm_research.analysis.factorial import Factorial
+from lm_research.analysis.hypotheses import Verdict
+from lm_research.analysis.matrix import Matrix
 from lm_research.analysis.metric import Metric
+from lm_research.analysis.scaling import Scaling
 from lm_research.analysis.settings import Setting
 from lm_research.analysis.statistics import Estimate
 from lm_research.analysis.study import Study
-from lm_research.analysis.tables import best_rows
+from lm_research.analysis.tables import best_rows, p_text
 
 SOURCES_NAMED = 6
+LAWS_NAMED = 4
 NO_BREAK = "\u00a0"
 Kind = Literal["real", "unclear", "plain"]
 
@@ -34,15 +40,62 @@ def answer(study: Study) -> list[Sentence]:
     if not study.settings:
         return [Sentence("No finished run, so there is no answer yet.")]
     metric = study.metric
-    sentences = _ordering(study)
+    sentences = [verdict_sentence(verdict, metric) for verdict in study.hypotheses]
+    sentences.extend(_ordering(study))
     for effect in study.effects:
         sentences.extend(effect_sentences(effect, metric))
+    sentences.extend(interaction_sentences(study.factorial))
+    sentences.extend(scaling_sentence(law, metric) for law in study.scaling[:LAWS_NAMED])
     if study.matrix is not None and len(study.matrix.rows) > 1:
         sentences.extend(matrix_sentences(study.matrix, metric, study.settings))
     sentences.extend(winner_sentences(study.winners, metric))
     if not study.winners:
         sentences.append(Sentence(f"No finished run has a defined value of {metric.label}."))
     return sentences
+
+
+def verdict_sentence(verdict: Verdict, metric: Metric) -> Sentence:
+    """What was expected, and what the runs say to it."""
+    expected = f"Expected {_name(verdict.hypothesis.text)}"
+    if verdict.difference is None:
+        return Sentence(f"{expected}: not tested, as {verdict.missing}.", "unclear")
+    size = _difference(verdict.difference.estimate, metric)
+    if verdict.outcome == "undecided":
+        doubt = _doubt(verdict.difference.estimate, verdict.adjusted)
+        return Sentence(f"{expected}: undecided; the difference, {size}, {doubt}.", "unclear")
+    text = f"{expected}: {verdict.outcome}; the difference is {size}, p {p_text(verdict.adjusted)}"
+    return Sentence(f"{text}{_over_documents(verdict.documents, metric)}.", "real")
+
+
+def _over_documents(found: DocumentDifference | None, metric: Metric) -> str:
+    """A clause where other documents might say otherwise; nothing where they agree."""
+    if found is None or found.p is None or found.estimate.excludes_zero():
+        return ""
+    low, high = (metric.text(end) for end in (found.estimate.low, found.estimate.high))
+    return f", though over documents its interval holds 0 ({low} to {high})"
+
+
+def interaction_sentences(found: Factorial | None) -> list[Sentence]:
+    """The pairs of axes that are shown to interact."""
+    sentences = []
+    for term in found.terms if found else ():
+        if len(term.axes) == 2 and term.adjusted is not None and term.adjusted < ALPHA:
+            first, second = term.axes
+            p = p_text(term.adjusted)
+            text = f"What the {first} does depends on the {second} (interaction, p {p})."
+            sentences.append(Sentence(text, "real"))
+    return sentences
+
+
+def scaling_sentence(law: Scaling, metric: Metric) -> Sentence:
+    """The exponent, and what no size would remove."""
+    alpha, rest = law.fit.exponent, law.fit.irreducible
+    where = f" at {_name(' · '.join(law.fixed))}" if law.fixed else ""
+    return Sentence(
+        f"Over {law.quantity}{where}, {metric.label} falls as x^−{alpha.mean:.2f} "
+        f"({alpha.low:.2f} to {alpha.high:.2f}) towards {rest.mean:.2f} "
+        f"({rest.low:.2f} to {rest.high:.2f})."
+    )
 
 
 def _ordering(study: Study) -> list[Sentence]:
@@ -91,6 +144,7 @@ def _beaten(level: Level, metric: Metric, first: bool) -> str:
     estimate = level.behind.estimate
     size = _difference(estimate, metric) if first else _short_difference(estimate, metric)
     text = f"{_name(level.value)} by {size}"
+    text += _over_documents(level.documents, metric)
     if level.ahead < level.blocks:
         text += f", though in only {level.ahead} of {level.blocks} combinations"
     return text
@@ -150,7 +204,8 @@ def winner_sentence(winner: Winner, metric: Metric) -> Sentence:
         return Sentence(f"{start}; the next, {rival}, shares no seed with it.", "unclear")
     lead = f"its lead over {rival}, {_short_difference(winner.lead.estimate, metric)},"
     if winner.real:
-        return Sentence(f"{start}; {lead} is real.", "real")
+        documents = _over_documents(winner.documents, metric)
+        return Sentence(f"{start}; {lead} is real{documents}.", "real")
     return Sentence(f"{start}; {lead} {_doubt(winner.lead.estimate, winner.adjusted)}.", "unclear")
 
 

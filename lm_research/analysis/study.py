@@ -2,21 +2,22 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lm_research.analysis.comparisons import (
-    Effect,
-    Matrix,
-    Winner,
-    evaluation_sources,
-    main_effect,
-    source_matrix,
-    transfer_score,
-    winners,
-)
+from lm_research.analysis.comparisons import Effect, Winner, main_effect, winners
 from lm_research.analysis.evaluated_text import text_warnings
+from lm_research.analysis.factorial import Factorial, Term, adjusted, factorial
+from lm_research.analysis.hypotheses import Verdict, judge
+from lm_research.analysis.matrix import Matrix, source_matrix
 from lm_research.analysis.metric import Metric
+from lm_research.analysis.questions import (
+    Question,
+    evaluation_sources,
+    own_question,
+    transfer_question,
+)
 from lm_research.analysis.runs import Run, mapping
+from lm_research.analysis.scaling import Scaling, scaling_laws
 from lm_research.analysis.settings import Setting, find_axes, group_settings
 from lm_research.analysis.sweep import Sweep
 
@@ -34,6 +35,9 @@ class Study:
         matrix: training by evaluation source.
         winners: best setting per training source.
         notes: caveats, each a sentence.
+        hypotheses: what the sweep file expected, with a verdict each.
+        factorial: main effects and interactions, against noise pooled over the settings.
+        scaling: laws along axes of sizes or tokens.
         warnings: what makes numbers incomparable that stand side by side, each a sentence.
     """
 
@@ -46,6 +50,9 @@ class Study:
     winners: tuple[Winner, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    hypotheses: tuple[Verdict, ...] = ()
+    factorial: Factorial | None = None
+    scaling: tuple[Scaling, ...] = ()
 
     @property
     def metric(self) -> Metric:
@@ -89,21 +96,25 @@ def analyse(runs: Sequence[Run], sweep: Sweep) -> Study:
     usable = [run for run in runs if run.done and run.config and run.seed is not None]
     axes = find_axes(usable, sweep.axes) if usable else ()
     settings = tuple(group_settings(usable, axes)) if usable else ()
+    common = _common_evaluations(settings, sweep.metric)
     return Study(
         sweep=sweep,
         runs=tuple(runs),
         settings=settings,
         axes=axes,
-        effects=_effects(settings, axes, sweep.metric),
+        effects=_effects(settings, axes, sweep.metric, common),
         matrix=source_matrix(settings, sweep.metric),
         winners=winners(settings, sweep.metric),
         notes=tuple(_notes(runs, settings, axes, sweep)),
         warnings=tuple(text_warnings(settings, sweep.metric)),
+        hypotheses=judge(settings, sweep.hypotheses, sweep.metric, common),
+        factorial=_factorial(settings, axes, sweep.metric, common),
+        scaling=scaling_laws(settings, sweep.metric),
     )
 
 
 def _effects(
-    settings: Sequence[Setting], axes: Sequence[str], metric: Metric
+    settings: Sequence[Setting], axes: Sequence[str], metric: Metric, common: Sequence[str]
 ) -> tuple[Effect, ...]:
     """Each axis's effect.
 
@@ -113,27 +124,47 @@ def _effects(
     found = []
     for axis in axes:
         if axis != "data":
-            found.append(main_effect(settings, axis, metric))
-            continue
-        common = _common_evaluations(settings, metric)
-        if common:
-            effect = main_effect(settings, axis, metric, transfer_score(metric, common))
-            found.append(effect and Effect(axis, effect.levels, common))
+            found.append(main_effect(settings, axis, own_question(metric)))
+        elif common:
+            effect = main_effect(settings, axis, transfer_question(metric, common))
+            found.append(effect and Effect(axis, effect.levels, tuple(common)))
     return tuple(effect for effect in found if effect is not None)
+
+
+def _factorial(
+    settings: Sequence[Setting], axes: Sequence[str], metric: Metric, common: Sequence[str]
+) -> Factorial | None:
+    """Main effects and interactions; the main effect of the data on common texts, or not at all.
+
+    An interaction with the data needs no common text: it compares differences, each of them
+    within one source.
+    """
+
+    def of(question: Question) -> Factorial | None:
+        return factorial(axes, {s.values: question.score(s) for s in settings})
+
+    found = of(own_question(metric))
+    if found is None:
+        return None
+    terms: list[Term] = [term for term in found.terms if term.axes != ("data",)]
+    transferred = of(transfer_question(metric, common)) if common else None
+    if transferred is not None:
+        terms = [t for t in transferred.terms if t.axes == ("data",)] + terms
+    return replace(found, terms=adjusted(terms)) if terms else None
 
 
 def _common_evaluations(settings: Sequence[Setting], metric: Metric) -> tuple[str, ...]:
     """Evaluation sources that every training source was scored on (its own split counts)."""
+    names = evaluation_sources(settings, metric)
     by_source: dict[str, set[str]] = {}
     for setting in settings:
         scored = {
             name
-            for name in evaluation_sources(settings, metric)
+            for name in names
             if name in setting.source_names
             or any(metric.on(name) in run.summary for run in setting.runs)
         }
         by_source.setdefault(setting.source, set()).update(scored)
-    names = evaluation_sources(settings, metric)
     return tuple(n for n in names if all(n in scored for scored in by_source.values()))
 
 

@@ -6,13 +6,15 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from lm_research.analysis.markdown import all_tables, write_study_markdown
+from lm_research.analysis.latex import write_study_latex
+from lm_research.analysis.markdown import write_study_markdown
 from lm_research.analysis.render import Speller, to_rich
 from lm_research.analysis.report import write_study
 from lm_research.analysis.runs import find_runs
 from lm_research.analysis.sentences import answer
 from lm_research.analysis.study import Study, analyse
 from lm_research.analysis.sweep import load_sweep, runs_of_study
+from lm_research.analysis.tables import all_tables
 from lm_research.config.visible import visible
 
 _MARKS = {"real": ("● ", "green"), "unclear": ("○ ", "yellow"), "plain": ("– ", "dim")}
@@ -25,7 +27,8 @@ def summarise(
 
     Args:
         folder: a sweep's folder (with ``sweep.yaml``), any folder of runs, or one run.
-        output: the HTML file; by default ``folder/report.html``. A Markdown copy lies beside it.
+        output: the HTML file; by default ``folder/report.html``. A copy in
+            Markdown (.md) and the tables in LaTeX (.tex) lie beside it.
         console: where to print; by default the terminal.
 
     Returns:
@@ -44,6 +47,7 @@ def summarise(
     print_study(study, console or Console())
     write_study(study, path)
     write_study_markdown(study, path.with_suffix(".md"))
+    write_study_latex(study, path.with_suffix(".tex"))
     return path
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from lm_research.analysis.metric import Metric
 from lm_research.analysis.runs import Run
+from lm_research.config.hypotheses import FORM, Hypothesis, hypothesis_problems, parse
 from lm_research.config.untrusted import (
     LARGEST_CONFIG,
     LARGEST_JSON,
@@ -27,6 +28,7 @@ class Sweep:
         question: what the sweep asks, in a sentence.
         metric: the deciding metric.
         axes: varied configuration groups or dotted fields; empty: found from the runs.
+        hypotheses: what was expected before the first run.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Sweep:
     question: str = ""
     metric: Metric = field(default_factory=lambda: Metric.named("val/bits_per_byte"))
     axes: tuple[str, ...] = ()
+    hypotheses: tuple[Hypothesis, ...] = ()
 
 
 def runs_of_study(folder: Path | str, runs: Sequence[Run]) -> list[Run]:
@@ -52,8 +55,8 @@ def runs_of_study(folder: Path | str, runs: Sequence[Run]) -> list[Run]:
         names = {str(job["folder"]) for job in load_json(read_plain(file, LARGEST_JSON))["jobs"]}
     except (UntrustedError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: damaged ({error}); start the study again") from error
-    root = Path(folder).resolve()
-    return [run for run in runs if run.folder.resolve().parent != root or run.folder.name in names]
+    root = Path(folder)
+    return [run for run in runs if run.folder.parent != root or run.folder.name in names]
 
 
 def load_sweep(folder: Path | str) -> Sweep:
@@ -92,4 +95,14 @@ def _sweep(recorded: Mapping[str, Any], folder: str, path: Path) -> Sweep:
         question=" ".join(str(recorded.get("question") or "").split()),
         metric=deciding,
         axes=tuple(dict.fromkeys(axes)),
+        hypotheses=_hypotheses(recorded.get("hypotheses") or [], path),
     )
+
+
+def _hypotheses(recorded: Any, path: Path) -> tuple[Hypothesis, ...]:
+    if not isinstance(recorded, list):
+        raise ValueError(f"{path}, hypotheses: {recorded!r}; must be a list, each {FORM}")
+    problems = list(hypothesis_problems(recorded, str(path)))
+    if problems:
+        raise ValueError("\n".join(map(str, problems)))
+    return tuple(parse(str(text)) for text in recorded)

@@ -16,7 +16,7 @@ VERBS = {
     "sweep": "run a study of sweeps/: sweep sweep=demo",
     "tune": "search a study's space with Optuna: tune sweep=tune_lstm",
     "watch": "the report of runs at work, on a local web page: watch runs=FOLDER",
-    "report": "tables and an HTML page from run folders: report runs=FOLDER",
+    "report": "tables and an HTML page: report runs=FOLDER, or sweep=NAME",
     "data": "data list | show | audit",
     "doctor": "what this installation and machine can do",
 }

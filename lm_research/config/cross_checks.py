@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lm_research.config.durations import FORMS, seconds_of
+from lm_research.config.hypotheses import hypothesis_problems
 from lm_research.config.problems import Problem
 from lm_research.config.visible import hidden
 
@@ -27,7 +28,7 @@ def cross_checks(config: Plain, file: File) -> Iterator[Problem]:
     for name, character in hidden(config):
         message = f"holds the invisible character {character}"
         yield Problem(name, message, None, "visible text", None, file(name))
-    for check in (_time, _splits, _batch, _optimizer, _rollback, _averaging, _report):
+    for check in (_time, _splits, _batch, _optimizer, _rollback, _averaging, _report, _hypotheses):
         try:
             yield from check(config, file)
         except (KeyError, TypeError, AttributeError):
@@ -38,6 +39,12 @@ def _report(config: Plain, file: File) -> Iterator[Problem]:
     report = (config.get("sweep") or {}).get("report")
     if isinstance(report, str) and not report.endswith(".html"):
         yield Problem("sweep.report", "is no HTML file", report, "FILE.html", None, file("sweep"))
+
+
+def _hypotheses(config: Plain, file: File) -> Iterator[Problem]:
+    yield from hypothesis_problems(
+        (config.get("sweep") or {}).get("hypotheses") or [], file("sweep")
+    )
 
 
 def _splits(config: Plain, file: File) -> Iterator[Problem]:

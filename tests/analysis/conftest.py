@@ -3,10 +3,13 @@
 import json
 import math
 import random
+import zlib
 from collections.abc import Callable, Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -149,6 +152,33 @@ def _grid_run(
     )
 
 
+def add_documents(folder: Path, count: int = 40) -> Path:
+    """Give every run of a sweep its documents, which add up to its recorded bits per byte."""
+    for place in sorted(path.parent for path in folder.glob("*/summary.json")):
+        summary, data = (json.loads((place / f"{n}.json").read_text()) for n in ("summary", "data"))
+        own = yaml.safe_load((place / "config.yaml").read_text())["choices"]["data"]
+        (place / "evaluations").mkdir()
+        data["evaluated"] = {}
+        for key in [key for key in summary if key.endswith("/bits_per_byte")]:
+            group = key.rpartition("/")[0]
+            source = own if group == "val" else group.removeprefix("eval/")
+            _write_documents(place / "evaluations", group, summary[key], source, count)
+            data["evaluated"][source] = {"text_sha256": source}
+        data["splits"]["validation"]["text_sha256"] = own
+        (place / "data.json").write_text(json.dumps(data))
+    return folder
+
+
+def _write_documents(folder: Path, group: str, bits: float, source: str, count: int) -> None:
+    size_D = np.random.default_rng(len(source)).integers(200, 3000, count)
+    own = zlib.crc32(f"{folder.parent.name}/{group}".encode())
+    share_D = np.random.default_rng(len(source)).normal(1.0, 0.1, count)
+    share_D += np.random.default_rng(own).normal(0.0, 0.05, count)
+    nats_D = bits * math.log(2) * share_D * size_D
+    nats_D *= bits * math.log(2) * size_D.sum() / nats_D.sum()
+    np.savez(folder / f"{group.replace('/', '-')}.npz", document_nats=nats_D, document_bytes=size_D)
+
+
 def environment(*overrides: str) -> dict[str, Any]:
     """What a run records of its machine."""
     return {
@@ -189,6 +219,42 @@ def data_record(source: str) -> dict[str, Any]:
 def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished sweep: 2 sources x 3 vectorizers x 2 models x 2 seeds. Not to be changed."""
     return write_grid(tmp_path_factory.mktemp("grid") / "demo")
+
+
+HYPOTHESES = [
+    "model=lstm < model=rnn",
+    "vectorizer=one_hot < vectorizer=embedding",
+    "vectorizer=embedding, model=lstm < vectorizer=bag_of_words, model=rnn where data=bbc_news",
+    "model=gru < model=rnn",
+]
+
+
+@pytest.fixture(scope="session")
+def rich_grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The grid with three seeds, documents and hypotheses. Not to be changed."""
+    folder = add_documents(write_grid(tmp_path_factory.mktemp("rich") / "demo", seeds=(1, 2, 3)))
+    recorded = yaml.safe_load((folder / "sweep.yaml").read_text())
+    (folder / "sweep.yaml").write_text(yaml.safe_dump({**recorded, "hypotheses": HYPOTHESES}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sizes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five sizes of two models, and a failed run with a long error. Not to be changed."""
+    folder = tmp_path_factory.mktemp("scaling") / "sizes"
+    for model, exponent in (("lstm", 0.30), ("transformer_with_a_long_name", 0.36)):
+        for size, seed in product((16, 32, 64, 128, 256), (1, 2)):
+            count = 40.0 * size**2
+            noise = 1 + 0.01 * math.sin(7 * size + seed)
+            write_run(
+                folder / f"{model}-{size}-{seed}", {"data": "a", "model": model}, seed,
+                {"val/bits_per_byte": 1.4 + 30 * count**-exponent * noise,
+                 "model/parameters": count},
+                config={"model": {"hidden_size": size}},
+            )  # fmt: skip
+    error = "RuntimeError: " + "/a/very/long/path/without/a/space" * 8
+    write_run(folder / "bad", {"data": "a", "model": "lstm"}, 9, {}, state="failed", error=error)
+    return folder
 
 
 @pytest.fixture

@@ -7,16 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lm_research.analysis.comparisons import (
-    compare_levels,
-    complete_block,
-    evaluation_sources,
-    main_effect,
-    source_matrix,
-    transfer_score,
-    winners,
-)
+from lm_research.analysis.blocks import complete_block
+from lm_research.analysis.comparisons import compare_levels, winners
+from lm_research.analysis.comparisons import main_effect as effect_of
+from lm_research.analysis.matrix import source_matrix
 from lm_research.analysis.metric import Metric
+from lm_research.analysis.questions import evaluation_sources, own_question, transfer_score
 from lm_research.analysis.runs import find_runs, load_run
 from lm_research.analysis.settings import Setting, find_axes, group_settings
 from lm_research.analysis.statistics import holm
@@ -24,6 +20,10 @@ from lm_research.analysis.statistics import holm
 BITS = Metric.named("val/bits_per_byte")
 ACCURACY = Metric.named("val/accuracy")
 CELLS = st.sets(st.tuples(st.tuples(st.sampled_from("abcd")), st.integers(1, 4)))
+
+
+def main_effect(settings, axis, metric):
+    return effect_of(settings, axis, own_question(metric))
 
 
 def settings_of(folder: Path) -> list[Setting]:

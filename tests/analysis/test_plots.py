@@ -5,6 +5,8 @@ import pytest
 
 from lm_research.analysis import plots
 from lm_research.analysis.palette import COLOURS, encode
+from lm_research.analysis.plots.curves import CURVE_POINTS
+from lm_research.analysis.plots.figure import label, span
 from lm_research.analysis.runs import find_runs
 from lm_research.analysis.statistics import Estimate
 from lm_research.analysis.study import Study, analyse
@@ -78,7 +80,7 @@ def test_a_long_curve_is_thinned(make_run) -> None:
     rows = [{"step": i, "tokens": i, "val/bits_per_byte": 5.0 - i / 2000} for i in range(2000)]
     study = analyse(find_runs(make_run("a", rows=rows)), Sweep("x", "x"))
     line = plots.curve_plots(study)["a"].data[-1]
-    assert len(line.x) == plots.CURVE_POINTS
+    assert len(line.x) == CURVE_POINTS
     assert (line.x[0], line.x[-1]) == (0, 307_200)
 
 
@@ -91,9 +93,9 @@ def test_runs_without_curves_have_no_plot(make_run) -> None:
 def test_one_noisy_setting_does_not_flatten_the_rest() -> None:
     steady = Estimate(2.0, 2, 0.01, 1.99, 2.01)
     noisy = Estimate(2.2, 2, 1.0, -8.0, 12.2)
-    low, high = plots._span([2.0, 2.2], [steady, noisy])
+    low, high = span([2.0, 2.2], [steady, noisy])
     assert (low, high) == pytest.approx((1.4 - 0.084, 2.8 + 0.084))
-    alone = plots._span([2.0], [Estimate(2.0, 2, 1.0, 1.0, 3.0)])
+    alone = span([2.0], [Estimate(2.0, 2, 1.0, 1.0, 3.0)])
     assert alone[0] < 1.0 < 3.0 < alone[1]
 
 
@@ -108,4 +110,54 @@ def test_the_axis_with_most_options_gets_the_colours(study: Study) -> None:
 
 
 def test_labels_are_no_markup() -> None:
-    assert plots.label("<b>x</b>&\x1b") == "&lt;b&gt;x&lt;/b&gt;&amp;&lt;U+001B&gt;"
+    assert label("<b>x</b>&\x1b") == "&lt;b&gt;x&lt;/b&gt;&amp;&lt;U+001B&gt;"
+
+
+@pytest.fixture(scope="module")
+def rich(rich_grid: Path) -> Study:
+    return analyse(find_runs(rich_grid), load_sweep(rich_grid))
+
+
+def test_a_hypothesis_shows_both_intervals_and_is_hollow_where_undecided(rich: Study) -> None:
+    drawn = plots.hypotheses_plot(rich)
+    tested = [verdict for verdict in rich.hypotheses if verdict.difference]
+    assert len(drawn.data) == 2 * len(tested)
+    assert drawn.data[-2].x[0] == tested[0].difference.estimate.mean  # the first is on top
+    assert drawn.data[-1].x[0] == tested[0].documents.estimate.mean
+    assert "model=lstm &lt; model=rnn" in drawn.layout.annotations[-1].text
+    ends = [e for t in tested for e in (t.documents.estimate.low, t.documents.estimate.high)]
+    low, high = drawn.layout.xaxis.range
+    assert low < min(ends) < max(ends) < high
+
+
+def test_interactions_are_lines_of_setting_means(rich: Study) -> None:
+    drawn = plots.interaction_plots(rich)
+    assert len(drawn) == 3
+    vectorizers = drawn[2]
+    assert [line.name for line in vectorizers.data] == ["rnn", "lstm"]
+    cells = [s for s in rich.settings if (s["vectorizer"], s["model"]) == ("one_hot", "rnn")]
+    mean = np.mean([s.estimate("val/bits_per_byte").mean for s in cells])
+    place = list(vectorizers.layout.xaxis.ticktext).index("one_hot")
+    assert vectorizers.data[0].y[place] == pytest.approx(mean)
+
+
+def test_over_seconds_a_point_stands_at_the_mean_time_of_its_seeds(make_run) -> None:
+    for seed, pace in ((1, 1.0), (2, 3.0)):
+        rows = [
+            {"step": i, "tokens": 100 * i, "seconds": pace * i, "val/bits_per_byte": 5.0 - i}
+            for i in (1, 2)
+        ]
+        folder = make_run(str(seed), seed, rows=rows)
+        lines = [line for line in (folder / "metrics.jsonl").open() if "final" not in line]
+        (folder / "metrics.jsonl").write_text("".join(lines))
+    study = analyse(find_runs(folder.parent), Sweep("x", "x"))
+    line = plots.curve_plots(study, "seconds")["a"].data[-1]
+    assert list(line.x) == [2.0, 4.0]
+    assert list(line.y) == [4.0, 3.0]
+
+
+def test_a_law_has_band_line_and_runs(sizes: Path) -> None:
+    (drawn,) = plots.scaling_plots(analyse(find_runs(sizes), load_sweep(sizes)))
+    assert len(drawn.data) == 2 * 3
+    assert (drawn.layout.xaxis.type, drawn.layout.yaxis.type) == ("log", "log")
+    assert len(drawn.data[2].x) == 10

@@ -1,9 +1,17 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lm_research.analysis.documents import DocumentDifference
 from lm_research.analysis.runs import find_runs
-from lm_research.analysis.sentences import answer
+from lm_research.analysis.sentences import (
+    answer,
+    interaction_sentences,
+    scaling_sentence,
+    verdict_sentence,
+)
+from lm_research.analysis.statistics import Estimate
 from lm_research.analysis.study import analyse
 from lm_research.analysis.sweep import Sweep, load_sweep
 
@@ -102,3 +110,30 @@ def test_no_finished_run_and_no_defined_value(make_run) -> None:
 def test_a_name_cannot_end_its_own_code_span(answer_of) -> None:
     found = answer_of({("d", "a`b"): {1: 2.0}})
     assert found[0][1].count("`") % 2 == 0
+
+
+def test_hypotheses_interactions_and_doubts_over_documents_are_told(rich_grid: Path) -> None:
+    study = analyse(find_runs(rich_grid), load_sweep(rich_grid))
+    texts = [sentence.text for sentence in answer(study)]
+    assert texts[0].startswith(
+        "Expected `model=lstm < model=rnn`: supported; the difference is 0.1"
+    )
+    assert texts[0].endswith(".")
+    assert "p <0.001" in texts[0] or "p 0.0" in texts[0]
+    assert "contradicted; the difference is −0.1" in texts[1]
+    assert texts[3].endswith("not tested, as no finished run with model=gru has a value.")
+    doubtful = DocumentDifference(Estimate(0.1, 40, None, -0.1, 0.3), 0.4)
+    verdict = replace(study.hypotheses[0], documents=doubtful)
+    told = verdict_sentence(verdict, study.metric).text
+    assert told.endswith("though over documents its interval holds 0 (−0.100 to 0.300).")
+    assert interaction_sentences(study.factorial) == []  # the grid's choices add up
+    term = replace(study.factorial.terms[-1], adjusted=0.01)
+    (sentence,) = interaction_sentences(replace(study.factorial, terms=(term,)))
+    assert sentence.text == "What the vectorizer does depends on the model (interaction, p 0.010)."
+    assert sentence.kind == "real"
+
+
+def test_a_law_is_told_with_its_intervals(sizes: Path) -> None:
+    study = analyse(find_runs(sizes), load_sweep(sizes))
+    told = scaling_sentence(study.scaling[0], study.metric).text
+    assert told.startswith("Over parameters at `lstm`, bits per byte falls as x^−0.3")

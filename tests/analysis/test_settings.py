@@ -4,6 +4,7 @@ import pytest
 
 from lm_research.analysis.runs import find_runs, load_run
 from lm_research.analysis.settings import (
+    ReplicateError,
     differing_fields,
     find_axes,
     flatten,
@@ -59,7 +60,7 @@ def test_runs_that_differ_in_more_than_the_seed_are_refused_by_name(make_run) ->
         load_run(make_run(str(size), i, config={"model": {"hidden_size": size, "layers": 1}}))
         for i, size in enumerate((64, 128))
     ]
-    with pytest.raises(ValueError, match=r"model\.hidden_size \(64, 128\)") as error:
+    with pytest.raises(ReplicateError, match=r"model\.hidden_size \(64, 128\)") as error:
         group_settings(runs, AXES)
     assert "model.layers" not in str(error.value)
     assert "add the field to the axes" in str(error.value)
@@ -75,18 +76,18 @@ def test_a_field_that_one_run_lacks_is_a_difference(make_run) -> None:
 
 def test_different_data_under_one_name_are_refused(make_run) -> None:
     runs = [load_run(make_run(str(s), s, data={"fingerprint": f"sha256:{s}"})) for s in (1, 2)]
-    with pytest.raises(ValueError, match=r"data\.json: fingerprint"):
+    with pytest.raises(ReplicateError, match=r"data\.json: fingerprint"):
         group_settings(runs, find_axes(runs))
 
 
 def test_a_repeated_seed_is_refused_with_both_folders(make_run) -> None:
     runs = [load_run(make_run("first", 1)), load_run(make_run("again", 1))]
-    with pytest.raises(ValueError, match=r"seed 1 is repeated \(.*first and .*again\)"):
+    with pytest.raises(ReplicateError, match=r"seed 1 is repeated \(.*first and .*again\)"):
         group_settings(runs, AXES)
 
 
 def test_a_run_without_a_seed_is_refused(make_run) -> None:
-    with pytest.raises(ValueError, match="no whole-number seed"):
+    with pytest.raises(ReplicateError, match="no whole-number seed"):
         group_settings([load_run(make_run("a", config={"seed": None}))], AXES)
 
 

@@ -7,12 +7,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lm_research.analysis.statistics import (
+    Estimate,
     bootstrap_interval,
+    bootstrap_intervals,
     holm,
     holm_defined,
     mean,
     paired_difference,
     sign_flip_test,
+    small_sample_correction,
     standard_deviation,
     t_interval,
     t_test,
@@ -81,13 +84,57 @@ def test_bootstrap_of_two_values_is_known() -> None:
 
 
 def test_bootstrap_agrees_with_scipy_and_repeats_itself() -> None:
-    values = list(np.random.default_rng(1).normal(2.0, 0.1, 30))
+    values = list(np.random.default_rng(1).lognormal(0.0, 1.0, 30) / 20 + 2)  # skewed
     expected = stats.bootstrap(
-        (values,), np.mean, method="percentile", n_resamples=20_000, rng=np.random.default_rng(5)
+        (values,), np.mean, method="BCa", n_resamples=20_000, rng=np.random.default_rng(5)
     ).confidence_interval
     found = bootstrap_interval(values, resamples=20_000, seed=3)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.002)
     assert found == bootstrap_interval(values, resamples=20_000, seed=3)
+
+
+@pytest.mark.parametrize(("n", "coverage"), [(2, 0.52), (3, 0.71), (5, 0.84), (10, 0.90)])
+def test_the_bootstrap_covers_as_often_as_its_docstring_says(n: int, coverage: float) -> None:
+    draws_RN = np.random.default_rng(0).normal(size=(1000, n))
+    found = bootstrap_intervals(draws_RN.tolist(), resamples=999)
+    hits = np.mean([not estimate.excludes_zero() for estimate in found])
+    assert hits == pytest.approx(coverage, abs=3 * math.sqrt(coverage * (1 - coverage) / 1000))
+
+
+def test_many_bootstraps_are_the_single_ones() -> None:
+    samples = [[1.0, 2.0, 4.0], [3.0], [5.0, 5.0], [1.0, 0.5], [7.0, 2.0, 2.5]]
+    assert bootstrap_intervals(samples) == [bootstrap_interval(values) for values in samples]
+    assert bootstrap_intervals(samples)[2] == Estimate(5.0, 2, 0.0, 5.0, 5.0)
+
+
+def test_the_small_sample_correction_is_that_of_the_control_charts() -> None:
+    # Shewhart's tabled c4(m) = E[sd] / sigma of m normal values; J(m) = c4(m) sqrt((m - 1) / m)
+    tabled = {2: 0.797885, 3: 0.886227, 4: 0.921318, 5: 0.939986, 10: 0.972659, 25: 0.989640}
+    for freedom, c4 in tabled.items():
+        expected = c4 * math.sqrt((freedom - 1) / freedom)
+        assert small_sample_correction(freedom) == pytest.approx(expected, abs=1e-6)
+        assert small_sample_correction(freedom) == pytest.approx(
+            1 - 3 / (4 * freedom - 1), abs=0.01
+        )
+    with pytest.raises(ValueError, match="freedom=1"):
+        small_sample_correction(1)
+
+
+def test_effect_sizes_by_hand() -> None:
+    found = paired_difference({1: 3.0, 2: 4.0, 3: 5.0}, {1: 2.0, 2: 2.0, 3: 2.0})  # d = 1, 2, 3
+    assert found.d_z == pytest.approx(2.0)
+    assert found.hedges_g == pytest.approx(2.0 / math.sqrt(math.pi))  # J(2) = 1 / sqrt(pi)
+    assert paired_difference({1: 1.0, 2: 3.0}, {1: 0.0, 2: 0.0}).hedges_g is None
+    assert paired_difference({1: 1.0, 2: 1.0, 3: 1.0}, {1: 0.0, 2: 0.0, 3: 0.0}).d_z is None
+
+
+def test_hedges_g_is_unbiased() -> None:
+    """Over many samples of five pairs its mean is the true effect; that of d_z is not."""
+    d_RN = np.random.default_rng(0).normal(0.8, 1.0, (20_000, 5))
+    d_z_R = d_RN.mean(1) / d_RN.std(1, ddof=1)
+    bound = 4 * d_z_R.std() / math.sqrt(20_000)
+    assert small_sample_correction(4) * d_z_R.mean() == pytest.approx(0.8, abs=bound)
+    assert d_z_R.mean() > 0.8 + bound
 
 
 def test_paired_difference_is_scipys() -> None:

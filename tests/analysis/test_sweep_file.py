@@ -31,6 +31,8 @@ def test_a_metric_to_be_maximised(tmp_path: Path) -> None:
         ("axes: data", "axes: 'data'; must be a list"),
         ("axes: [1]", "must be a list of names"),
         ("direction: down", "direction 'down': must be minimize or maximize"),
+        ("hypotheses: model=a", "hypotheses: 'model=a'; must be a list"),
+        ("hypotheses: [model=a]", "sweep.hypotheses[0]=model=a: has to hold one < or >"),
         ("- a", "must hold a mapping"),
         ("a: [", "not readable as YAML"),
     ],

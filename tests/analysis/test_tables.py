@@ -39,8 +39,8 @@ def test_estimates_in_words() -> None:
 def test_every_setting_has_a_row_and_each_source_a_best(study: Study) -> None:
     table = tables.ablation_table(study)
     heads = [column.head for column in table.columns]
-    assert heads == ["data", "vectorizer", "model", "bits/byte", "n", "accuracy", "ppl/token",
-                     "tokens/s", "params"]  # fmt: skip
+    assert heads == ["data", "vectorizer", "model", "bits/byte", "sd", "bootstrap", "n", "accuracy",
+                     "ppl/token", "tokens/s", "params"]  # fmt: skip
     assert len(table.rows) == 12
     assert table.breaks == {6}
     best = [row for row in table.rows if row[3].best]
@@ -51,9 +51,12 @@ def test_every_setting_has_a_row_and_each_source_a_best(study: Study) -> None:
     setting = study.of_source("python_code")[0]
     row = table.rows[0]
     assert row[3].text == tables.plus_minus(BITS, setting.estimate(BITS.key))
-    assert row[8].text == "313k"
+    assert row[4].text == f"{setting.estimate(BITS.key).sd:.4f}"
+    values = list(setting.values_by_seed(BITS.key).values())
+    assert row[5].text == f"{min(values):.3f} to {max(values):.3f}"  # all that two seeds can tell
+    assert row[10].text == "313k"
     # the median of the rows' speeds: 41,000 + 162.5
-    assert row[7].text == "41.2k"
+    assert row[9].text == "41.2k"
 
 
 def test_undefined_is_written_out_and_ranked_last(make_grid, make_run) -> None:
@@ -63,7 +66,7 @@ def test_undefined_is_written_out_and_ranked_last(make_grid, make_run) -> None:
     shutil.copytree(make_run("word", 1, summary, choices=choices), folder / "word")
     table = tables.ablation_table(analyse(find_runs(folder), load_sweep(folder)))
     last = [cell.text for cell in table.rows[-1]]
-    assert last[3:7] == ["undefined", "1", "0.500", "undefined"]
+    assert last[3:9] == ["undefined", "–", "–", "1", "0.500", "undefined"]
     assert not any(cell.best for cell in table.rows[-1])
     assert any(note.startswith("undefined:") for note in table.notes)
     assert "0.000" not in last
@@ -84,8 +87,9 @@ def test_effects_say_how_far_and_whether_it_is_real(study: Study) -> None:
 def test_sign_flips_are_shown_where_they_can_tell(make_grid) -> None:
     folder = make_grid(sources=["bbc_news"], vectorizers=["one_hot"], seeds=range(6))
     table = tables.effects_table(analyse(find_runs(folder), load_sweep(folder)))
-    assert "p (flips)" in [column.head for column in table.columns]
-    assert texts(table)[1][6] == "0.031"  # 2 / 2^6
+    heads = [column.head for column in table.columns]
+    assert texts(table)[1][heads.index("p (flips)")] == "0.031"  # 2 / 2^6
+    assert float(texts(table)[1][heads.index("g")]) > 1
     assert len({len(row) for row in table.rows}) == 1
 
 
@@ -139,3 +143,67 @@ def test_data_cards(study: Study) -> None:
     assert card["documents"] == "train 1,742, validation 217"
     assert card["cleaning"] == "strip_markup (3 changed), normalize_unicode (nothing to do)"
     assert (card["skipped"], card["selection"]) == ("empty 2", "over_cap 12")
+
+
+@pytest.fixture(scope="module")
+def rich(rich_grid: Path) -> Study:
+    return analyse(find_runs(rich_grid), load_sweep(rich_grid))
+
+
+def rows_of(table: tables.Table) -> list[dict[str, str]]:
+    heads = [column.head for column in table.columns]
+    return [dict(zip(heads, row, strict=True)) for row in texts(table)]
+
+
+def test_hypotheses_have_a_row_each_with_both_intervals(rich: Study) -> None:
+    rows = rows_of(tables.hypotheses_table(rich))
+    assert [row["verdict"] for row in rows] == [
+        "supported",
+        "contradicted",
+        "supported",
+        "not tested",
+    ]
+    verdict = rich.hypotheses[0]
+    assert rows[0]["difference"] == BITS.text(verdict.difference.estimate.mean)
+    assert rows[0]["over documents"] == tables.interval(BITS, verdict.documents.estimate)
+    assert rows[0]["p (Holm)"] == tables.p_text(verdict.adjusted)
+    assert rows[3]["difference"] == "–"
+    assert any("no finished run with model=gru" in n for n in tables.hypotheses_table(rich).notes)
+
+
+def test_documents_and_effect_sizes_are_columns_where_recorded(rich: Study) -> None:
+    (*_, rnn) = rows_of(tables.effects_table(rich))
+    level = rich.effects[-1].levels[1]
+    assert rnn["over documents"] == tables.interval(BITS, level.documents.estimate)
+    assert float(rnn["g"]) == pytest.approx(level.behind.hedges_g, abs=0.05)
+    for winner, row in zip(rich.winners, rows_of(tables.winners_table(rich)), strict=True):
+        assert row["over documents"] == tables.interval(BITS, winner.documents.estimate)
+
+
+def test_terms_have_a_row_each_and_main_effects_come_first(rich: Study) -> None:
+    table = tables.factorial_table(rich, rich.factorial)
+    assert [row["term"] for row in rows_of(table)] == [
+        "data", "vectorizer", "model", "data × vectorizer", "data × model", "vectorizer × model",
+    ]  # fmt: skip
+    assert table.breaks == {3}
+    model = rows_of(table)[2]
+    assert model["df"] == "1, 22"
+    assert model["largest contrast"] == "rnn"
+    assert float(model["effect"]) == pytest.approx(0.07, abs=0.01)
+    contrasts = tables.contrasts_table(BITS, rich.factorial.terms[2])
+    assert [row[0] for row in texts(contrasts)] == ["rnn", "lstm"]
+
+
+def test_the_main_effect_of_the_data_is_that_on_common_texts(rich: Study) -> None:
+    """On its own validation text bbc_news would look 0.26 worse, for being the harder text."""
+    data = rich.factorial.terms[0]
+    assert data.axes == ("data",)
+    assert abs(data.contrasts[0].effect.mean) < 0.01
+
+
+def test_laws_have_a_row_each(sizes: Path) -> None:
+    found = analyse(find_runs(sizes), load_sweep(sizes))
+    rows = rows_of(tables.scaling_table(found))
+    assert [row["at"] for row in rows] == ["lstm", "transformer_with_a_long_name"]
+    assert rows[0]["α"].startswith(f"{found.scaling[0].fit.exponent.mean:.3g} (")
+    assert rows[0]["runs"] == "10"

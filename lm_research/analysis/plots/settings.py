@@ -1,0 +1,98 @@
+"""Every setting: its mean and seeds, and its quality against its speed."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lm_research.analysis.metric import Metric
+from lm_research.analysis.palette import Encoding, encode
+from lm_research.analysis.plots.figure import ROW_PX, bars, figure, label, span
+from lm_research.analysis.settings import Setting
+from lm_research.analysis.study import Study
+from lm_research.analysis.tables import plus_minus
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
+SPEED_PX = 300
+
+
+def setting_plots(study: Study) -> dict[str, "Figure"]:
+    """One forest plot a source: every setting's mean, interval and single seeds, best on top."""
+    found = {}
+    encoding = encode(study.settings)
+    for source in study.sources:
+        settings = [s for s in study.of_source(source) if s.estimate(study.metric.key)]
+        if settings:
+            found[source] = _setting_plot(study.metric, source, settings, encoding)
+    return found
+
+
+def _setting_plot(
+    metric: Metric, source: str, settings: Sequence[Setting], encoding: Encoding
+) -> "Figure":
+    drawn = figure(
+        f"{source}: every setting", height=86 + ROW_PX * len(settings), x_title=metric.label
+    )
+    estimates = [e for s in settings if (e := s.estimate(metric.key))]
+    every = [value for s in settings for value in s.values_by_seed(metric.key).values()]
+    for setting, estimate in zip(settings, estimates, strict=True):
+        colour, name = encoding.colour(setting), label(setting.label)
+        seeds = setting.values_by_seed(metric.key)
+        drawn.add_scatter(
+            x=list(seeds.values()), y=[name] * len(seeds), mode="markers",
+            marker={"size": 11, "opacity": 0.75, "symbol": "line-ns-open", "color": colour,
+                    "line": {"width": 1.5}},
+            customdata=list(seeds), hovertemplate="seed %{customdata}: %{x:.4f}<extra></extra>",
+        )  # fmt: skip
+        drawn.add_scatter(
+            x=[estimate.mean], y=[name], mode="markers",
+            marker={"size": 10, "color": colour, "symbol": encoding.symbol(setting)},
+            error_x=bars([estimate], colour),
+            customdata=[f"{label(plus_minus(metric, estimate))}, n = {estimate.n}"],
+            hovertemplate="%{y}: %{customdata}<extra></extra>",
+        )  # fmt: skip
+    names = [label(setting.label) for setting in settings]
+    drawn.update_xaxes(range=span(every, estimates))
+    drawn.update_yaxes(
+        categoryorder="array",
+        categoryarray=names[::-1],
+        type="category",
+        range=[-0.6, len(names) - 0.4],
+    )
+    return drawn
+
+
+def speed_plots(study: Study) -> dict[str, "Figure"]:
+    """One plot a source: quality against training speed; towards the better corner is better."""
+    found = {}
+    encoding, metric = encode(study.settings), study.metric
+    for source in study.sources:
+        settings = [
+            s
+            for s in study.of_source(source)
+            if s.estimate(metric.key) and s.average("perf/tokens_per_s")
+        ]
+        if len(settings) < 2:
+            continue
+        drawn = figure(
+            f"{source}: quality against speed", SPEED_PX, "training tokens per second", metric.label
+        )
+        for setting in settings:
+            _add_speed(drawn, setting, encoding, metric)
+        drawn.update_xaxes(rangemode="tozero", tickformat="~s", nticks=6)
+        found[source] = drawn
+    return found
+
+
+def _add_speed(drawn: "Figure", setting: Setting, encoding: Encoding, metric: Metric) -> None:
+    estimate, colour = setting.estimate(metric.key), encoding.colour(setting)
+    if estimate is None:
+        return
+    drawn.add_scatter(
+        x=[setting.average("perf/tokens_per_s")], y=[estimate.mean], mode="markers",
+        marker={"size": 11, "color": colour, "symbol": encoding.symbol(setting)},
+        hovertemplate=(
+            f"{label(setting.label)}<br>%{{x:.3s}} tokens/s<br>"
+            f"%{{y:.{metric.decimals}f}} {metric.label}<extra></extra>"
+        ),
+    )  # fmt: skip

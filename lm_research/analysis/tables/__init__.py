@@ -1,0 +1,57 @@
+"""The tables of a study, free of any output format, one module for each section of the report."""
+
+from lm_research.analysis.study import Study
+from lm_research.analysis.tables.effects import effects_table
+from lm_research.analysis.tables.factorial import contrasts_table, factorial_table
+from lm_research.analysis.tables.hypotheses import hypotheses_table
+from lm_research.analysis.tables.matrix import best_rows, matrix_notes, matrix_table
+from lm_research.analysis.tables.runs import data_table, failures_table
+from lm_research.analysis.tables.scaling import scaling_table
+from lm_research.analysis.tables.settings import ablation_table, winners_table
+from lm_research.analysis.tables.table import (
+    Cell,
+    Column,
+    Table,
+    interval,
+    p_text,
+    plus_minus,
+    verdict_of,
+)
+
+__all__ = [
+    "Cell",
+    "Column",
+    "Table",
+    "ablation_table",
+    "all_tables",
+    "best_rows",
+    "contrasts_table",
+    "data_table",
+    "effects_table",
+    "factorial_table",
+    "failures_table",
+    "hypotheses_table",
+    "interval",
+    "matrix_notes",
+    "matrix_table",
+    "p_text",
+    "plus_minus",
+    "scaling_table",
+    "verdict_of",
+    "winners_table",
+]
+
+
+def all_tables(study: Study) -> list[Table]:
+    """The tables that have rows, in the order of the report."""
+    matrix = study.matrix if study.matrix is not None and study.matrix.cells else None
+    return [
+        *([hypotheses_table(study)] if study.hypotheses else []),
+        *([matrix_table(study, matrix)] if matrix else []),
+        *([effects_table(study)] if study.effects else []),
+        *([factorial_table(study, study.factorial)] if study.factorial else []),
+        *([winners_table(study)] if study.winners else []),
+        *([ablation_table(study)] if study.settings else []),
+        *([scaling_table(study)] if study.scaling else []),
+        *([failures_table(study)] if study.unfinished else []),
+    ]
