@@ -1,0 +1,208 @@
+"""An opened ledger, and its runs as ``analysis`` knows them."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, Select, select
+from sqlalchemy.exc import DatabaseError
+
+from lm_research.analysis.runs import SAMPLES, Run, load_rows, natural_order, no_runs
+from lm_research.tracking.json_files import restored
+from lm_research.tracking.ledger import database
+from lm_research.tracking.ledger.refreshing import refresh
+from lm_research.tracking.ledger.schema import CURVES, DATA_SETS, ENVIRONMENTS, RUNS
+
+Progress = Callable[[int, int], None]
+_LINES_KEPT = 1 << 14
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What is known of the runs at or below a folder.
+
+    Attributes:
+        root: the folder.
+        engine: the database, up to date as of the opening.
+        path: its file; ``None``: it is in memory.
+        read: how many runs were read anew or again.
+        remarks: what happened to the file that the user should know, each a sentence.
+    """
+
+    root: Path
+    engine: Engine
+    path: Path | None
+    read: int
+    remarks: tuple[str, ...] = ()
+
+    def runs(self, query: Select | None = None) -> list[Run]:
+        """The runs as :func:`analysis.runs.find_runs` gives them, curves and samples on demand.
+
+        Args:
+            query: selects ``RUNS.c.id`` of those wanted, in order; by default all runs, in the
+                natural order of their paths.
+        """
+        return _Loader(self).runs(query)
+
+
+def find_runs(folder: Path | str, cache: Path) -> list[Run]:
+    """The runs at or below ``folder``, from its ledger.
+
+    Raises:
+        FileNotFoundError: no such folder, or no run in it.
+    """
+    runs = open_ledger(folder, cache).runs()
+    if not runs:
+        raise no_runs(folder)
+    return runs
+
+
+def open_ledger(
+    folder: Path | str, cache: Path, progress: Progress = lambda done, of: None
+) -> Ledger:
+    """The ledger of ``folder``, made or brought up to date.
+
+    Args:
+        folder: of runs.
+        cache: the user's cache folder, for ledgers of folders that cannot be written.
+        progress: see :func:`refreshing.refresh`.
+
+    Raises:
+        FileNotFoundError: no such folder.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder; give a folder of runs, runs=FOLDER")
+    remarks: list[str] = []
+    for path in database.places(root, cache):
+        ledger = _opened(root, path, remarks, progress)
+        if ledger is not None:
+            return ledger
+    raise AssertionError("memory is always there")
+
+
+def _opened(
+    root: Path, path: Path | None, remarks: list[str], progress: Progress
+) -> Ledger | None:
+    """The ledger at ``path``; ``None``: nothing can be kept there."""
+    for _ in range(2):
+        try:
+            return _refreshed(root, path, remarks, progress)
+        except (OSError, DatabaseError, sqlite3.Error, database.ForeignFileError) as error:
+            if path is None:
+                raise
+            if database.refused(error):
+                return None
+            if aside := database.set_aside(path):
+                why = str(getattr(error, "orig", error))
+                remarks.append(f"{path}: {why}; set aside as {aside.name}, made anew from the runs")
+    return None
+
+
+def _refreshed(root: Path, path: Path | None, remarks: list[str], progress: Progress) -> Ledger:
+    with database.only_one(path.parent if path else root):
+        engine = database.connect(path)
+        why = database.prepare(engine, str(root.stat().st_ino))
+    if why:
+        remarks.append(f"{path}: {why}; made anew from the runs")
+    read = refresh(engine, root, progress)
+    return Ledger(root, engine, path, read, tuple(remarks))
+
+
+class _Loader:
+    """Turns rows into runs; parts that runs share are decoded once, and shared."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.lines: dict[str, dict[str, Any]] = {}
+        self.curves = _Curves(ledger.engine)
+
+    def runs(self, query: Select | None) -> list[Run]:
+        columns = select(
+            RUNS.c["id", "run", "folder", "seed", "data_set", "environment", "command",
+                   "choices", "config", "summary", "status", "notes"]
+        )  # fmt: skip
+        with self.ledger.engine.connect() as connection:
+            self.data_sets = _records(connection.execute(select(DATA_SETS.c["id", "record"])))
+            self.environments = _records(connection.execute(select(ENVIRONMENTS.c["id", "record"])))
+            if query is None:
+                found = [self._run(row) for row in connection.execute(columns)]
+                return sorted(found, key=lambda run: natural_order(run.folder))
+            order = connection.execute(query).scalars().all()
+            rows = connection.execute(columns.where(RUNS.c.id.in_(query.order_by(None))))
+            by_id = {row.id: self._run(row) for row in rows}
+            return [by_id[number] for number in order if number in by_id]
+
+    def _run(self, row: Any) -> Run:
+        environment = self.environments.get(row.environment, {})
+        if row.command:
+            environment = {**environment, "command": json.loads(row.command)}
+        folder = self.ledger.root / row.folder
+        return Run(
+            folder=folder,
+            id=row.run,
+            choices=self._shared(row.choices),
+            seed=row.seed,
+            config=self._config(row.config),
+            status=restored(json.loads(row.status)),
+            summary=json.loads(row.summary),
+            curve=_OnDemand(lambda: self.curves.of(row.id)),
+            samples=_OnDemand(lambda: load_rows(folder / SAMPLES)),
+            environment=environment,
+            data=self.data_sets.get(row.data_set, {}),
+            notes=tuple(json.loads(row.notes)),
+        )
+
+    def _config(self, text: str) -> dict[str, Any]:
+        config: dict[str, Any] = {}
+        for line in text[2:-2].split("\n"):
+            config |= self._shared(f"{{{line.removesuffix(',')}}}")
+        return config
+
+    def _shared(self, text: str) -> dict[str, Any]:
+        value = self.lines.get(text)
+        if value is None:
+            value = restored(json.loads(text))
+            if len(self.lines) < _LINES_KEPT:
+                self.lines[text] = value
+        return value
+
+
+def _records(rows: Any) -> dict[int, dict[str, Any]]:
+    return {number: restored(json.loads(record)) for number, record in rows}
+
+
+class _Curves:
+    """Rows of metrics, read when they are asked for: all curves at once may not fit in memory."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Any = None
+
+    def of(self, run: int) -> list[dict[str, Any]]:
+        if self._connection is None:  # the driver's own: tens of thousands of tiny queries
+            self._connection = self._engine.raw_connection()
+        cursor = self._connection.cursor()
+        found = cursor.execute('SELECT "columns" FROM curves WHERE run = ?', (run,)).fetchall()
+        columns: dict[str, list[Any]] = json.loads(found[0][0]) if found else {}
+        cells = zip(*columns.values(), strict=True)
+        return [{k: v for k, v in zip(columns, row, strict=True) if v is not None} for row in cells]
+
+
+@dataclass(frozen=True)
+class _OnDemand(Sequence[Mapping[str, Any]]):
+    """Rows that are fetched each time they are read."""
+
+    fetch: Callable[[], list[dict[str, Any]]] = field(repr=False)
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return iter(self.fetch())
+
+    def __len__(self) -> int:
+        return len(self.fetch())
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.fetch()[index]
