@@ -309,7 +309,8 @@ def _summary(
     strange = [k for k, v in merged.items() if isinstance(v, float) and number(v) is None]
     if strange:
         notes.append(f"summary: not a finite number, taken as undefined ({', '.join(strange[:3])})")
-    known = {k: v for k, v in merged.items() if v is None or isinstance(v, int | float)}
+    kinds = (int, float, type(None))
+    known = {k: v for k, v in merged.items() if type(v) in kinds}
     return {str(key): number(value) for key, value in known.items()}
 
 

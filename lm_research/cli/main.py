@@ -15,6 +15,7 @@ VERBS = {
     "generate": 'continue a prompt: generate run=FOLDER prompt="..."',
     "sweep": "run a study of sweeps/: sweep sweep=demo",
     "report": "tables and an HTML page from run folders: report runs=FOLDER",
+    "runs": "runs list | show | compare | export",
     "data": "data list | show | audit",
     "doctor": "what this installation and machine can do",
 }

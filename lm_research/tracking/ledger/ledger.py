@@ -123,7 +123,7 @@ class _Loader:
     def runs(self, query: Select | None) -> list[Run]:
         columns = select(
             RUNS.c["id", "run", "folder", "seed", "data_set", "environment", "command",
-                   "choices", "config", "summary", "status", "notes"]
+                   "state", "choices", "config", "summary", "status", "notes"]
         )  # fmt: skip
         with self.ledger.engine.connect() as connection:
             self.data_sets = _records(connection.execute(select(DATA_SETS.c["id", "record"])))
@@ -147,7 +147,7 @@ class _Loader:
             choices=self._shared(row.choices),
             seed=row.seed,
             config=self._config(row.config),
-            status=restored(json.loads(row.status)),
+            status={**restored(json.loads(row.status)), "state": row.state},
             summary=json.loads(row.summary),
             curve=_OnDemand(lambda: self.curves.of(row.id)),
             samples=_OnDemand(lambda: load_rows(folder / SAMPLES)),

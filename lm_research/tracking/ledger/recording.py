@@ -63,7 +63,7 @@ class RecordReader:
             run=_run_columns(run, folder, signature),
             data_set=data_set,
             environment=environment,
-            evaluations=list(_evaluations(run)),
+            evaluations=list(evaluations(run)),
             curve={"columns": _columns(run.curve)},
         )
 
@@ -147,7 +147,7 @@ def _environment_columns(values: Mapping[str, Any]) -> Row:
     }
 
 
-def _evaluations(run: Run) -> Iterable[Row]:
+def evaluations(run: Run) -> Iterable[Row]:
     """The validation at the end of training, on each source; then what was asked for later."""
     own = mapping(mapping(run.data.get("splits")).get("validation")).get("text_sha256")
     others = mapping(run.data.get("evaluated"))
