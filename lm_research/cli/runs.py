@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lm_research.cli.options import help_text, option, parse
 from lm_research.cli.tell import tell
@@ -118,17 +118,20 @@ def _selected(options: ListOptions | ExportOptions, filters: list[str]) -> tuple
     """The ledger, and a query for the ids that are wanted."""
     from lm_research.tracking.ledger.selection import chosen
 
+    wrong = [text for text in filters if "=" not in text]
+    if wrong:
+        raise ConfigError([Problem(text, "is not FIELD=VALUE") for text in wrong])
     ledger = opened(options.runs)
     fields = dict(text.split("=", 1) for text in filters)
     states = [state.strip() for state in (options.state or "").split(",") if state.strip()]
     return ledger, chosen(ledger, fields, states, options.sort)
 
 
-def _split(schema: type, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The options of ``schema``, and the filters."""
+def _split(schema: Any, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The options of ``schema``, and everything else."""
     names = set(schema.__dataclass_fields__)
-    filters = [a for a in arguments if "=" in a and a.partition("=")[0] not in names]
-    return [a for a in arguments if a not in filters], filters
+    given = [a for a in arguments if "=" in a and a.partition("=")[0] in names]
+    return given, [a for a in arguments if a not in given]
 
 
 def _list(arguments: list[str]) -> int:
@@ -143,8 +146,8 @@ def _list(arguments: list[str]) -> int:
 
 
 def _runs_named(arguments: list[str], least: int) -> list:
-    names = [argument for argument in arguments if "=" not in argument or Path(argument).is_dir()]
-    options, _ = parse(InFolder, [argument for argument in arguments if argument not in names])
+    names, given = _split(InFolder, arguments)  # a run's own name may hold an "=", too
+    options, _ = parse(InFolder, given)
     if len(names) < least or (least == 1 and len(names) > 1):
         wanted = "exactly one RUN" if least == 1 else "at least two RUNs"
         raise ConfigError([Problem("RUN", f"{len(names)} given", None, f"{wanted} (see --help)")])

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,7 +12,7 @@ from lm_research.analysis.runs import Run, load_rows, load_run, mapping, number
 from lm_research.config.yaml_blocks import BlockReader
 from lm_research.tracking.folder_lock import FolderLock
 from lm_research.tracking.json_files import encoded
-from lm_research.tracking.redaction import redacted, redacted_arguments
+from lm_research.tracking.redaction import redacted, redacted_arguments, redactor
 
 EVALUATIONS = "evaluations.jsonl"
 FILES = (
@@ -31,7 +30,9 @@ FILES = (
 
 _OF_ONE_RUN = ("time", "command", "memory_available_bytes")
 _POSITION = ("step", "tokens", "seconds")
+_NUMBERS = {int, float, bool}
 _KNOWN_RECORDS = 4096
+_KNOWN_LINES = 1 << 14
 Row = dict[str, Any]
 
 
@@ -51,7 +52,8 @@ class RecordReader:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._config = BlockReader(redacted)
+        self._config = BlockReader(redactor())
+        self._lines: dict[tuple[str, int], tuple[Any, str]] = {}
         self._records: dict[bytes, Row] = {}
 
     def __call__(self, folder: str, signature: str) -> Recorded:
@@ -60,12 +62,26 @@ class RecordReader:
         data_set = self._record(run.data, _data_columns)
         environment = self._record(_shared(run.environment), _environment_columns)
         return Recorded(
-            run=_run_columns(run, folder, signature),
+            run=_run_columns(run, folder, signature, self._as_lines(run.config)),
             data_set=data_set,
             environment=environment,
             evaluations=list(evaluations(run)),
             curve={"columns": _columns(run.curve)},
         )
+
+    def _as_lines(self, config: Mapping[str, Any]) -> str:
+        """:func:`as_json`, one line a key: lines that many runs share are worked on once."""
+        inner = ",\n".join(self._line(key, value) for key, value in config.items())
+        return f"{{\n{inner}\n}}"
+
+    def _line(self, key: str, value: Any) -> str:
+        known = self._lines.get((key, id(value)))
+        if known is not None:
+            return known[1]
+        line = as_json({key: value})[1:-1]
+        if len(self._lines) < _KNOWN_LINES:
+            self._lines[key, id(value)] = value, line  # while value is kept its id is its own
+        return line
 
     def _record(self, values: Mapping[str, Any], columns: Any) -> Row | None:
         """The row of what many runs have in common; ``None`` of nothing."""
@@ -85,7 +101,7 @@ def _shared(environment: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in environment.items() if key not in _OF_ONE_RUN}
 
 
-def _run_columns(run: Run, folder: str, signature: str) -> Row:
+def _run_columns(run: Run, folder: str, signature: str, config: str) -> Row:
     status = run.status
     if status.get("error"):
         status = redacted(status)
@@ -101,7 +117,7 @@ def _run_columns(run: Run, folder: str, signature: str) -> Row:
         "config_hash": text(status.get("config_hash")),
         "command": _command(run.environment.get("command")),
         "choices": as_json(run.choices),
-        "config": as_lines(run.config),
+        "config": config,
         "summary": as_json(run.summary),
         "status": as_json(status),
         "notes": json.dumps(list(run.notes)),
@@ -183,27 +199,20 @@ def _evaluation(
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows of metrics turned into columns of numbers, ``null`` where a row has none."""
-    names = dict.fromkeys((*_POSITION, *(str(key) for row in rows for key in row)))
-    columns = {name: [_plain(row.get(name)) for row in rows] for name in names}
+    names = dict.fromkeys((*_POSITION, *(name for row in rows for name in row)))
+    columns = {name: _numbers(row.get(name) for row in rows) for name in names}
     kept = {k: v for k, v in columns.items() if any(value is not None for value in v)}
     return json.dumps(kept, separators=(",", ":"))
 
 
-def _plain(value: Any) -> int | float | bool | None:
-    if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    return None
+def _numbers(values: Iterable[Any]) -> list[int | float | bool | None]:
+    """The values that are numbers, and finite (what is not is not zero less than itself)."""
+    return [v if type(v) in _NUMBERS and v - v == 0 else None for v in values]
 
 
 def as_json(values: Mapping[str, Any]) -> str:
     """One JSON object that SQLite and UTF-8 take; what is not finite is ``null`` and noted."""
     return text(encoded(values)) or "{}"
-
-
-def as_lines(values: Mapping[str, Any]) -> str:
-    """:func:`as_json`, one line a key: lines that many runs share are decoded once."""
-    inner = ",\n".join(as_json({key: value})[1:-1] for key, value in values.items())
-    return f"{{\n{inner}\n}}"
 
 
 def text(value: Any) -> str | None:
