@@ -57,7 +57,9 @@ def measure(folder: Path, out: Path) -> list[dict]:
         file = out / f"runs.{form}"
         found.append(measured(f"export {form}", "runs", "export", runs, f"output={file}"))
     file = out / "metrics.csv"
-    found.append(measured("export metrics", "runs", "export", runs, "rows=metrics", f"output={file}"))
+    found.append(
+        measured("export metrics", "runs", "export", runs, "rows=metrics", f"output={file}")
+    )
     found.append(measured("report", "report", runs, f"output={out / 'report.html'}"))
     return [*found, {"what": "ledger file", "mb": round(ledger.stat().st_size / 1e6, 1)}]
 

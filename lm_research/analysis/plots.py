@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ROW_PX = 30
 CURVE_PX = 300
+SETTINGS_SHOWN = 30
+"""A plot keeps so many settings of a source, the best: more cannot be told apart."""
 CURVE_POINTS = 200
 """A curve keeps at most so many points: more cannot be seen, and weigh in the file."""
 
@@ -172,16 +174,23 @@ def setting_plots(study: Study) -> dict[str, "Figure"]:
     for source in study.sources:
         settings = [s for s in study.of_source(source) if s.estimate(study.metric.key)]
         if settings:
-            found[source] = _setting_plot(study.metric, source, settings, encoding)
+            which = f"{source}: {_best(len(settings))}"
+            shown = settings[:SETTINGS_SHOWN]
+            found[source] = _setting_plot(study.metric, which, shown, encoding)
     return found
 
 
+def _best(count: int) -> str:
+    """What a plot shows of ``count`` settings."""
+    if count <= SETTINGS_SHOWN:
+        return "every setting"
+    return f"the best {SETTINGS_SHOWN} of {count:,} settings"
+
+
 def _setting_plot(
-    metric: Metric, source: str, settings: Sequence[Setting], encoding: Encoding
+    metric: Metric, title: str, settings: Sequence[Setting], encoding: Encoding
 ) -> "Figure":
-    drawn = figure(
-        f"{source}: every setting", height=86 + ROW_PX * len(settings), x_title=metric.label
-    )
+    drawn = figure(title, height=86 + ROW_PX * len(settings), x_title=metric.label)
     estimates = [e for s in settings if (e := s.estimate(metric.key))]
     every = [value for s in settings for value in s.values_by_seed(metric.key).values()]
     for setting, estimate in zip(settings, estimates, strict=True):
@@ -241,11 +250,14 @@ def curve_plots(study: Study) -> dict[str, "Figure"]:
     found = {}
     encoding = encode(study.settings)
     for source in study.sources:
+        settings = study.of_source(source)
+        which = "" if len(settings) <= SETTINGS_SHOWN else f", {_best(len(settings))}"
         drawn = figure(
-            f"{source}: learning curves", CURVE_PX, "training tokens", study.metric.label
+            f"{source}: learning curves{which}", CURVE_PX, "training tokens", study.metric.label
         )
-        lines = [_curve(s, study.metric) for s in study.of_source(source)]
-        for setting, line in zip(study.of_source(source), lines, strict=True):
+        settings = settings[:SETTINGS_SHOWN]
+        lines = [_curve(s, study.metric) for s in settings]
+        for setting, line in zip(settings, lines, strict=True):
             if line is not None:
                 _add_curve(drawn, setting, line, encoding, study.metric)
         if drawn.data:
@@ -318,7 +330,7 @@ def speed_plots(study: Study) -> dict[str, "Figure"]:
     for source in study.sources:
         settings = [
             s
-            for s in study.of_source(source)
+            for s in study.of_source(source)[:SETTINGS_SHOWN]
             if s.estimate(metric.key) and s.average("perf/tokens_per_s")
         ]
         if len(settings) < 2:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 SAMPLE_CHARACTERS = 700
+SAMPLES_SHOWN = 30  # settings of a source, the best
 COMMANDS_SHOWN = 5
 
 
@@ -166,7 +167,7 @@ class _Writer:
     def samples(self) -> str:
         parts = []
         for source in self.study.sources:
-            found = [s for s in map(sample_html, self.study.of_source(source)) if s]
+            found = [s for s in map(sample_html, self.study.of_source(source)[:SAMPLES_SHOWN]) if s]
             if found:
                 rest = "".join(found[1:])
                 more = f"<details><summary>{len(found) - 1} more</summary>{rest}</details>"

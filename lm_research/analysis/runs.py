@@ -9,6 +9,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +47,7 @@ class Run:
         environment: versions, machine, git state, command.
         data: fingerprint and sizes of the data.
         notes: what was missing or damaged.
+        tokens: trained on, as far as the curve says.
     """
 
     folder: Path
@@ -60,6 +62,7 @@ class Run:
     environment: Mapping[str, Any]
     data: Mapping[str, Any]
     notes: Sequence[str] = ()
+    tokens: float | None = None
 
     @property
     def state(self) -> str:
@@ -139,19 +142,28 @@ def find_runs(folder: Path | str) -> list[Run]:
     return [load_run(place) for place in sorted(found, key=natural_order)]
 
 
-def run_folders(folder: Path | str) -> Iterator[tuple[str, list[str]]]:
-    """(path, names of its files) of every run folder at or below ``folder``.
+def run_folders(folder: Path | str) -> Iterator[tuple[str, set[str]]]:
+    """(path, names of what it holds) of every run folder at or below ``folder``.
 
     Raises:
         FileNotFoundError: if ``folder`` is not a folder.
     """
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{folder}: no such folder; give the folder of a run or of a sweep")
-    for place, folders, files in os.walk(folder):
-        if any(marker in files for marker in _MARKERS) and "sweep.yaml" not in files:
-            yield place, files
-            folders.clear()
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    left = [str(folder)]
+    while left:
+        place = left.pop()
+        with suppress(OSError), os.scandir(place) as entries:
+            found = list(entries)
+            files = {entry.name for entry in found}
+            if not files.isdisjoint(_MARKERS) and "sweep.yaml" not in files:
+                yield place, files
+            else:
+                left += [entry.path for entry in found if _holds_more(entry)]
+
+
+def _holds_more(entry: os.DirEntry) -> bool:
+    return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
 
 
 def no_runs(folder: Path | str) -> FileNotFoundError:
@@ -161,9 +173,7 @@ def no_runs(folder: Path | str) -> FileNotFoundError:
     )
 
 
-def load_run(
-    folder: Path | str, read_config: Callable[[bytes], Any] = load_yaml
-) -> Run:
+def load_run(folder: Path | str, read_config: Callable[[bytes], Any] = load_yaml) -> Run:
     """Read one run folder. Damaged and missing parts become ``notes``.
 
     Args:
@@ -196,6 +206,9 @@ def load_run(
         environment=read.json("environment.json", needed=False),
         data=read.json("data.json", needed=False),
         notes=tuple(read.notes),
+        tokens=max(
+            (n for row in curve if (n := number(row.get("tokens"))) is not None), default=None
+        ),
     )
 
 

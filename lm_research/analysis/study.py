@@ -124,16 +124,15 @@ def _effects(
 
 def _common_evaluations(settings: Sequence[Setting], metric: Metric) -> tuple[str, ...]:
     """Evaluation sources that every training source was scored on (its own split counts)."""
-    by_source: dict[str, set[str]] = {}
+    names, by_source = evaluation_sources(settings, metric), {}
     for setting in settings:
         scored = {
             name
-            for name in evaluation_sources(settings, metric)
+            for name in names
             if name in setting.source_names
             or any(metric.on(name) in run.summary for run in setting.runs)
         }
         by_source.setdefault(setting.source, set()).update(scored)
-    names = evaluation_sources(settings, metric)
     return tuple(n for n in names if all(n in scored for scored in by_source.values()))
 
 

@@ -1,5 +1,8 @@
 """From a folder of runs to tables on the terminal and a report on disk: what the CLI calls."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 from rich.console import Console
@@ -9,17 +12,23 @@ from rich.text import Text
 from lm_research.analysis.markdown import all_tables, write_study_markdown
 from lm_research.analysis.render import Speller, to_rich
 from lm_research.analysis.report import write_study
-from lm_research.analysis.runs import find_runs
+from lm_research.analysis.runs import Run, find_runs
 from lm_research.analysis.sentences import answer
 from lm_research.analysis.study import Study, analyse
 from lm_research.analysis.sweep import load_sweep
+from lm_research.analysis.tables import Table
 from lm_research.config.visible import visible
 
+ROWS_SHOWN = 120
+"""Rows of a table on the terminal."""
 _MARKS = {"real": ("● ", "green"), "unclear": ("○ ", "yellow"), "plain": ("– ", "dim")}
 
 
 def summarise(
-    folder: Path | str, output: Path | str | None = None, console: Console | None = None
+    folder: Path | str,
+    output: Path | str | None = None,
+    console: Console | None = None,
+    find: Callable[[Path | str], list[Run]] = find_runs,
 ) -> Path:
     """Read the runs below ``folder``, print tables and answer, write the report.
 
@@ -27,6 +36,7 @@ def summarise(
         folder: a sweep's folder (with ``sweep.yaml``), any folder of runs, or one run.
         output: the HTML file; by default ``folder/report.html``. A Markdown copy lies beside it.
         console: where to print; by default the terminal.
+        find: gives the runs at or below a folder.
 
     Returns:
         The path of the HTML report.
@@ -40,11 +50,27 @@ def summarise(
     path = Path(output) if output is not None else Path(folder) / "report.html"
     if path.suffix != ".html":
         raise ValueError(f"output={path}: must end in .html; a copy in Markdown lies beside it")
-    study = analyse(find_runs(folder), load_sweep(folder))
+    study = analyse(find(folder), load_sweep(folder))
     print_study(study, console or Console())
     write_study(study, path)
     write_study_markdown(study, path.with_suffix(".md"))
     return path
+
+
+def _cut(table: Table) -> Table:
+    """A long table for the terminal: the first rows of each of its parts."""
+    if len(table.rows) <= ROWS_SHOWN:
+        return table
+    starts = sorted({0, *table.breaks})
+    most = max(ROWS_SHOWN // len(starts), 3)
+    parts = [
+        table.rows[start:end][:most]
+        for start, end in zip(starts, [*starts[1:], len(table.rows)], strict=True)
+    ]
+    rows = [row for part in parts for row in part]
+    breaks = frozenset(accumulate(map(len, parts[:-1])))
+    title = f"{table.title} (the first {len(rows)} of {len(table.rows):,} rows; the report has all)"
+    return replace(table, title=title, rows=tuple(rows), breaks=breaks)
 
 
 def print_study(study: Study, console: Console) -> None:
@@ -52,7 +78,7 @@ def print_study(study: Study, console: Console) -> None:
     plain = Speller(console.encoding)
     drawn = all_tables(study)
     for table in drawn:
-        console.print(to_rich(table, console.width, console.encoding))
+        console.print(to_rich(_cut(table), console.width, console.encoding))
     for warning in study.warnings:
         console.print(Text(plain(visible(f"Warning: {warning}")), style="bold yellow"))
     notes = list(dict.fromkeys(note for table in drawn for note in table.notes))

@@ -13,6 +13,7 @@ from lm_research.config.problems import ConfigError, Problem, closest, listing
 from lm_research.config.types import PositiveInt
 
 if TYPE_CHECKING:
+    from lm_research.analysis.runs import Run
     from lm_research.tracking.ledger.ledger import Ledger
 
 USAGE = """usage: lm-research runs list [FIELD=VALUE ...]           what there is, and how far it came
@@ -101,6 +102,20 @@ def opened(folder: str) -> "Ledger":
     for remark in ledger.remarks:
         tell(remark)
     return ledger
+
+
+def recorded(folder: Path | str) -> "list[Run]":
+    """The runs at or below ``folder``, from its ledger.
+
+    Raises:
+        FileNotFoundError: no such folder, or no run in it.
+    """
+    from lm_research.analysis.runs import no_runs
+
+    runs = opened(str(folder)).runs()
+    if not runs:
+        raise no_runs(folder)
+    return runs
 
 
 def cache_folder() -> Path:

@@ -170,7 +170,9 @@ def _evaluations(run: Run) -> None:
     if not rows:
         return
     scores = [json.loads(row["scores"]) for row in rows]
-    names = [n for n in ("bits_per_byte", "perplexity_token", "accuracy") if any(n in s for s in scores)]
+    names = [
+        n for n in ("bits_per_byte", "perplexity_token", "accuracy") if any(n in s for s in scores)
+    ]
     columns = [Column(name, numeric=False) for name in ("evaluated on", "split", "checkpoint")]
     columns += [Column(Metric.named(name).short, rank=n) for n, name in enumerate(names)]
     columns.append(Column("text", numeric=False, rank=9))

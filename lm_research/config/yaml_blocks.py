@@ -14,7 +14,9 @@ from typing import Any
 from lm_research.config.untrusted import MOST_VALUES, UntrustedError, load_yaml
 
 _MARGIN = re.compile(rb"^(?=[^\s#-])", re.MULTILINE)
-_NOT_PLAIN = re.compile(rb"[&*!%\0\t\r]|\xef\xbb\xbf|\xff\xfe|\xfe\xff|^(?:---|\.\.\.)", re.MULTILINE)
+_NOT_PLAIN = re.compile(
+    rb"[&*!%\0\t\r]|\xef\xbb\xbf|\xff\xfe|\xfe\xff|^(?:---|\.\.\.)", re.MULTILINE
+)
 _LONGEST_BLOCK = 1 << 16
 _MOST_BLOCKS = 1 << 14
 

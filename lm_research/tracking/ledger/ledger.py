@@ -1,8 +1,10 @@
 """An opened ledger, and its runs as ``analysis`` knows them."""
 
+import gc
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, select
 from sqlalchemy.exc import DatabaseError
 
-from lm_research.analysis.runs import SAMPLES, Run, load_rows, natural_order, no_runs
+from lm_research.analysis.runs import SAMPLES, Run, load_rows, natural_order
 from lm_research.tracking.json_files import restored
 from lm_research.tracking.ledger import database
 from lm_research.tracking.ledger.refreshing import refresh
@@ -48,18 +50,6 @@ class Ledger:
         return _Loader(self).runs(query)
 
 
-def find_runs(folder: Path | str, cache: Path) -> list[Run]:
-    """The runs at or below ``folder``, from its ledger.
-
-    Raises:
-        FileNotFoundError: no such folder, or no run in it.
-    """
-    runs = open_ledger(folder, cache).runs()
-    if not runs:
-        raise no_runs(folder)
-    return runs
-
-
 def open_ledger(
     folder: Path | str, cache: Path, progress: Progress = lambda done, of: None
 ) -> Ledger:
@@ -84,9 +74,7 @@ def open_ledger(
     raise AssertionError("memory is always there")
 
 
-def _opened(
-    root: Path, path: Path | None, remarks: list[str], progress: Progress
-) -> Ledger | None:
+def _opened(root: Path, path: Path | None, remarks: list[str], progress: Progress) -> Ledger | None:
     """The ledger at ``path``; ``None``: nothing can be kept there."""
     for _ in range(2):
         try:
@@ -123,9 +111,9 @@ class _Loader:
     def runs(self, query: Select | None) -> list[Run]:
         columns = select(
             RUNS.c["id", "run", "folder", "seed", "data_set", "environment", "command",
-                   "state", "choices", "config", "summary", "status", "notes"]
+                   "state", "tokens", "choices", "config", "summary", "status", "notes"]
         )  # fmt: skip
-        with self.ledger.engine.connect() as connection:
+        with self.ledger.engine.connect() as connection, _no_collection():
             self.data_sets = _records(connection.execute(select(DATA_SETS.c["id", "record"])))
             self.environments = _records(connection.execute(select(ENVIRONMENTS.c["id", "record"])))
             if query is None:
@@ -144,7 +132,7 @@ class _Loader:
         return Run(
             folder=folder,
             id=row.run,
-            choices=self._shared(row.choices),
+            choices=self._shared(row.choices[1:-1]),
             seed=row.seed,
             config=self._config(row.config),
             status={**restored(json.loads(row.status)), "state": row.state},
@@ -153,26 +141,40 @@ class _Loader:
             samples=_OnDemand(lambda: load_rows(folder / SAMPLES)),
             environment=environment,
             data=self.data_sets.get(row.data_set, {}),
-            notes=tuple(json.loads(row.notes)),
+            notes=() if row.notes == "[]" else tuple(json.loads(row.notes)),
+            tokens=row.tokens,
         )
 
     def _config(self, text: str) -> dict[str, Any]:
         config: dict[str, Any] = {}
-        for line in text[2:-2].split("\n"):
-            config |= self._shared(f"{{{line.removesuffix(',')}}}")
+        for line in text[2:-2].split(",\n"):
+            config.update(self.lines.get(line) or self._shared(line))
         return config
 
-    def _shared(self, text: str) -> dict[str, Any]:
-        value = self.lines.get(text)
+    def _shared(self, line: str) -> dict[str, Any]:
+        """The pairs of a line of an object."""
+        value = self.lines.get(line)
         if value is None:
-            value = restored(json.loads(text))
+            value = restored(json.loads(f"{{{line}}}"))
             if len(self.lines) < _LINES_KEPT:
-                self.lines[text] = value
+                self.lines[line] = value
         return value
 
 
 def _records(rows: Any) -> dict[int, dict[str, Any]]:
     return {number: restored(json.loads(record)) for number, record in rows}
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage is looked for while thousands of objects are made that all stay."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _Curves:

@@ -113,6 +113,7 @@ def _run_columns(run: Run, folder: str, signature: str, config: str) -> Row:
         "seed": integer(run.seed),
         **{key: integer(status.get(key)) for key in ("step", "steps", "attempts")},
         **{key: text(status.get(key)) for key in ("created", "started", "finished", "error")},
+        "tokens": run.tokens,
         "seconds": run.seconds(),
         "config_hash": text(status.get("config_hash")),
         "command": _command(run.environment.get("command")),

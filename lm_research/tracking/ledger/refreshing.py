@@ -10,6 +10,7 @@ and one that is killed loses what it had not written.
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -64,16 +65,13 @@ def signatures(root: Path) -> dict[str, str]:
     return {place[start:] or ".": _signature(place, files) for place, files in run_folders(root)}
 
 
-def _signature(place: str, files: Sequence[str]) -> str:
-    present = set(files)
+def _signature(place: str, files: set[str]) -> str:
     marks = []
     for name in FILES:
-        if name in present:
-            try:
+        if name in files:
+            with suppress(OSError):  # gone since it was listed
                 s = os.lstat(f"{place}/{name}")
-            except OSError:
-                continue
-            marks.append((name, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns))
+                marks.append((name, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns))
     return hashlib.blake2b(repr(marks).encode(), digest_size=12).hexdigest()
 
 

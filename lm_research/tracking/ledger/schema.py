@@ -1,8 +1,8 @@
 """The tables of a ledger. Nested values are JSON, which SQLite's own functions reach into.
 
-    data_sets      1 --- n  runs  n --- 1  environments
-                            runs  1 --- n  evaluations
-                            runs  1 --- 1  curves
+data_sets      1 --- n  runs  n --- 1  environments
+                        runs  1 --- n  evaluations
+                        runs  1 --- 1  curves
 """
 
 from sqlalchemy import (
@@ -68,6 +68,7 @@ RUNS = Table(
     Column("seed", Integer),
     Column("step", Integer),
     Column("steps", Integer),
+    Column("tokens", Float),
     Column("attempts", Integer),
     Column("created", Text),
     Column("started", Text),
