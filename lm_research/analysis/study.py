@@ -124,7 +124,8 @@ def _effects(
 
 def _common_evaluations(settings: Sequence[Setting], metric: Metric) -> tuple[str, ...]:
     """Evaluation sources that every training source was scored on (its own split counts)."""
-    names, by_source = evaluation_sources(settings, metric), {}
+    names = evaluation_sources(settings, metric)
+    by_source: dict[str, set[str]] = {}
     for setting in settings:
         scored = {
             name

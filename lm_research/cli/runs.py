@@ -13,6 +13,8 @@ from lm_research.config.problems import ConfigError, Problem, closest, listing
 from lm_research.config.types import PositiveInt
 
 if TYPE_CHECKING:
+    from sqlalchemy import Select
+
     from lm_research.analysis.runs import Run
     from lm_research.tracking.ledger.ledger import Ledger
 
@@ -22,7 +24,7 @@ USAGE = """usage: lm-research runs list [FIELD=VALUE ...]           what there i
        lm-research runs export [FIELD=VALUE ...]         one row a run, for other programs
 
 RUN is a folder, or what the id or the name of a run in runs=FOLDER begins with.
-FIELD=VALUE keeps the runs with that option or configuration value: model=lstm,gru optimizer.lr=0.01
+FIELD=VALUE keeps the runs with that option or configuration value: model=lstm,gru seed=1
 
 lm-research runs ACTION --help tells more. Options may be written --KEY VALUE, too."""
 
@@ -129,7 +131,9 @@ def _progress(done: int, of: int) -> None:
         print(f"reading the folders of runs: {done:,} of {of:,}", end=end, file=sys.stderr)
 
 
-def _selected(options: ListOptions | ExportOptions, filters: list[str]) -> tuple["Ledger", object]:
+def _selected(
+    options: ListOptions | ExportOptions, filters: list[str]
+) -> tuple["Ledger", "Select"]:
     """The ledger, and a query for the ids that are wanted."""
     from lm_research.tracking.ledger.selection import chosen
 

@@ -166,7 +166,7 @@ def _data(run: Run) -> dict[str, str]:
 def _evaluations(run: Run) -> None:
     from lm_research.tracking.ledger.recording import evaluations
 
-    rows = [row for row in evaluations(run)]
+    rows = list(evaluations(run))
     if not rows:
         return
     scores = [json.loads(row["scores"]) for row in rows]

@@ -5,7 +5,7 @@ deleted at any time: it is brought up to date, by what has changed on the disk, 
 opened. docs/ledger.md has the tables and queries to begin with.
 
     schema      the tables, and the views for people
-    database    where the file lies; what happens to one that is damaged, older, or cannot be written
+    database    where the file lies; what becomes of one that is damaged or older
     recording   a run folder as rows
     refreshing  what changed on the disk, and the transactions that bring it in
     ledger      ``open_ledger``, and the runs of a ledger as ``analysis`` knows them

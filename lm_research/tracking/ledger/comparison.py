@@ -14,7 +14,7 @@ Differences = dict[str, list[Any]]
 
 
 def compare(runs: Sequence[Run]) -> dict[str, Differences]:
-    """Section ("config", "data", "environment", "results") -> what differs; equal sections are empty.
+    """Section ("config", "data", "environment", "results") -> what differs; empty: nothing does.
 
     Of the configuration, what does not move the numbers is left out (``run_identity``).
     """

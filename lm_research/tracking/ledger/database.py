@@ -1,8 +1,9 @@
 """The file of a ledger: where it lies, and what becomes of one that cannot be trusted.
 
-It lies in the folder that it describes; where that cannot be written, in the user's cache; where that
-cannot be written either, in memory. A ledger of another version, or that came with a folder that was
-copied here, is emptied in one transaction. A file that is damaged, or none of ours, is set aside.
+It lies in the folder that it describes; where that cannot be written, in the user's cache; where
+that cannot be written either, in memory. A ledger of another version, or that came with a folder
+that was copied here, is emptied in one transaction. A file that is damaged, or none of ours, is set
+aside.
 """
 
 import fcntl

@@ -1,8 +1,8 @@
 """Runs as flat rows for other programs: CSV, Parquet, JSON.
 
 A row a run: what it is, its options, its configuration by dotted names, its final metrics. Or a row
-for each row of its metrics.jsonl. Secrets are taken out once more on the way, and in CSV text that a
-spreadsheet would take for a formula gets an apostrophe before it.
+for each row of its metrics.jsonl. Secrets are taken out once more on the way, and in CSV text that
+a spreadsheet would take for a formula gets an apostrophe before it.
 """
 
 import csv

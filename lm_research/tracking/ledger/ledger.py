@@ -16,10 +16,12 @@ from lm_research.analysis.runs import SAMPLES, Run, load_rows, natural_order
 from lm_research.tracking.json_files import restored
 from lm_research.tracking.ledger import database
 from lm_research.tracking.ledger.refreshing import refresh
-from lm_research.tracking.ledger.schema import CURVES, DATA_SETS, ENVIRONMENTS, RUNS
+from lm_research.tracking.ledger.schema import DATA_SETS, ENVIRONMENTS, RUNS
 
 Progress = Callable[[int, int], None]
 _LINES_KEPT = 1 << 14
+_READ = ("id", "run", "folder", "state", "seed", "tokens", "data_set", "environment", "command",
+         "choices", "config", "summary", "status", "notes")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,14 @@ class _Loader:
         self.curves = _Curves(ledger.engine)
 
     def runs(self, query: Select | None) -> list[Run]:
-        columns = select(
-            RUNS.c["id", "run", "folder", "seed", "data_set", "environment", "command",
-                   "state", "tokens", "choices", "config", "summary", "status", "notes"]
-        )  # fmt: skip
+        columns = select(*(RUNS.c[name] for name in _READ))
         with self.ledger.engine.connect() as connection, _no_collection():
-            self.data_sets = _records(connection.execute(select(DATA_SETS.c["id", "record"])))
-            self.environments = _records(connection.execute(select(ENVIRONMENTS.c["id", "record"])))
+            self.data_sets = _records(
+                connection.execute(select(DATA_SETS.c.id, DATA_SETS.c.record))
+            )
+            self.environments = _records(
+                connection.execute(select(ENVIRONMENTS.c.id, ENVIRONMENTS.c.record))
+            )
             if query is None:
                 found = [self._run(row) for row in connection.execute(columns)]
                 return sorted(found, key=lambda run: natural_order(run.folder))

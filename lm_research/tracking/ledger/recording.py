@@ -183,7 +183,8 @@ def evaluations(run: Run) -> Iterable[Row]:
     for row in load_rows(run.folder / EVALUATIONS):
         found = {k: number(v) for k, v in row.items() if v is None or number(v) is not None}
         names = (row.get(key) for key in ("data", "split", "checkpoint", "text_sha256"))
-        yield _evaluation(*redacted(list(names)), found)
+        source, split, checkpoint, digest = redacted(list(names))
+        yield _evaluation(source, split, checkpoint, digest, found)
 
 
 def _evaluation(

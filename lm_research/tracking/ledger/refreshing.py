@@ -14,7 +14,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, delete, select, update
+from sqlalchemy import Column, Connection, Engine, Table, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from lm_research.analysis.runs import run_folders
@@ -41,7 +41,7 @@ def refresh(
     """
     with engine.connect() as connection:
         rows = connection.execute(select(RUNS.c.folder, RUNS.c.signature))
-        known = {folder: mark for folder, mark in rows}
+        known = dict(rows.tuples().all())
     found = signatures(root)
     changed = [(folder, mark) for folder, mark in found.items() if known.get(folder) != mark]
     gone = [{"gone": folder} for folder in known.keys() - found.keys()]
@@ -106,7 +106,7 @@ def _store(connection: Connection, batch: Sequence[Recorded]) -> None:
         connection.execute(insert(EVALUATIONS), scored)
 
 
-def _ids(connection: Connection, table: object, rows: Iterable[Row | None]) -> dict[str, int]:
+def _ids(connection: Connection, table: Table, rows: Iterable[Row | None]) -> dict[str, int]:
     """Digest -> id, of rows that are added where they are new."""
     distinct = {row["digest"]: row for row in rows if row is not None}
     if not distinct:
@@ -115,9 +115,9 @@ def _ids(connection: Connection, table: object, rows: Iterable[Row | None]) -> d
     return _by(connection, table.c.digest, list(distinct))
 
 
-def _by(connection: Connection, column: object, values: Sequence[str]) -> dict[str, int]:
+def _by(connection: Connection, column: Column, values: Sequence[str]) -> dict[str, int]:
     query = select(column, column.table.c.id).where(column.in_(values))
-    return {value: number for value, number in connection.execute(query)}
+    return dict(connection.execute(query).tuples().all())
 
 
 def _remove(connection: Connection, gone: Sequence[Row]) -> None:

@@ -23,8 +23,9 @@ APPLICATION = 0x6C6D7267
 METADATA = MetaData()
 
 
-def _part_of_run(**options: bool) -> Column:
-    return Column("run", ForeignKey("runs.id", ondelete="CASCADE"), nullable=False, **options)
+def _of_run(primary_key: bool = False) -> Column:
+    key = ForeignKey("runs.id", ondelete="CASCADE")
+    return Column("run", key, nullable=False, primary_key=primary_key, index=not primary_key)
 
 
 DATA_SETS = Table(
@@ -92,7 +93,7 @@ EVALUATIONS = Table(
     "evaluations",
     METADATA,
     Column("id", Integer, primary_key=True),
-    _part_of_run(index=True),
+    _of_run(),
     Column("source", Text, nullable=False),
     Column("split", Text, nullable=False),
     Column("checkpoint", Text, nullable=False),
@@ -104,7 +105,7 @@ EVALUATIONS = Table(
 CURVES = Table(
     "curves",
     METADATA,
-    _part_of_run(primary_key=True),
+    _of_run(primary_key=True),
     Column("columns", Text, nullable=False),
 )
 """metrics.jsonl column by column: ``{"step": [...], "tokens": [...], "val/...": [...]}``."""

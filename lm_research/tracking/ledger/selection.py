@@ -1,4 +1,4 @@
-"""Which runs of a ledger, in which order; and one run by its folder, or by a prefix of its names."""
+"""Which runs of a ledger, in which order; and one run, by its folder or a prefix of its names."""
 
 import json
 from collections.abc import Mapping, Sequence
