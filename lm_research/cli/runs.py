@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lm_research.analysis.runs import Run
     from lm_research.tracking.ledger.ledger import Ledger
 
-USAGE = """usage: lm-research runs list [FIELD=VALUE ...]           what there is, and how far it came
+USAGE = """usage: lm-research runs list [FIELD=VALUE ...]           what there is, and how far
        lm-research runs show RUN                         one run, whole
        lm-research runs compare RUN RUN [RUN ...]        what differs, and nothing else
        lm-research runs export [FIELD=VALUE ...]         one row a run, for other programs
@@ -140,6 +140,11 @@ def _selected(
     wrong = [text for text in filters if "=" not in text]
     if wrong:
         raise ConfigError([Problem(text, "is not FIELD=VALUE") for text in wrong])
+    if not Path(options.runs).expanduser().is_dir():
+        said = "no such folder"
+        raise ConfigError(
+            [Problem("runs", said, options.runs, "a folder with runs at or below it")]
+        )
     ledger = opened(options.runs)
     fields = dict(text.split("=", 1) for text in filters)
     states = [state.strip() for state in (options.state or "").split(",") if state.strip()]
@@ -165,7 +170,7 @@ def _list(arguments: list[str]) -> int:
 
 
 def _runs_named(arguments: list[str], least: int) -> list:
-    names, given = _split(InFolder, arguments)  # a run's own name may hold an "=", too
+    given, names = _split(InFolder, arguments)  # a run's own name may hold an "=", too
     options, _ = parse(InFolder, given)
     if len(names) < least or (least == 1 and len(names) > 1):
         wanted = "exactly one RUN" if least == 1 else "at least two RUNs"

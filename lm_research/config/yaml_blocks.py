@@ -15,8 +15,10 @@ from lm_research.config.untrusted import MOST_VALUES, UntrustedError, load_yaml
 
 _MARGIN = re.compile(rb"^(?=[^\s#-])", re.MULTILINE)
 _NOT_PLAIN = re.compile(
-    rb"[&*!%\0\t\r]|\xef\xbb\xbf|\xff\xfe|\xfe\xff|^(?:---|\.\.\.)", re.MULTILINE
+    rb"[&*!%\0\t\r]|<<|\xc2\x85|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf|\xff\xfe|\xfe\xff|^(?:---|\.\.\.)",
+    re.MULTILINE,
 )
+_NOTHING = re.compile(rb"(?: *(?:#.*)?\n)*+")
 _LONGEST_BLOCK = 1 << 16
 _MOST_BLOCKS = 1 << 14
 
@@ -42,13 +44,15 @@ class BlockReader:
         """The mapping, block by block; ``None``: not plainly made of blocks."""
         if len(text) > MOST_VALUES or _NOT_PLAIN.search(text):
             return None
+        head, *blocks = _MARGIN.split(text)
+        if not _NOTHING.fullmatch(head):
+            return None
         found: dict[str, Any] = {}
-        for block in _MARGIN.split(text):
-            if block.strip():
-                pair = self._block(block)
-                if pair is None or found.keys() & pair.keys():
-                    return None
-                found |= pair
+        for block in blocks:
+            pair = self._block(block)
+            if pair is None or found.keys() & pair.keys():
+                return None
+            found |= pair
         return found or None
 
     def _block(self, block: bytes) -> dict[str, Any] | None:

@@ -9,12 +9,11 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, BinaryIO
 
 from lm_research.analysis.runs import Run
 from lm_research.analysis.settings import FINGERPRINT, flatten
-from lm_research.tracking.redaction import redacted
+from lm_research.tracking.redaction import redactor
 
 FORMATS = ("csv", "parquet", "json")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
@@ -25,7 +24,7 @@ Columns = dict[str, list[Any]]
 
 def run_columns(runs: Sequence[Run]) -> Columns:
     """One row a run."""
-    return _columns([_run_row(run) for run in runs])
+    return _columns([_run_row(run) for run in runs], _Cells())
 
 
 def _run_row(run: Run) -> dict[str, Any]:
@@ -37,15 +36,14 @@ def _run_row(run: Run) -> dict[str, Any]:
         **{key: status.get(key) for key in ("step", "steps", "started", "finished", "error")},
         "seconds": run.seconds(),
         FINGERPRINT: run.data.get("fingerprint"),
-        **{k: v for k, v in _flat(run.config).items() if k not in run.choices},
+        **{k: v for k, v in _fields(run).items() if k not in run.choices},
         **run.choices,
         **run.summary,
     }
 
 
-def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    flat = flatten({key: value for key, value in config.items() if key != "choices"})
-    return {key: _cell(value) for key, value in flat.items()}
+def _fields(run: Run) -> dict[str, Any]:
+    return flatten({key: value for key, value in run.config.items() if key != "choices"})
 
 
 def metric_batches(runs: Sequence[Run]) -> Iterator[Columns]:
@@ -61,23 +59,27 @@ def metric_batches(runs: Sequence[Run]) -> Iterator[Columns]:
         yield {name: [row.get(name) for row in rows] for name in empty}
 
 
-def _columns(rows: Sequence[Mapping[str, Any]]) -> Columns:
+def _columns(rows: Sequence[Mapping[str, Any]], cells: "_Cells") -> Columns:
     names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [_cell(row.get(name)) for row in rows] for name in names}
+    return {name: [cells(name, row.get(name)) for row in rows] for name in names}
 
 
-def _cell(value: Any) -> Any:
-    """A scalar; nested values as JSON, text without secrets."""
-    if isinstance(value, str):
-        return _clean(value)
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    return _clean(json.dumps(value, ensure_ascii=False, default=str))
+class _Cells:
+    """Values as scalars: nested ones as JSON, text without secrets."""
 
+    def __init__(self) -> None:
+        self._redacted = redactor()
+        self._known: dict[tuple[str, str], str] = {}
 
-@lru_cache(maxsize=1 << 16)
-def _clean(text: str) -> str:
-    return str(redacted(text)).encode("utf-8", "backslashreplace").decode()
+    def __call__(self, name: str, value: Any) -> Any:
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        clean = self._known.get((name, text))
+        if clean is None:
+            told = str(self._redacted({name: text})[name])
+            clean = self._known[name, text] = told.encode("utf-8", "backslashreplace").decode()
+        return clean
 
 
 def write(batches: Iterable[Columns], form: str, file: BinaryIO) -> None:

@@ -20,7 +20,7 @@ from lm_research.tracking.ledger.schema import DATA_SETS, ENVIRONMENTS, RUNS
 
 Progress = Callable[[int, int], None]
 _LINES_KEPT = 1 << 14
-_READ = ("id", "run", "folder", "state", "seed", "tokens", "data_set", "environment", "command",
+_READ = ("id", "run_id", "folder", "state", "seed", "tokens", "data_set", "environment", "command",
          "choices", "config", "summary", "status", "notes")  # fmt: skip
 
 
@@ -134,7 +134,7 @@ class _Loader:
         folder = self.ledger.root / row.folder
         return Run(
             folder=folder,
-            id=row.run,
+            id=row.run_id,
             choices=self._shared(row.choices[1:-1]),
             seed=row.seed,
             config=self._config(row.config),

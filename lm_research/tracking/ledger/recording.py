@@ -106,7 +106,7 @@ def _run_columns(run: Run, folder: str, signature: str, config: str) -> Row:
     if status.get("error"):
         status = redacted(status)
     return {
-        "run": text(run.id),
+        "run_id": text(run.id),
         "folder": text(folder),
         "name": text(run.folder.name),
         "state": state_of(run.state, run.folder),

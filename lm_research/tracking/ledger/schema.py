@@ -62,7 +62,7 @@ RUNS = Table(
     "runs",
     METADATA,
     Column("id", Integer, primary_key=True),
-    Column("run", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
     Column("folder", Text, nullable=False, unique=True),
     Column("name", Text, nullable=False),
     Column("state", Text, nullable=False),

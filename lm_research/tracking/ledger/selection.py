@@ -139,7 +139,7 @@ def find_run(name: str, ledger: Ledger | None) -> Run:
     if ledger is None:
         raise RunNotFoundError(f"{name}: no such folder, and no folder of runs to look in")
     for column in (lambda c: c == name, lambda c: c.startswith(name, autoescape=True)):
-        wanted = or_(*(column(c) for c in (RUNS.c.run, RUNS.c.name, RUNS.c.folder)))
+        wanted = or_(*(column(c) for c in (RUNS.c.run_id, RUNS.c.name, RUNS.c.folder)))
         found = ledger.runs(select(RUNS.c.id).where(wanted).order_by(RUNS.c.folder).limit(6))
         if len(found) == 1:
             return found[0]
@@ -159,7 +159,7 @@ class RunNotFoundError(Exception):
 
 def _not_found(name: str, ledger: Ledger) -> str:
     with ledger.engine.connect() as connection:
-        rows: list[Any] = list(connection.execute(select(RUNS.c.run, RUNS.c.name)))
+        rows: list[Any] = list(connection.execute(select(RUNS.c.run_id, RUNS.c.name)))
     near = closest(name, {part for row in rows for part in row})
     hint = f"; did you mean `{near}`?" if near else ""
     return (
