@@ -176,8 +176,8 @@ def test_people_can_ask_for_metrics_fields_and_points(root, ledger_of):
     assert query(ledger, "SELECT DISTINCT value FROM fields WHERE field = 'model.hidden_size'") == [
         (8,)
     ]
-    points = "SELECT points.tokens, points.seconds, value FROM points "
-            "JOIN runs ON runs.id = run WHERE name = 'job2'"
+    points = "SELECT points.tokens, points.seconds, value FROM points JOIN runs ON runs.id = run"
+    points += " WHERE name = 'job2'"
     assert query(ledger, points) == [(10 * n, n / 2, 2.2 + 1 / n) for n in range(1, 5)]
 
 
