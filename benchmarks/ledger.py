@@ -5,19 +5,25 @@
 One tiny run is trained by the real command. Its folder is copied, with other options, seeds, times
 and numbers from a known model: 5 sources x 4 vectorizers x 5 models x 10 learning rates x seeds.
 Every figure is of a process of its own, imports included: CPU seconds, wall seconds, peak memory.
+On a busy machine CPU seconds grow, too: `yaml_ms`, what one of the configurations takes to be read
+as a whole, is measured before each, and says by how much.
 """
 
 import argparse
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from ledger_suite.folders import make_folders
+
+from lm_research.config.untrusted import load_yaml
 
 COMMAND = [sys.executable, "-c", "from lm_research.cli.main import main; main()"]
 LIMIT_S, LIMIT_MB = 5.0, 500.0
@@ -25,6 +31,7 @@ LIMIT_S, LIMIT_MB = 5.0, 500.0
 
 def measured(name: str, *arguments: str) -> dict:
     """Run one command; its output is thrown away."""
+    busy = yaml_ms(arguments)
     began = time.perf_counter()
     child = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
@@ -33,11 +40,26 @@ def measured(name: str, *arguments: str) -> dict:
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
         "wall_s": round(time.perf_counter() - began, 2),
         "peak_mb": round(usage.ru_maxrss / 1024),
+        "yaml_ms": busy,
     }
     if os.waitstatus_to_exitcode(status):
         raise SystemExit(f"{name}: exit code {os.waitstatus_to_exitcode(status)}")
     print("  ".join(f"{key} {value}" for key, value in result.items()), flush=True)
     return result
+
+
+def yaml_ms(arguments: Sequence[str]) -> float | None:
+    """CPU milliseconds of reading one configuration: the median of 50."""
+    folders = [Path(a.removeprefix("runs=")) for a in arguments if a.startswith("runs=")]
+    if not folders:
+        return None
+    text = next(folders[0].glob("*/config.yaml")).read_bytes()
+    times = []
+    for _ in range(50):
+        began = time.process_time()
+        load_yaml(text)
+        times.append(time.process_time() - began)
+    return round(1000 * statistics.median(times), 2)
 
 
 def measure(folder: Path, out: Path) -> list[dict]:

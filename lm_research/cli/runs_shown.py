@@ -2,9 +2,11 @@
 
 import json
 import shlex
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from rich.console import Console
@@ -12,11 +14,11 @@ from rich.text import Text
 from sqlalchemy import Select, func, select
 
 from lm_research.analysis.metric import MISSING, UNDEFINED, Metric, compact
-from lm_research.analysis.render import Speller, to_rich
+from lm_research.analysis.render import Speller, fit, to_rich
 from lm_research.analysis.runs import Run
 from lm_research.analysis.settings import find_axes, flatten, value_of
 from lm_research.analysis.tables import Cell, Column, Table
-from lm_research.cli.tell import safe
+from lm_research.cli.tell import cleaner, safe
 from lm_research.config.problems import ConfigError
 from lm_research.tracking.checkpoint_store import CheckpointStore
 from lm_research.tracking.errors import RunFolderError
@@ -27,6 +29,8 @@ from lm_research.tracking.run_identity import identity
 USUAL_METRICS = ("val/bits_per_byte", "val/accuracy")
 _AXES_SHOWN = 8
 _LONGEST = 60
+MOST_DRAWN = 1000
+"""Rows of a table that are drawn."""
 
 
 def print_list(ledger: Ledger, query: Select, sort: str | None, limit: int | None) -> None:
@@ -57,12 +61,13 @@ def _runs_table(ledger: Ledger, runs: Sequence[Run], metrics: Sequence[str]) -> 
         Column("step", rank=4),
         Column("started", numeric=False, rank=5),
     ]
+    clean = cache(cleaner())
     rows = [
         (
-            Cell(safe(_place(ledger, run))),
-            Cell(safe(run.id), faint=True),
-            Cell(safe(run.state)),
-            *(Cell(safe(_short(value_of(run, axis)))) for axis in axes),
+            Cell(clean(_place(ledger, run))),
+            Cell(clean(run.id), faint=True),
+            Cell(clean(run.state)),
+            *(Cell(_short(clean(value_of(run, axis)))) for axis in axes),
             Cell(MISSING if run.seed is None else str(run.seed)),
             *(Cell(_metric(run, name)) for name in metrics),
             Cell(_step(run), faint=True),
@@ -272,5 +277,21 @@ def _say(line: str, style: str = "") -> None:
 def _print(table: Table) -> None:
     console = Console()
     width = console.width if console.is_terminal else max(console.width, 140)
-    drawn = to_rich(table, width, console.encoding)
-    Console(width=width).print(drawn)
+    if len(table.rows) > MOST_DRAWN:
+        _print_lines(fit(table, width)[0])
+    else:
+        Console(width=width).print(to_rich(table, width, console.encoding))
+
+
+def _print_lines(table: Table) -> None:
+    """A table of thousands of rows, line by line: drawing it would take half a minute."""
+    lines = [[column.head for column in table.columns]]
+    lines += [[cell.text for cell in row] for row in table.rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    write = sys.stdout.write
+    for line in lines:
+        cells = [
+            f"{text:>{width}}" if column.numeric else f"{text:{width}}"
+            for text, width, column in zip(line, widths, table.columns, strict=True)
+        ]
+        write("  ".join(cells).rstrip() + "\n")

@@ -16,7 +16,7 @@ from lm_research.analysis.settings import FINGERPRINT, flatten
 from lm_research.tracking.redaction import redactor
 
 FORMATS = ("csv", "parquet", "json")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _RUNS_AT_ONCE = 500
 Columns = dict[str, list[Any]]
 """Name -> values, all lists of one length."""

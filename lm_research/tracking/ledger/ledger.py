@@ -4,7 +4,7 @@ import gc
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, select
 from sqlalchemy.exc import DatabaseError
 
-from lm_research.analysis.runs import SAMPLES, Run, load_rows, natural_order
+from lm_research.analysis.runs import SAMPLES, Run, load_rows, natural_order, run_folders
 from lm_research.tracking.json_files import restored
 from lm_research.tracking.ledger import database
 from lm_research.tracking.ledger.refreshing import refresh
@@ -69,7 +69,8 @@ def open_ledger(
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder; give a folder of runs, runs=FOLDER")
     remarks: list[str] = []
-    for path in database.places(root, cache):
+    is_run = next((place for place, _ in run_folders(root)), None) == str(root)
+    for path in [None] if is_run else database.places(root, cache):  # nothing goes into a run
         ledger = _opened(root, path, remarks, progress)
         if ledger is not None:
             return ledger
@@ -93,7 +94,7 @@ def _opened(root: Path, path: Path | None, remarks: list[str], progress: Progres
 
 
 def _refreshed(root: Path, path: Path | None, remarks: list[str], progress: Progress) -> Ledger:
-    with database.only_one(path.parent if path else root):
+    with database.only_one(path.parent) if path else nullcontext():
         engine = database.connect(path)
         why = database.prepare(engine, str(root.stat().st_ino))
     if why:
