@@ -17,12 +17,14 @@ import pytest
 import yaml
 
 from lm_research.analysis.runs import find_runs
+from lm_research.tracking.ledger import refreshing
 from lm_research.tracking.ledger.ledger import open_ledger
 from lm_research.tracking.run_folder import RunFolder
 
 OPEN = """
 import sys
 from pathlib import Path
+from lm_research.tracking.ledger import refreshing
 from lm_research.tracking.ledger.ledger import open_ledger
 ledger = open_ledger(sys.argv[1], Path(sys.argv[2]))
 print(ledger.path, len(ledger.runs()), *ledger.remarks)
@@ -337,3 +339,19 @@ def test_a_full_disk_is_no_reason_to_fail(root, tmp_path):
 def test_there_must_be_a_folder(tmp_path, ledger_of):
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
         ledger_of(tmp_path / "nowhere")
+
+
+def test_many_folders_are_read_by_several_processes(root, ledger_of, monkeypatch):
+    monkeypatch.setattr(refreshing, "BATCH", 2)
+    monkeypatch.setattr(refreshing, "BATCHES_A_WORKER", 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    seen = []
+    ledger = open_ledger(root, root.parent / "cache", lambda done, of: seen.append((done, of)))
+    assert seen == [(2, 5), (4, 5), (5, 5)]
+    assert_faithful(ledger)
+
+
+def test_nothing_is_put_into_a_run(root, ledger_of):
+    ledger = ledger_of(root / "job1")
+    assert (ledger.path, len(ledger.runs())) == (None, 1)
+    assert not (root / "job1" / "ledger.sqlite").exists()
