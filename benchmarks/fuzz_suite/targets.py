@@ -87,9 +87,10 @@ class Studies(Target):
     VALID: ClassVar[list[bytes]] = [
         b"defaults:\n  - override /budget: smoke\n  - override /hydra/launcher: joblib\n"
         b"sweep: {name: a, title: b, question: c, metric: val/bits_per_byte, direction: minimize,"
-        b" axes: [data], report: r.html}\noutput: runs/a\nevaluate_on: [code]\n"
-        b"optimizer: {lr: 0.01}\nhydra: {mode: MULTIRUN, sweep: {subdir: '${hydra:job.num}'},"
-        b" sweeper: {params: {seed: '1,2'}}, job: {env_set: {OMP_NUM_THREADS: '1'}}}\n",
+        b" grid: {data: [code, tweets]}, zip: [{model: [rnn, lstm], model.hidden_size: [8, 4]}],"
+        b" cases: [{model: gru}], exclude: [{data: code, model: rnn}], seeds: 2, report: r.html}\n"
+        b"output: runs/a\nevaluate_on: [code]\noptimizer: {lr: 0.01}\n"
+        b"hydra: {job: {env_set: {OMP_NUM_THREADS: '1'}}}\n",
         b"seed: 3\nmodel: {hidden_size: '${budget.hidden_size}'}\ntrainer: {threads: 1}\n"
         b"hydra: {job_logging: {handlers: {console: {stream: ext://sys.stderr}}}}\n",
     ]
@@ -98,12 +99,14 @@ class Studies(Target):
         import os
 
         from lm_research.config.compose import compose
+        from lm_research.studies.plan import Plan
 
         os.chdir(self.folder)
         (self.folder / "sweeps").mkdir(exist_ok=True)
         file = self.folder / "sweeps" / "strange.yaml"
         file.write_bytes(mutated_yaml(random.choice(self.VALID), random))
-        compose(["sweep=strange"])
+        composed = compose(["sweep=strange"])
+        Plan.of(composed.config["sweep"] or {}).settings()
 
 
 class RunFolders(Target):

@@ -15,7 +15,7 @@ from lm_research.analysis.report import write_study
 from lm_research.analysis.runs import Run, find_runs
 from lm_research.analysis.sentences import answer
 from lm_research.analysis.study import Study, analyse
-from lm_research.analysis.sweep import load_sweep
+from lm_research.analysis.sweep import load_sweep, runs_of_study
 from lm_research.analysis.tables import Table
 from lm_research.config.visible import visible
 
@@ -50,7 +50,7 @@ def summarise(
     path = Path(output) if output is not None else Path(folder) / "report.html"
     if path.suffix != ".html":
         raise ValueError(f"output={path}: must end in .html; a copy in Markdown lies beside it")
-    study = analyse(find(folder), load_sweep(folder))
+    study = analyse(runs_of_study(folder, find(folder)), load_sweep(folder))
     print_study(study, console or Console())
     write_study(study, path)
     write_study_markdown(study, path.with_suffix(".md"))

@@ -1,12 +1,20 @@
 """What a sweep set out to learn: ``sweep.yaml`` beside its runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lm_research.analysis.metric import Metric
-from lm_research.config.untrusted import LARGEST_CONFIG, UntrustedError, load_yaml, read_plain
+from lm_research.analysis.runs import Run
+from lm_research.config.untrusted import (
+    LARGEST_CONFIG,
+    LARGEST_JSON,
+    UntrustedError,
+    load_json,
+    load_yaml,
+    read_plain,
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,26 @@ class Sweep:
     question: str = ""
     metric: Metric = field(default_factory=lambda: Metric.named("val/bits_per_byte"))
     axes: tuple[str, ...] = ()
+
+
+def runs_of_study(folder: Path | str, runs: Sequence[Run]) -> list[Run]:
+    """Those of ``runs``, found below ``folder``, that are jobs of the study as it is now.
+
+    A folder keeps the runs of a study as it was before its file was edited; they answer another
+    question. Without a list of jobs, all runs.
+
+    Raises:
+        ValueError: the list is damaged.
+    """
+    file = Path(folder) / "jobs.json"
+    if not file.is_file():
+        return list(runs)
+    try:
+        names = {str(job["folder"]) for job in load_json(read_plain(file, LARGEST_JSON))["jobs"]}
+    except (UntrustedError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: damaged ({error}); start the study again") from error
+    root = Path(folder).resolve()
+    return [run for run in runs if run.folder.resolve().parent != root or run.folder.name in names]
 
 
 def load_sweep(folder: Path | str) -> Sweep:

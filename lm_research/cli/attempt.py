@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -16,18 +16,20 @@ from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.batch_size import adopt
 from lm_research.cli.launch import note
 from lm_research.cli.memory import KILLED, oom_kills
-from lm_research.cli.own_process import Interrupted, in_own_process
+from lm_research.cli.own_process import Interrupted, asked_to_stop, in_own_process
 from lm_research.cli.tell import tell
 from lm_research.config.compose import finalise
 from lm_research.config.problems import is_ours
-from lm_research.tracking.errors import telling_of
+from lm_research.studies.gpus import VISIBLE, held, pool
+from lm_research.studies.states import LAST_ERROR
+from lm_research.tracking.errors import RunFolderBusyError, telling_of
 from lm_research.tracking.json_files import write_text
 from lm_research.tracking.redaction import redacted
 from lm_research.tracking.run_folder import FolderState, RunFolder
 
-LAST_ERROR = "last_error.txt"
-"""What stopped a run, in one line, also where it could not claim its folder."""
 LONGEST = 500
+ELSEWHERE = os.EX_UNAVAILABLE
+"""Exit status of a run that another process has just begun."""
 
 
 def finished(config: dict[str, Any], output: str | Path) -> bool:
@@ -46,33 +48,54 @@ def attempt(cfg: DictConfig) -> str:
     """Train, inside Hydra and in a process of its own, unless that is done already.
 
     Returns:
-        "done", or "failed" or "interrupted"; then ``last_error.txt`` in the run's folder says why.
+        "done"; "elsewhere" if another process runs it; or "failed" or "interrupted": then
+        ``last_error.txt`` in the run's folder says why.
     """
     job: Any = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
     sys.argv = command(job)
     try:
-        with telling_of(folder):
-            (folder / LAST_ERROR).unlink(missing_ok=True)
-            _without_secrets(Path(job.sweep.dir) / "multirun.yaml")
         config = finalise(cfg, job)
         if finished(config, folder):
             return "done"
+        with telling_of(folder):
+            (folder / LAST_ERROR).unlink(missing_ok=True)
+            _without_secrets(Path(job.sweep.dir) / "multirun.yaml")
         kills = oom_kills()
-        code = in_own_process(partial(_alone, config, folder))
+        code = _with_gpu(config, folder)
+    except RunFolderBusyError:
+        return "elsewhere"
     except Exception as error:
         _tell(folder, error)
         return "interrupted" if isinstance(error, Interrupted) else "failed"
     if code < 0:
-        _tell(folder, KilledError(-code, oom_kills() > kills))
-        note(config, folder, (folder / LAST_ERROR).read_text(encoding="utf-8"))
-    return {0: "done", os.EX_TEMPFAIL: "interrupted"}.get(code, "failed")
+        return _killed(config, folder, KilledError(-code, oom_kills() > kills))
+    words = {0: "done", os.EX_TEMPFAIL: "interrupted", ELSEWHERE: "elsewhere"}
+    return words.get(code, "failed")
+
+
+def _with_gpu(config: dict[str, Any], folder: Path) -> int:
+    """The run in its own process, on a GPU of the study's pool if it has one."""
+    gpus = pool((config.get("sweep") or {}).get("gpus"))
+    if not gpus:
+        return in_own_process(partial(_alone, config, folder))
+    with held(gpus, asked_to_stop) as gpu:
+        return in_own_process(partial(_alone, config, folder, gpu))
+
+
+def _killed(config: dict[str, Any], folder: Path, error: "KilledError") -> str:
+    """A run that somebody killed was cut; what the kernel kills for its memory, it will again."""
+    _tell(folder, error)
+    state: Literal["failed", "interrupted"] = "failed" if error.by_kernel else "interrupted"
+    note(config, folder, (folder / LAST_ERROR).read_text(encoding="utf-8"), state)
+    return state
 
 
 class KilledError(Exception):
     """A run that a signal ended before it could say a word."""
 
     def __init__(self, number: int, by_kernel: bool) -> None:
+        self.by_kernel = by_kernel
         why = f"; {KILLED}" if by_kernel else ""
         super().__init__(
             f"killed by {signal.Signals(number).name} (exit {128 + number}){why}. The same command "
@@ -80,8 +103,10 @@ class KilledError(Exception):
         )
 
 
-def _alone(config: dict[str, Any], folder: Path) -> None:
+def _alone(config: dict[str, Any], folder: Path, gpu: str | None = None) -> None:
     """The run, in its process: the exit status says how it ended, ``last_error.txt`` why."""
+    if gpu is not None:  # before CUDA is looked at for the first time
+        os.environ[VISIBLE] = gpu
     from lm_research.cli.launch import train
 
     try:
@@ -89,6 +114,8 @@ def _alone(config: dict[str, Any], folder: Path) -> None:
     except Stopped as stopped:
         _tell(folder, stopped)
         raise
+    except RunFolderBusyError:
+        sys.exit(ELSEWHERE)
     except Exception as error:
         _tell(folder, error)
         sys.exit(1)

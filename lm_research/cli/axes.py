@@ -20,6 +20,11 @@ def columns(overrides: Sequence[str], config_dir: str | None = None) -> list[lis
         return [_values(parser, text) for text in overrides]
 
 
+def values(override: str, config_dir: str | None = None) -> list[str]:
+    """The values that ``key=a,b`` names, as the text of overrides."""
+    return [text.partition("=")[2] for text in columns([override], config_dir)[0]]
+
+
 def _values(parser: OverridesParser, text: str) -> list[str]:
     try:
         override = parser.parse_overrides([text])[0]

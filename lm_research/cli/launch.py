@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from lm_research.callbacks.stop_signals import INTERRUPTED, Stopped
 from lm_research.cli.batch_size import settle
@@ -150,8 +150,13 @@ def _end(processes: Sequence[Any]) -> None:
             process.join(PATIENCE_S / 2)
 
 
-def note(config: dict[str, Any], output: str | Path, reason: str) -> None:
+def note(
+    config: dict[str, Any],
+    output: str | Path,
+    reason: str,
+    state: Literal["failed", "interrupted"] = "failed",
+) -> None:
     """Write the failure down for a process that could not do it itself."""
     with suppress(RunFolderError), RunFolder.create(output, config) as folder:
         if folder.status.state == "running":
-            folder.finish("failed", reason)
+            folder.finish(state, reason)

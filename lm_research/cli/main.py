@@ -14,6 +14,8 @@ VERBS = {
     "evaluate": "score a finished run on a source: evaluate run=FOLDER [data=OPTION]",
     "generate": 'continue a prompt: generate run=FOLDER prompt="..."',
     "sweep": "run a study of sweeps/: sweep sweep=demo",
+    "tune": "search a study's space with Optuna: tune sweep=tune_lstm",
+    "watch": "the report of runs at work, on a local web page: watch runs=FOLDER",
     "report": "tables and an HTML page from run folders: report runs=FOLDER",
     "runs": "runs list | show | compare | export",
     "data": "data list | show | audit",

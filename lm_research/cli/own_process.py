@@ -22,6 +22,11 @@ _asked: list[int] = []
 """Signals that this process was sent: who is asked to stop starts no further run."""
 
 
+def asked_to_stop() -> bool:
+    """Whether this process was sent one of :data:`SIGNALS`."""
+    return bool(_asked)
+
+
 class Interrupted(Exception):  # noqa: N818 - it is no error
     """The run was not started, or has ended, because this process was asked to stop."""
 

@@ -1,77 +1,157 @@
-"""``lm-research sweep sweep=NAME``: a study through Hydra's multirun, with tables and report."""
+"""``lm-research sweep sweep=NAME``: a study through Hydra's launchers, with tables and report."""
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from lm_research.callbacks.stop_signals import Stopped
-from lm_research.cli.attempt import Stamp, attempt, failed_so_far, failures
-from lm_research.cli.axes import columns, combinations, split_axes
+from lm_research.cli.attempt import attempt
+from lm_research.cli.axes import split_axes, values
+from lm_research.cli.options import split_config_dir
 from lm_research.cli.own_process import passing_to_workers
 from lm_research.cli.report import report
+from lm_research.cli.sweep_rounds import Rounds
 from lm_research.cli.tell import guard_logs, tell
-from lm_research.cli.train import check, hand_over, make_folder, parse, split_flags
+from lm_research.cli.train import check, make_folder
+from lm_research.config.compose import Composed
 from lm_research.config.problems import ConfigError, Problem
+from lm_research.studies.gpus import pool
+from lm_research.studies.jobs import Planned, planned, write_jobs
+from lm_research.studies.plan import Plan, Setting
+from lm_research.studies.states import standings
 from lm_research.tracking.json_files import write_text
 
 AGAIN = "the same command runs what is not done, and nothing else"
 HELP = """usage: lm-research sweep sweep=NAME [GROUP=OPTION] [GROUP.FIELD=VALUE] ...
+       lm-research sweep status sweep=NAME|output=FOLDER [--json]
 
-Runs the study sweeps/NAME.yaml: every combination of its axes, in parallel processes. Ends with
-tables in the terminal and an HTML report. Started again, it skips the runs that are done and goes
-on with those that are not. Fields may be overridden, axes too: seed=1,2,3 model=rnn,lstm.
+Runs the study sweeps/NAME.yaml: every setting that its grid, zip and cases make, under every seed,
+in parallel processes. Ends with tables in the terminal and an HTML report. Started again, it skips
+what is done, goes on with what was cut, and runs what is new; started twice at once, the two share
+the work. Fields may be overridden, axes too: seed=1,2,3 model=rnn,lstm.
 
+  --dry-run                  the jobs, where they stand and what they cost; runs nothing
+  --retry                    runs what failed once more, too
   hydra/launcher=basic       one run after the other, in one process
-  hydra.launcher.n_jobs=4    so many at a time (default: one a core)"""
+  hydra.launcher.n_jobs=4    so many at a time (default: one a core)
+  --config-dir DIR           options of your own, laid out like conf/"""
+FLAGS = ("--dry-run", "--retry")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as this command asks for it.
+
+    Attributes:
+        fixed: the overrides that all its jobs share, Hydra's own among them.
+        node: ``sweep:`` of its file.
+    """
+
+    folder: Path
+    fixed: list[str]
+    config_dir: str | None
+    node: dict[str, Any]
+    plan: Plan
+    planned: list[Planned] = field(repr=False)
 
 
 def run(arguments: list[str]) -> int:
-    """Run the study; 1 if a run failed."""
+    """Run the study; 1 if a run is not done in the end."""
     if {"-h", "--help"} & set(arguments):
         print(HELP)
         return 0
-    flags, overrides = split_flags(arguments)
-    fixed, axes = split_axes(overrides)
-    composed = check([*flags, *fixed])
-    if composed is None or parse(arguments).cfg:
-        hand_over(job, arguments)
+    if arguments[:1] == ["status"]:
+        from lm_research.cli.sweep_status import run as status
+
+        return status(arguments[1:])
+    flags = {argument for argument in arguments if argument in FLAGS}
+    study = planned_study([argument for argument in arguments if argument not in FLAGS])
+    if "--dry-run" in flags:
+        from lm_research.cli.sweep_status import print_plan
+
+        print_plan(study.folder, study.planned)
         return 0
-    study = composed.config.get("sweep")
-    if study is None or composed.hydra.mode != RunMode.MULTIRUN:
+    return _run(study, retry="--retry" in flags)
+
+
+def planned_study(arguments: Sequence[str]) -> Study:
+    """The study that a command line means, every job of it composed and sound.
+
+    Raises:
+        ConfigError: with every problem of every job.
+    """
+    config_dir, overrides = split_config_dir(arguments)
+    fixed, axes = split_axes(overrides)
+    composed = check([*_flags(config_dir), *fixed])
+    node = _node(composed)
+    fixed += _one_a_gpu(composed, node, fixed)
+    narrowed = {key: values(f"{key}={text}", config_dir) for key, text in axes.items()}
+    own = [text for text in fixed if not text.startswith(("hydra.", "hydra/", "sweep="))]
+    plan = Plan.of(node).narrowed(own, narrowed)
+    for setting in _covering(plan.settings()):
+        check([*_flags(config_dir), *fixed, *(f"{key}={value}" for key, value in setting.items())])
+    jobs = planned(plan, fixed, config_dir)
+    assert composed is not None
+    folder = Path(composed.config["output"])
+    return Study(folder, fixed, config_dir, {**node, "axes": node["axes"] or plan.axes}, plan, jobs)
+
+
+def _flags(config_dir: str | None) -> list[str]:
+    return [] if config_dir is None else ["--config-dir", config_dir]
+
+
+def _node(composed: Composed | None) -> dict[str, Any]:
+    node = composed.config.get("sweep") if composed else None
+    if composed and composed.hydra.sweeper.get("params"):
+        message = "is for `lm-research train -m`: a study's axes are told, skipped and counted"
+        allowed = "sweep.grid, sweep.zip, sweep.cases"
+        raise ConfigError([Problem("hydra.sweeper.params", message, None, allowed)])
+    if not node:
         problem = Problem("sweep", "must be given", None, "sweep=NAME of a file in sweeps/")
         raise ConfigError([problem])
-    named = {text.partition("=")[0] for text in fixed}
-    own = {k: v for k, v in (composed.hydra.sweeper.params or {}).items() if k not in named}
-    params = [f"{k}={v}" for k, v in {**own, **axes}.items()]
-    check(["-m", *flags, *fixed, *params])
-    folder = make_folder(composed.hydra.sweep.dir)
-    _write_study(folder, study)
+    return {"axes": [], **node}
+
+
+def _one_a_gpu(composed: Composed | None, node: dict[str, Any], fixed: list[str]) -> list[str]:
+    """As many runs at a time as the pool has GPUs, where the launcher leaves that open."""
+    count, key = len(pool(node.get("gpus"))), "hydra.launcher.n_jobs"
+    given = any(text.startswith(f"{key}=") for text in fixed)
+    known = composed is not None and "n_jobs" in composed.hydra.launcher
+    return [f"{key}={count}"] if count and known and not given else []
+
+
+def _covering(settings: Sequence[Setting]) -> list[Setting]:
+    """Settings in which every value occurs: mistakes are told by their override."""
+    seen: set[tuple[str, str]] = set()
+    found = []
+    for setting in settings:
+        if new := set(setting.items()) - seen:
+            found.append(setting)
+            seen |= new
+    return found
+
+
+def _run(study: Study, retry: bool) -> int:
     from lm_research.cli.sweep_progress import SweepProgress
 
-    before = failed_so_far(folder)
-    varied = [f"{k}={v}" for k, v in axes.items()]
+    folder = make_folder(str(study.folder))
+    jobs = [one.job for one in study.planned]
+    write_text(folder / "sweep.yaml", yaml.safe_dump(study.node, sort_keys=False))
+    write_jobs(folder, jobs)
+    if all(standing.state == "done" for standing in standings(folder, jobs)):
+        print(f"{folder}: all {len(jobs)} jobs are done; nothing is left to do")
     try:
-        with SweepProgress(folder, combinations(columns(params))), passing_to_workers():
-            hand_over(job, [*flags, *fixed, *varied, _short_names(fixed)], folder)
+        with SweepProgress(folder, jobs), passing_to_workers():
+            Rounds(folder, jobs, study.fixed, study.config_dir, retry).run(job)
     except Stopped as stopped:
         print(f"lm-research sweep: {stopped}; {AGAIN}", file=sys.stderr)
         raise
-    return _report(folder, study, before)
-
-
-def _short_names(fixed: Sequence[str]) -> str:
-    """Runs' folders are named by what varies, not by what all share."""
-    keys = [text.partition("=")[0].lstrip("+~") for text in fixed]
-    return f"hydra.job.config.override_dirname.exclude_keys=[{','.join(keys)}]"
-
-
-def _write_study(folder: Path, study: dict[str, Any]) -> None:
-    write_text(folder / "sweep.yaml", yaml.safe_dump(study, sort_keys=False, allow_unicode=True))
+    return _end(study, folder)
 
 
 def job(cfg: DictConfig) -> str:
@@ -80,19 +160,16 @@ def job(cfg: DictConfig) -> str:
     return attempt(cfg)
 
 
-def _report(folder: Path, study: dict[str, Any], before: dict[Path, Stamp]) -> int:
-    from lm_research.analysis.runs import find_runs
-
-    path = report(folder, study["report"])
-    unfinished = {
-        run.folder: str(run.status.get("error") or run.state)
-        for run in find_runs(folder)
-        if not run.done
-    }
-    unfinished |= failures(folder, before)
-    for place, reason in unfinished.items():
-        tell(f"not done: {place}: {reason}")
-    if unfinished:
-        print(f"{AGAIN}; the report holds what the folder held before, too", file=sys.stderr)
-    print(f"report: {path}")
-    return 1 if unfinished else 0
+def _end(study: Study, folder: Path) -> int:
+    found = standings(folder, [one.job for one in study.planned])
+    path = report(folder, study.node["report"]) if any(s.state == "done" for s in found) else None
+    undone = [standing for standing in found if standing.state != "done"]
+    for standing in undone:
+        why = standing.error or standing.state
+        tell(f"not done: {folder / standing.job.folder}: {why}")
+    if undone:
+        failed = " (--retry: what failed, too)" if any(s.state == "failed" for s in undone) else ""
+        print(f"{AGAIN}{failed}", file=sys.stderr)
+    if path:
+        print(f"report: {path}")
+    return 1 if undone else 0

@@ -1,9 +1,9 @@
 """What a running sweep shows: runs done, running, failed, to do, and the time left."""
 
-import json
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -14,87 +14,55 @@ from rich.table import Table
 from rich.text import Text
 
 from lm_research.cli.tell import safe, tell
+from lm_research.studies.jobs import Job
+from lm_research.studies.states import STATES, Standing, seconds_left, standings
 
-INTERVAL_S = 0.5
+INTERVAL_S = 1.0
+STYLES = {"done": "green", "failed": "red", "stale": "yellow", "interrupted": "yellow"}
 
 
 class SweepProgress:
-    """Reads the runs' status files while they run, in whatever processes that happens.
+    """Reads the jobs' folders while they run, in whatever processes that happens.
 
     On a terminal: a live display. Elsewhere: one line for each run that ends.
 
     Args:
         folder: the sweep's folder.
-        planned: how many runs there will be.
+        jobs: its jobs.
     """
 
-    def __init__(self, folder: Path, planned: int) -> None:
-        self.folder, self.planned = folder, planned
-        self.started = time.monotonic()
-        self.before = len(self._in_state("done"))
-        self.told: set[str] = set(self._in_state("done"))
+    def __init__(self, folder: Path, jobs: Sequence[Job]) -> None:
+        self.folder, self.started = folder, time.monotonic()
+        self.found = {s.job.identity: s for s in standings(folder, jobs)}
+        self.told = {job for job, s in self.found.items() if s.state == "done"}
         self.console = Console(stderr=True)
-        self.live = Live(get_renderable=self.render, console=self.console, refresh_per_second=2)
+        self.live = Live(get_renderable=self.render, console=self.console, refresh_per_second=1)
         self.over = threading.Event()
         self.teller = threading.Thread(target=self._tell, daemon=True)
 
-    def states(self) -> dict[str, dict]:
-        """Status per run folder name."""
-        found = {}
-        for file in self.folder.glob("*/status.json"):
-            try:
-                found[file.parent.name] = json.loads(file.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                continue  # being replaced right now
-        return found
-
-    def _in_state(self, state: str) -> list[str]:
-        return [name for name, status in self.states().items() if status["state"] == state]
-
-    def time_left(self, states: dict[str, dict]) -> float | None:
-        """Seconds, from the speed so far; partly done runs count in part. None: not known yet."""
-        done = sum(_share(status) for status in states.values()) - self.before
-        elapsed = time.monotonic() - self.started
-        if done <= 0.2:
-            return None
-        return elapsed / done * max(self.planned - self.before - done, 0)
+    def _look(self) -> list[Standing]:
+        """Every job as it stands; what is done stays done, and is not read again."""
+        rest = [s.job for s in self.found.values() if s.state != "done"]
+        self.found |= {s.job.identity: s for s in standings(self.folder, rest)}
+        return list(self.found.values())
 
     def render(self) -> RenderableType:
         """The display."""
-        states = self.states()
-        counts = Counter(status["state"] for status in states.values())
-        to_do = max(self.planned - len(states), 0) + counts["queued"]
-        left = self.time_left(states)
-        head = Text.assemble(
-            (f"{safe(self.folder.name)}  ", "bold"),
-            (f"{counts['done']} done", "green"),
-            f"  {counts['running']} running  {to_do} to do  ",
-            (f"{counts['failed']} failed", "red" if counts["failed"] else "dim"),
-            f"  {counts['interrupted']} interrupted" if counts["interrupted"] else "",
-            f"  {_clock(time.monotonic() - self.started)} so far",
-            "" if left is None else f"  about {_clock(left)} left",
-        )
-        table = Table.grid(padding=(0, 2))
-        for name, status in sorted(states.items()):
-            if status["state"] == "running":
-                total = max(status.get("steps") or 1, 1)
-                table.add_row(
-                    Text(safe(name)), ProgressBar(total=total, completed=status["step"], width=24)
-                )
-        done = sum(_share(status) for status in states.values())
-        return Group(head, ProgressBar(total=self.planned, completed=done, width=60), table)
+        found = self._look()
+        elapsed = clock(time.monotonic() - self.started)
+        return overview(self.folder.name, found, f"  {elapsed} so far")
 
     def _tell(self) -> None:
         while not self.over.wait(INTERVAL_S):
             self._tell_ended()
 
     def _tell_ended(self) -> None:
-        for name, status in sorted(self.states().items()):
-            if status["state"] in ("done", "failed", "interrupted") and name not in self.told:
-                self.told.add(name)
-                remark = f": {status['error']}" if status.get("error") else ""
-                line = f"[{len(self.told)}/{self.planned}] {name} {status['state']}{remark}"
-                tell(line)
+        for standing in self._look():
+            job, state = standing.job, standing.state
+            if state in ("done", "failed", "interrupted") and job.identity not in self.told:
+                self.told.add(job.identity)
+                remark = f": {standing.error}" if standing.error and state != "done" else ""
+                tell(f"[{len(self.told)}/{len(self.found)}] {job.folder} {state}{remark}")
 
     def __enter__(self) -> "SweepProgress":
         if self.console.is_terminal:
@@ -117,11 +85,31 @@ class SweepProgress:
             self._tell_ended()
 
 
-def _share(status: dict) -> float:
-    if status["state"] != "running":
-        return float(status["state"] in ("done", "failed"))
-    return min(status["step"] / max(status.get("steps") or 1, 1), 0.95)
+def overview(name: str, found: Sequence[Standing], remark: str = "") -> Group:
+    """Counts by state, the share done, the time left, and a bar for each run at work."""
+    running = [s for s in found if s.state == "running"]
+    left = seconds_left(found, len(running))
+    head = Text.assemble(
+        (f"{safe(name)}  ", "bold"), counts(found), remark,
+        "" if left is None or not running else f"  about {clock(left)} left",
+    )  # fmt: skip
+    table = Table.grid(padding=(0, 2))
+    for standing in running:
+        bar = ProgressBar(total=1.0, completed=standing.share, width=24)
+        table.add_row(Text(safe(standing.job.folder)), bar)
+    done = sum(1.0 if s.state == "failed" else s.share for s in found)
+    return Group(head, ProgressBar(total=max(len(found), 1), completed=done, width=60), table)
 
 
-def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+def counts(found: Sequence[Standing]) -> Text:
+    """ "3 done  1 running  8 to do": the states that occur, and always what is done."""
+    number = Counter(standing.state for standing in found)
+    parts = [(f"{number[s]} {s}  ", STYLES.get(s, "")) for s in STATES if number[s] or s == "done"]
+    return Text.assemble(*parts)
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, as 3:07; hours before them where there are any."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -24,6 +24,7 @@ from lm_research.cli.tell import guard_logs, tell, tell_error
 from lm_research.config.compose import Composed, compose, finalise, loader, register_studies
 from lm_research.config.paths import shipped
 from lm_research.config.problems import ConfigError, Problem
+from lm_research.studies.jobs import FILE as JOBS
 from lm_research.tracking.errors import write_error
 from lm_research.tracking.json_files import read_json
 from lm_research.tracking.links import refuse_links_of_all
@@ -84,6 +85,9 @@ def _one(composed: Composed, arguments: Sequence[str]) -> int:
         replay(adopt(composed.config, composed.hydra.run.dir), composed.hydra.run.dir)
         return 0
     folder = make_folder(composed.hydra.run.dir)
+    if (folder / JOBS).exists():
+        message = "holds a study; a run among its runs would be none of it"
+        raise ConfigError([Problem("output", message, str(folder), "another output=FOLDER")])
     if finished(composed.config, folder):
         print(f"{folder}: done already; give another output=FOLDER to run it again")
         return 0

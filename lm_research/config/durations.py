@@ -14,7 +14,10 @@ def seconds_of(text: str | float) -> float:
     Raises:
         ValueError: it is not written in one of :data:`FORMS`, or is not positive.
     """
-    seconds = _number(text) or _clock(str(text)) or _words(str(text))
+    try:
+        seconds = _number(text) or _clock(str(text)) or _words(str(text))
+    except OverflowError:  # an integer of more than 308 digits
+        seconds = float("inf")
     if not 0 < seconds < float("inf"):
         raise ValueError(f"{text!r} is no span of time: {FORMS}")
     return seconds

@@ -4,7 +4,7 @@ A node with ``_target_`` is checked against its class's constructor instead (``s
 so that a new model, source or vectorizer needs no schema of its own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from lm_research.config.signatures import InstanceOf
@@ -84,6 +84,22 @@ class Debug:
 
 
 @dataclass
+class Tune:
+    """A search over settings, for `lm-research tune`."""
+
+    space: dict[str, Any]
+    """a list of values, or {low, high} with log: true or a step"""
+    trials: PositiveInt = 20
+    jobs: PositiveInt = 1
+    """runs at a time"""
+    sampler: Literal["tpe", "random"] = "tpe"
+    pruner: Literal["median", "none"] = "median"
+    """median: a run that is behind half of those before it, at the same step, is cut"""
+    startup_trials: NonNegativeInt = 5
+    """that are drawn at random and never cut"""
+
+
+@dataclass
 class Sweep:
     """What a study asks, and what its report shows."""
 
@@ -92,8 +108,25 @@ class Sweep:
     question: str
     metric: str
     direction: Literal["minimize", "maximize"]
-    axes: list[str]
     report: str
+    grid: dict[str, list[Any]] = field(default_factory=dict)
+    """every combination of these values"""
+    zip: list[dict[str, list[Any]]] = field(default_factory=list)
+    """blocks of lists that advance together"""
+    cases: list[dict[str, Any]] = field(default_factory=list)
+    """settings beside the product"""
+    exclude: list[dict[str, Any]] = field(default_factory=list)
+    """settings of the product to leave out"""
+    seeds: list[NonNegativeInt] | PositiveInt = 1
+    """of every setting: these, or 1 to so many"""
+    tune: Tune | None = None
+    """a search in place of the grid"""
+    hypotheses: list[str] = field(default_factory=list)
+    """what the study expects: "model=lstm < model=rnn" says whose metric is the lower"""
+    gpus: list[NonNegativeInt] | Literal["all"] | None = None
+    """of this machine, one for each run, by a queue"""
+    axes: list[str] = field(default_factory=list)
+    """what the report compares; by default what varies, in this order"""
 
 
 @dataclass

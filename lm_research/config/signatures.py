@@ -7,6 +7,7 @@ answer to a mistyped field is still instant.
 
 import ast
 import importlib.util
+import os
 import typing
 from dataclasses import dataclass
 from functools import cache
@@ -117,7 +118,7 @@ def _load(path: str) -> "_Module | None":
     for folder in folders:
         stem = folder.joinpath(*rest)
         for file in (stem / "__init__.py", stem.with_suffix(".py")):
-            if file.is_file():
+            if os.path.isfile(file):  # a name too long for the disk is no file
                 return _Module(path, file)
     return None
 

@@ -74,12 +74,12 @@ class _Validator:
                 yield from self.value(f"{path}.{key}", item, Any, group)
 
     def dataclass(self, path: str, value: Plain, schema: type, group: str) -> Iterator[Problem]:
-        fields = hints(schema)
+        fields, optional = hints(schema), _with_defaults(schema)
         yield from self.unknown_keys(path, value, fields, f"`{path}`")
         for name, annotation in fields.items():
             if name in value:
                 yield from self.value(f"{path}.{name}", value[name], annotation, group)
-            else:
+            elif name not in optional:
                 yield Problem(
                     f"{path}.{name}",
                     "is missing",
@@ -177,6 +177,13 @@ class _Validator:
             unknown = choices and isinstance(value, str)
             message = "is not among the choices" if unknown else f"is {_kind(value)}"
         return Problem(path, message, shown, allowed, near, self.file(path))
+
+
+def _with_defaults(schema: type) -> set[str]:
+    """Fields that may be left out."""
+    fields = dataclasses.fields(schema)
+    missing = dataclasses.MISSING
+    return {f.name for f in fields if f.default is not missing or f.default_factory is not missing}
 
 
 def _annotation(target: str, parameter: Parameter, group: str) -> Any:

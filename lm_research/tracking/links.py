@@ -6,7 +6,9 @@ from pathlib import Path
 from lm_research.tracking.errors import RunFolderError, write_error
 
 _OURS = ("checkpoints", "divergence", "evaluations")
-"""Folders of a run that are written to; W&B keeps links of its own in its folder."""
+"""Folders of a run that are written to."""
+_THEIRS = "wandb"
+"""W&B keeps links of its own in its folder, and follows none of them to write."""
 
 
 def refuse_links(run: Path) -> None:
@@ -28,7 +30,7 @@ def refuse_links_of_all(folder: Path) -> None:
     """The same for a folder that may hold many runs."""
     refuse_links(folder)
     for entry in _entries(folder):
-        if entry.is_dir(follow_symlinks=False):
+        if entry.name != _THEIRS and entry.is_dir(follow_symlinks=False):
             refuse_links(Path(entry.path))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lm_research.cli.main import main
+from lm_research.cli.main import VERBS, main
 from lm_research.tracking.run_identity import config_hash
 
 SMALL = [
@@ -73,7 +73,7 @@ def test_all_mistakes_are_told_at_once(capsys):
 
 def test_looking_at_a_config_loads_no_torch():
     code = (
-        "import sys\nfrom lm_research.cli.main import main\n"
+        "import sys\nfrom lm_research.cli.main import VERBS, main\n"
         "try: main(['train', '--cfg', 'job'])\n"
         "except SystemExit as exit: code = exit.code\n"
         "assert not code, code\n"
@@ -111,7 +111,7 @@ def test_a_run_is_recorded_and_its_config_rebuilds_it(tmp_path, read_json, capsy
 def test_a_multirun_makes_four_runs_with_four_ids(tmp_path, read_json):
     axes = ["model=rnn,cnn", "vectorizer=one_hot,bag_of_words"]
     # A command of its own: its runs are forked, which W&B's threads in this process forbid.
-    command = [sys.executable, "-c", "from lm_research.cli.main import main; main()"]
+    command = [sys.executable, "-c", "from lm_research.cli.main import VERBS, main; main()"]
     arguments = ["train", "-m", *axes, *SMALL, f"output={tmp_path / 'm'}"]
     subprocess.run([*command, *arguments], check=True, timeout=300)
     found = [read_json(file) for file in sorted((tmp_path / "m").glob("*/status.json"))]
@@ -188,10 +188,14 @@ def test_a_sweep_reports_and_is_not_run_twice(tmp_path, capfd):
     before = [file.stat().st_mtime_ns for file in files]
     assert len(files) == 2
     assert lm_research(*sweep) == 0
+    assert "all 2 jobs are done; nothing is left to do" in capfd.readouterr().out
+    assert lm_research(*sweep, "optimizer.lr=0.5") == 0  # another study, in folders of its own
     assert [file.stat().st_mtime_ns for file in files] == before
-    capfd.readouterr()
-    assert lm_research(*sweep, "optimizer.lr=0.5") == 1  # the folder holds another study's runs
-    assert "optimizer.lr" in capfd.readouterr().err
+    assert len(list((tmp_path / "s").glob("*/metrics.jsonl"))) == 4
+    assert lm_research("sweep", "status", f"output={tmp_path / 's'}") == 0
+    said = capfd.readouterr().out
+    assert "2 done" in said
+    assert "2 more runs are in the folder, of the study as it was before" in said
 
 
 def test_one_failed_run_does_not_stop_the_sweep(tmp_path, capfd):
@@ -202,18 +206,30 @@ def test_one_failed_run_does_not_stop_the_sweep(tmp_path, capfd):
     states = [json.loads(f.read_text())["state"] for f in (tmp_path / "s").glob("*/status.json")]
     assert sorted(states) == ["done", "failed"]
     assert "not done" in capfd.readouterr().err
+    assert lm_research("sweep", "status", f"output={tmp_path / 's'}", "--json") == 0
+    jobs = {job["state"]: job for job in json.loads(capfd.readouterr().out)}
+    assert "sha256" in jobs["failed"]["error"]
+    failed = tmp_path / "s" / jobs["failed"]["folder"] / "status.json"
+    for flags, attempts in (([], 1), (["--retry"], 2)):
+        assert lm_research("sweep", *arguments, *flags) == 1
+        assert json.loads(failed.read_text())["attempts"] == attempts
 
 
 def test_unknown_verbs_and_help(capsys):
     assert lm_research("trian") == 2
     assert "there is no verb `trian`; did you mean `train`?" in capsys.readouterr().err
-    for verb in ("train", "evaluate", "generate", "sweep", "report", "data", "doctor"):
+    for verb in VERBS:
         assert lm_research(verb, "--help") == 0
     assert lm_research("doctor") == 0
 
 
 def test_two_processes_on_a_cpu_equal_one(tmp_path, read_json):
-    command = [sys.executable, "-c", "from lm_research.cli.main import main; main()", "train"]
+    command = [
+        sys.executable,
+        "-c",
+        "from lm_research.cli.main import VERBS, main; main()",
+        "train",
+    ]
     ddp = ["trainer=ddp", "trainer.accelerator=cpu", "tracking=disabled"]
     both = [*command, *SMALL[:-1], *ddp, f"output={tmp_path / 'two'}"]
     done = subprocess.run(both, capture_output=True, text=True, env={**os.environ})

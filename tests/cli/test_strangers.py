@@ -11,6 +11,7 @@ from lm_research.cli.evaluate import run as evaluate
 from lm_research.cli.generate import run as generate
 from lm_research.cli.report import ReportError, report
 from lm_research.cli.saved import SavedRunError, load
+from lm_research.cli.train import make_folder
 from lm_research.config.problems import ConfigError, is_ours
 from lm_research.tracking.errors import RunFolderError
 from lm_research.tracking.run_folder import RunFolder
@@ -87,6 +88,15 @@ def test_nothing_is_written_through_a_link(run, tmp_path, name, monkeypatch):
     with pytest.raises(RunFolderError, match="a link"):
         RunFolder.create(run, config)
     assert victim.is_dir() or victim.read_text() == "precious"
+
+
+def test_links_of_wandb_do_not_keep_a_run_from_going_on(run):
+    (run / "wandb" / "offline-run-1").mkdir(parents=True)
+    (run / "wandb" / "latest-run").symlink_to("offline-run-1")
+    assert make_folder(str(run)) == make_folder(str(run.parent)).joinpath(run.name)
+    (run / "evaluations" / "mine.npz").symlink_to("elsewhere")
+    with pytest.raises(RunFolderError, match="a link"):
+        make_folder(str(run))
 
 
 def test_scores_are_not_written_through_a_link(run, tmp_path, capsys):

@@ -82,8 +82,8 @@ def test_a_killed_run_is_told_the_others_go_on_and_it_alone_is_repeated(start, s
     assert "killed by SIGKILL (exit 137)" in line
     assert "the same command runs what is not done, and nothing else" in complaint
     states = {name: status["state"] for name, status in statuses().items()}
-    assert sorted(states.values()) == ["done", "done", "failed"]
-    assert states[killed] == "failed"
+    assert sorted(states.values()) == ["done", "done", "interrupted"]
+    assert states[killed] == "interrupted"
     ended(start(*sweep), 0)
     attempts = {name: status["attempts"] for name, status in statuses().items()}
     assert attempts == {**dict.fromkeys(attempts, 1), killed: 2}
@@ -113,6 +113,44 @@ def test_a_sweep_that_is_stopped_saves_its_runs(start, statuses, running, number
     ended(start(*sweep), 0)
     assert {status["state"] for status in statuses().values()} == {"done"}
     assert len(statuses()) == 3
+
+
+@pytest.mark.slow
+def test_two_commands_share_the_work_and_no_job_runs_twice(start, statuses, running):
+    sweep = ["sweep", *STUDY, *LASTING, "seed=1,2,3,4", "hydra.launcher.n_jobs=1"]
+    first = start(*sweep)
+    running(first, 1)
+    second = start(*sweep)
+    for process in (first, second):
+        ended(process, 0)
+    found = statuses()
+    assert len(found) == 4
+    assert {status["state"] for status in found.values()} == {"done"}
+    assert {status["attempts"] for status in found.values()} == {1}
+    assert len({status["pid"] for status in found.values()}) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["all", "worker"])
+def test_what_kill_9_takes_is_gone_on_with(start, statuses, running, victim):
+    sweep = ["sweep", *STUDY, *LASTING, "seed=1,2,3", "hydra.launcher.n_jobs=2"]
+    process = start(*sweep)
+    running(process, 2)
+    if victim == "all":
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    else:  # the launcher's own: the command goes on with a new one
+        os.kill(_parent(statuses()), signal.SIGKILL)
+    again = start(*sweep) if victim == "all" else process
+    complaint = ended(again, 0)
+    assert ("the launcher ended" in complaint) == (victim == "worker")
+    assert {status["state"] for status in statuses().values()} == {"done"}
+    assert len(statuses()) == 3
+
+
+def _parent(found: dict[str, dict]) -> int:
+    pid = next(status["pid"] for status in found.values() if status["state"] == "running")
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @pytest.mark.slow

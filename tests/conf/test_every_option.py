@@ -10,6 +10,7 @@ import pytest
 from lm_research.config.build import build
 from lm_research.config.compose import compose
 from lm_research.config.paths import shipped
+from lm_research.studies.plan import Plan
 
 CONF = shipped("conf")
 FILL = {  # what an option leaves for the user to say
@@ -72,7 +73,7 @@ def test_builds(group, option, folder):
 def test_every_sweep_composes(name):
     composed = compose([f"sweep={name}"])
     assert composed.config["sweep"]["name"] == name
-    assert composed.hydra.sweeper.params
+    assert Plan.of(composed.config["sweep"]).settings()
 
 
 @cache

@@ -59,9 +59,15 @@ def test_own_class_in_the_working_folder(tmp_path, monkeypatch):
     assert "my_models_for_signatures" not in sys.modules
 
 
-@pytest.mark.parametrize(
-    "target", ["no_such_package.X", "lm_research.models.nothing.X", "torch.optim.Nothing"]
-)
+NOTHING = [
+    "no_such_package.X",
+    "lm_research.models.nothing.X",
+    f"lm_research.{'long' * 99}.X",  # longer than a file's name may be
+    "torch.optim.Nothing",
+]
+
+
+@pytest.mark.parametrize("target", NOTHING)
 def test_a_target_that_names_nothing(target):
     with pytest.raises(
         TargetError, match=target.rpartition(".")[0] if "optim" not in target else "Nothing"

@@ -341,10 +341,8 @@ def test_there_must_be_a_folder(tmp_path, ledger_of):
         ledger_of(tmp_path / "nowhere")
 
 
-def test_many_folders_are_read_by_several_processes(root, ledger_of, monkeypatch):
+def test_it_is_written_batch_by_batch(root, ledger_of, monkeypatch):
     monkeypatch.setattr(refreshing, "BATCH", 2)
-    monkeypatch.setattr(refreshing, "BATCHES_A_WORKER", 1)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     seen = []
     ledger = open_ledger(root, root.parent / "cache", lambda done, of: seen.append((done, of)))
     assert seen == [(2, 5), (4, 5), (5, 5)]

@@ -24,9 +24,6 @@ from lm_research.tracking.ledger.schema import CURVES, DATA_SETS, ENVIRONMENTS, 
 
 BATCH = 200
 """Runs written by one transaction."""
-BATCHES_A_WORKER = 5
-"""A further process takes a second to start: below so many batches it is not worth it."""
-MOST_WORKERS = 4
 Batch = list[tuple[str, str]]
 """Folders and their signatures."""
 
@@ -53,8 +50,9 @@ def refresh(
     if gone:
         with writing(engine).begin() as connection:
             _remove(connection, gone)
-    done = 0
-    for recorded in _recorded(root, list(_batches(changed))):
+    read, done = RecordReader(root), 0
+    for batch in _batches(changed):
+        recorded = [read(*pair) for pair in batch]
         with writing(engine).begin() as connection:
             _store(connection, recorded)
         done += len(recorded)
@@ -83,24 +81,6 @@ def _batches(changed: Iterable[tuple[str, str]]) -> Iterator[Batch]:
     left = iter(changed)
     while batch := list(islice(left, BATCH)):
         yield batch
-
-
-def _recorded(root: Path, batches: Sequence[Batch]) -> Iterator[list[Recorded]]:
-    """The rows of each batch; where there is much to read, by several processes."""
-    workers = min(len(os.sched_getaffinity(0)), MOST_WORKERS, len(batches) // BATCHES_A_WORKER)
-    if workers < 2:
-        read = RecordReader(root)
-        yield from ([read(*pair) for pair in batch] for batch in batches)
-    else:
-        from joblib import Parallel, delayed
-
-        side_by_side = Parallel(workers, return_as="generator", batch_size=1)
-        yield from side_by_side(delayed(_read)(root, batch) for batch in batches)
-
-
-def _read(root: Path, batch: Batch) -> list[Recorded]:
-    read = RecordReader(root)
-    return [read(*pair) for pair in batch]
 
 
 def _store(connection: Connection, batch: Sequence[Recorded]) -> None:

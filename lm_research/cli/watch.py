@@ -1,0 +1,181 @@
+"""``lm-research watch runs=FOLDER``: the report on a local web page, written anew as runs go on.
+
+The page is for the person at this machine. The server listens on the loopback address alone,
+answers to its own names alone (a page elsewhere may point a name of its own at this machine: DNS
+rebinding), and serves two things, both read-only: the report, and the number of its edition.
+"""
+
+import io
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from html import escape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from lm_research.callbacks.stop_signals import INTERRUPTED
+from lm_research.cli.options import help_text, option, parse
+from lm_research.cli.tell import tell
+from lm_research.config.types import NonNegativeInt, PositiveFloat
+
+SUMMARY = "Serve the report of the runs at or below a folder on this machine, and keep it fresh."
+HOST = "127.0.0.1"
+FILES = ("status.json", "metrics.jsonl", "summary.json", "samples.jsonl")
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; font-src data:; connect-src 'self'; frame-ancestors 'none'"
+)
+FRESHEN = """<script>
+(async () => {
+  const edition = async () => (await fetch("/edition", {cache: "no-store"})).text();
+  const first = await edition();
+  setInterval(async () => {
+    try { if (await edition() !== first) location.reload(); } catch (gone) {}
+  }, 2000);
+})();
+</script>"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the verb."""
+
+    runs: str = option(help="folder of a sweep, of several runs, or of one")
+    port: NonNegativeInt = option(8642, "of the page; 0: any that is free")
+    every: PositiveFloat = option(5.0, "seconds between two looks at the runs")
+
+
+def run(arguments: list[str]) -> int:
+    """Serve until Ctrl-C."""
+    if {"-h", "--help"} & set(arguments):
+        print(help_text("watch", Options, SUMMARY))
+        return 0
+    options, _ = parse(Options, arguments)
+    with TemporaryDirectory(prefix="lm-research-watch-") as place:
+        edition = Edition(Path(options.runs), Path(place) / "report.html")
+        edition.renew()
+        try:
+            server = Server(options.port, edition)
+        except OSError as error:
+            raise WatchError(f"port={options.port}: {error.strerror}; give another") from error
+        with server:
+            return _serve(server, edition, options.every)
+
+
+class WatchError(Exception):
+    """A page that cannot be served; says why."""
+
+
+def _serve(server: "Server", edition: "Edition", every: float) -> int:
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(f"http://{HOST}:{server.server_port}/  (Ctrl-C ends it)", flush=True)
+    try:
+        while True:
+            time.sleep(every)
+            edition.renew()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        server.shutdown()
+
+
+class Edition:
+    """The page as it was written last.
+
+    Args:
+        runs: the folder of runs.
+        file: where to write the page.
+    """
+
+    def __init__(self, runs: Path, file: Path) -> None:
+        self.runs, self.file = runs, file
+        self.number = 0
+        self.page = _waiting(runs).encode()
+        self._seen: object = None
+
+    def renew(self) -> None:
+        """Write the page anew if a run has gone on; keep the last one if that fails."""
+        seen = self._signature()
+        if seen == self._seen:
+            return
+        self._seen = seen
+        from rich.console import Console
+
+        from lm_research.analysis.summary import summarise
+
+        try:
+            summarise(self.runs, self.file, Console(file=io.StringIO(), width=100))
+        except (OSError, ValueError) as error:  # no run there yet, or one being written
+            tell(f"watch: {error}", sys.stderr)
+            return
+        self.page = self.file.read_bytes().replace(b"</body>", FRESHEN.encode() + b"</body>", 1)
+        self.number += 1
+
+    def _signature(self) -> object:
+        """What changes when a run goes on."""
+        found = []
+        for place, folders, files in os.walk(self.runs):
+            if "status.json" in files:
+                folders.clear()
+            for name in FILES:
+                if name in files:
+                    stat = os.stat(os.path.join(place, name))
+                    found.append((place, name, stat.st_mtime_ns, stat.st_size))
+        return sorted(found)
+
+
+def _waiting(runs: Path) -> str:
+    text = f"No run in {escape(str(runs))} yet: this page comes alive with the first."
+    return f"<!doctype html><title>lm-research watch</title><body><p>{text}</p>{FRESHEN}</body>"
+
+
+class Server(ThreadingHTTPServer):
+    """Args: ``port`` (0: any), and the ``edition`` to serve."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int, edition: Edition) -> None:
+        self.edition = edition
+        super().__init__((HOST, port), Handler)
+        self.names = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Two pages, for this machine's own browser."""
+
+    server: Server
+    server_version = "lm-research"
+    sys_version = ""
+    timeout = 10
+
+    def do_GET(self) -> None:
+        """The report, or the number of its edition."""
+        origin = self.headers.get("Origin")
+        own = {f"http://{name}" for name in self.server.names}
+        if self.headers.get("Host") not in self.server.names or (origin and origin not in own):
+            self.send_error(403, "this page is for this machine alone")
+        elif self.path == "/":
+            self._answer(self.server.edition.page, "text/html; charset=utf-8")
+        elif self.path == "/edition":
+            self._answer(str(self.server.edition.number).encode(), "text/plain")
+        else:
+            self.send_error(404)
+
+    def _answer(self, body: bytes, kind: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Security-Policy", POLICY)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: Any) -> None:
+        """Nothing: every two seconds somebody asks for the edition."""
