@@ -24,10 +24,11 @@ Columns = dict[str, list[Any]]
 
 def run_columns(runs: Sequence[Run]) -> Columns:
     """One row a run."""
-    return _columns([_run_row(run) for run in runs], _Cells())
+    flat: dict[tuple[str, int], dict[str, Any]] = {}  # parts that runs share are flattened once
+    return _columns([_run_row(run, flat) for run in runs], _Cells())
 
 
-def _run_row(run: Run) -> dict[str, Any]:
+def _run_row(run: Run, flat: dict[tuple[str, int], dict[str, Any]]) -> dict[str, Any]:
     status = run.status
     return {
         "id": run.id,
@@ -36,14 +37,20 @@ def _run_row(run: Run) -> dict[str, Any]:
         **{key: status.get(key) for key in ("step", "steps", "started", "finished", "error")},
         "seconds": run.seconds(),
         FINGERPRINT: run.data.get("fingerprint"),
-        **{k: v for k, v in _fields(run).items() if k not in run.choices},
+        **{k: v for k, v in _fields(run, flat).items() if k not in run.choices},
         **run.choices,
         **run.summary,
     }
 
 
-def _fields(run: Run) -> dict[str, Any]:
-    return flatten({key: value for key, value in run.config.items() if key != "choices"})
+def _fields(run: Run, flat: dict[tuple[str, int], dict[str, Any]]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for key, value in run.config.items():
+        part = flat.get((key, id(value)))
+        if part is None:
+            part = flat[key, id(value)] = {} if key == "choices" else flatten({key: value})
+        fields.update(part)
+    return fields
 
 
 def metric_batches(runs: Sequence[Run]) -> Iterator[Columns]:
