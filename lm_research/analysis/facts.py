@@ -97,12 +97,7 @@ def key_numbers(study: Study) -> list[tuple[str, str, str]]:
 
 
 def _tokens(study: Study) -> str:
-    counts = [
-        max(found)
-        for s in study.settings
-        for r in s.runs
-        if (found := [n for row in r.curve if (n := number(row.get("tokens"))) is not None])
-    ]
+    counts = [r.tokens for s in study.settings for r in s.runs if r.tokens is not None]
     if not counts:
         return ""
     low, high = compact(min(counts)), compact(max(counts))

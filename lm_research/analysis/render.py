@@ -67,7 +67,8 @@ def fit(table: Table, width: int) -> tuple[Table, list[str]]:
     """
     columns = list(range(len(table.columns)))
     dropped = []
-    while sum(_needed(table, i) + 2 for i in columns) + 2 > width:
+    needed = [_needed(table, i) + 2 for i in columns]
+    while sum(needed[i] for i in columns) + 2 > width:
         ranked = [i for i in columns if table.columns[i].rank > 0]
         if not ranked:
             break

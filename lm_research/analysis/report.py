@@ -18,6 +18,8 @@ from lm_research.analysis.sweep import Sweep
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+SAMPLES_SHOWN = 30
+"""Settings of a source, the best, whose samples are shown."""
 COMMANDS_SHOWN = 5
 
 
@@ -206,7 +208,7 @@ class _Writer:
     def samples(self) -> str:
         parts = []
         for source in self.study.sources:
-            found = [s for s in map(sample_html, self.study.of_source(source)) if s]
+            found = [s for s in map(sample_html, self.study.of_source(source)[:SAMPLES_SHOWN]) if s]
             if found:
                 rest = "".join(found[1:])
                 more = f"<details><summary>{len(found) - 1} more</summary>{rest}</details>"

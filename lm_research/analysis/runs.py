@@ -8,7 +8,8 @@ note of the run, not an exception: a report about 200 runs must survive the one 
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from lm_research.config.untrusted import (
 
 _LAST_WORDS = "last_error.txt"
 _MARKERS = ("status.json", "metrics.jsonl", "summary.json", _LAST_WORDS)
+SAMPLES = "samples.jsonl"
 _POSITION = ("step", "tokens", "seconds", "final", "epoch")
 
 
@@ -45,6 +47,7 @@ class Run:
         environment: versions, machine, git state, command.
         data: fingerprint and sizes of the data.
         notes: what was missing or damaged.
+        tokens: trained on, as far as the curve says.
     """
 
     folder: Path
@@ -54,11 +57,12 @@ class Run:
     config: Mapping[str, Any]
     status: Mapping[str, Any]
     summary: Mapping[str, float | None]
-    curve: tuple[Mapping[str, Any], ...]
-    samples: tuple[Mapping[str, Any], ...]
+    curve: Sequence[Mapping[str, Any]]
+    samples: Sequence[Mapping[str, Any]]
     environment: Mapping[str, Any]
     data: Mapping[str, Any]
-    notes: tuple[str, ...] = ()
+    notes: Sequence[str] = ()
+    tokens: float | None = None
 
     @property
     def state(self) -> str:
@@ -132,24 +136,50 @@ def find_runs(folder: Path | str) -> list[Run]:
     Raises:
         FileNotFoundError: if ``folder`` is not a folder, or holds no run.
     """
-    root = Path(folder)
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such folder; give the folder of a run or of a sweep")
-    found = []
-    for place, folders, files in os.walk(root):
-        if any(marker in files for marker in _MARKERS) and "sweep.yaml" not in files:
-            found.append(Path(place))
-            folders.clear()
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    found = [Path(place) for place, _ in run_folders(folder)]
     if not found:
-        raise FileNotFoundError(
-            f"{root}: no runs in it (a run is a folder with one of {', '.join(_MARKERS)})"
-        )
-    return [load_run(place) for place in sorted(found, key=_natural)]
+        raise no_runs(folder)
+    return [load_run(place) for place in sorted(found, key=natural_order)]
 
 
-def load_run(folder: Path | str) -> Run:
+def run_folders(folder: Path | str) -> Iterator[tuple[str, set[str]]]:
+    """(path, names of what it holds) of every run folder at or below ``folder``.
+
+    Raises:
+        FileNotFoundError: if ``folder`` is not a folder.
+    """
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{folder}: no such folder; give the folder of a run or of a sweep")
+    left = [str(folder)]
+    while left:
+        place = left.pop()
+        with suppress(OSError), os.scandir(place) as entries:
+            found = list(entries)
+            files = {entry.name for entry in found}
+            if not files.isdisjoint(_MARKERS) and "sweep.yaml" not in files:
+                yield place, files
+            else:
+                left += [entry.path for entry in found if _holds_more(entry)]
+
+
+def _holds_more(entry: os.DirEntry) -> bool:
+    return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+
+
+def no_runs(folder: Path | str) -> FileNotFoundError:
+    """What to say of a folder without runs."""
+    return FileNotFoundError(
+        f"{folder}: no runs in it (a run is a folder with one of {', '.join(_MARKERS)})"
+    )
+
+
+def load_run(folder: Path | str, read_config: Callable[[bytes], Any] = load_yaml) -> Run:
     """Read one run folder. Damaged and missing parts become ``notes``.
+
+    Args:
+        folder: the folder.
+        read_config: the value of a YAML text, as :func:`load_yaml`; a reader of many runs may
+            remember what they have in common.
 
     Raises:
         FileNotFoundError: if ``folder`` is not a folder.
@@ -158,7 +188,7 @@ def load_run(folder: Path | str) -> Run:
     if not place.is_dir():
         raise FileNotFoundError(f"{place}: no such folder; a run is a folder")
     read = _Reader(place)
-    config = read.yaml("config.yaml")
+    config = read.yaml("config.yaml", read_config)
     status = read.json("status.json") or _unrecorded_failure(place)
     curve = read.lines("metrics.jsonl")
     recorded = read.json("summary.json", needed=status.get("state") == "done")
@@ -172,11 +202,19 @@ def load_run(folder: Path | str) -> Run:
         status=status,
         summary=_summary(recorded, curve, read.notes),
         curve=tuple(curve),
-        samples=tuple(read.lines("samples.jsonl", needed=False)),
+        samples=tuple(read.lines(SAMPLES, needed=False)),
         environment=read.json("environment.json", needed=False),
         data=read.json("data.json", needed=False),
         notes=tuple(read.notes),
+        tokens=max(
+            (n for row in curve if (n := number(row.get("tokens"))) is not None), default=None
+        ),
     )
+
+
+def load_rows(file: Path) -> list[dict[str, Any]]:
+    """The sound rows of a file of JSON lines; none where there is no such file."""
+    return _Reader(file.parent).lines(file.name, needed=False)
 
 
 def _unrecorded_failure(folder: Path) -> dict[str, Any]:
@@ -207,8 +245,8 @@ class _Reader:
             self.notes.append(f"{name}: {error}")
         return None
 
-    def yaml(self, name: str) -> dict[str, Any]:
-        return self._loaded(name, self._bytes(name, True), load_yaml)
+    def yaml(self, name: str, load: Callable[[bytes], Any]) -> dict[str, Any]:
+        return self._loaded(name, self._bytes(name, True), load)
 
     def json(self, name: str, needed: bool = True) -> dict[str, Any]:
         return self._loaded(name, self._bytes(name, needed), load_json)
@@ -284,7 +322,8 @@ def _summary(
     strange = [k for k, v in merged.items() if isinstance(v, float) and number(v) is None]
     if strange:
         notes.append(f"summary: not a finite number, taken as undefined ({', '.join(strange[:3])})")
-    known = {k: v for k, v in merged.items() if v is None or isinstance(v, int | float)}
+    kinds = (int, float, type(None))
+    known = {k: v for k, v in merged.items() if type(v) in kinds}
     return {str(key): number(value) for key, value in known.items()}
 
 
@@ -298,6 +337,7 @@ def _typical_speed(curve: list[dict[str, Any]]) -> dict[str, float]:
     return {key: median(values) for key, values in found.items()}
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
+def natural_order(path: Path) -> list[tuple[int, int, str]]:
+    """A key that sorts ``job2`` before ``job10``."""
     parts = re.split(r"(\d+)", str(path))
     return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts]

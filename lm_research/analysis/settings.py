@@ -93,18 +93,16 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def fields(run: Run) -> dict[str, Any]:
-    """Every dotted field that a run's numbers may depend on, but the seed; and its data."""
-    kept = {key: value for key, value in run.config.items() if key not in FREE_FIELDS}
-    flat = flatten(kept)
-    if "fingerprint" in run.data:
-        flat[FINGERPRINT] = run.data["fingerprint"]
-    return flat
-
-
 def differing_fields(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """Field -> its different values, over runs that are meant to differ in the seed alone."""
-    flats = [fields(run) for run in runs]
+    """Field -> its different values, over runs that are meant to differ in the seed alone.
+
+    Every dotted field counts that a run's numbers may depend on, but the seed; and its data.
+    """
+    parts = _differing_parts(runs)
+    flats = [flatten({key: run.config[key] for key in parts if key in run.config}) for run in runs]
+    for run, flat in zip(runs, flats, strict=True):
+        if "fingerprint" in run.data:
+            flat[FINGERPRINT] = run.data["fingerprint"]
     found = {}
     for name in dict.fromkeys(name for flat in flats for name in flat):
         values = [flat.get(name) for flat in flats]
@@ -112,6 +110,17 @@ def differing_fields(runs: Sequence[Run]) -> dict[str, list[Any]]:
         if len(different) > 1:
             found[name] = different
     return found
+
+
+def _differing_parts(runs: Sequence[Run]) -> list[str]:
+    """The top-level keys under which not all configurations are equal: most runs share most."""
+    names = dict.fromkeys(key for run in runs for key in run.config if key not in FREE_FIELDS)
+    first = runs[0].config if runs else {}
+    return [
+        name
+        for name in names
+        if any(run.config.get(name, MISSING) != first.get(name, MISSING) for run in runs)
+    ]
 
 
 def value_of(run: Run, axis: str) -> str:

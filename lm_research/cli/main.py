@@ -17,6 +17,7 @@ VERBS = {
     "tune": "search a study's space with Optuna: tune sweep=tune_lstm",
     "watch": "the report of runs at work, on a local web page: watch runs=FOLDER",
     "report": "tables and an HTML page: report runs=FOLDER, or sweep=NAME",
+    "runs": "runs list | show | compare | export",
     "data": "data list | show | audit",
     "doctor": "what this installation and machine can do",
 }

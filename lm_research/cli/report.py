@@ -55,8 +55,9 @@ def report(runs: Path | str, output: Path | str | None) -> Path:
         ReportError: no runs there, or runs that cannot be compared, or no place to write to.
     """
     from lm_research.analysis.summary import summarise
+    from lm_research.cli.runs import recorded
 
     try:
-        return summarise(runs, output)
+        return summarise(runs, output, find=recorded)
     except (OSError, ValueError) as error:
         raise ReportError(str(error)) from error

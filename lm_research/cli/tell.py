@@ -3,17 +3,24 @@
 import logging
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TextIO
 
 from lm_research.config.problems import ConfigError, Problem, is_ours
 from lm_research.config.visible import visible
-from lm_research.tracking.redaction import redacted, redacted_arguments
+from lm_research.tracking.redaction import redacted, redacted_arguments, redactor
 
 
 def safe(text: str) -> str:
     """``text`` without secrets, and with nothing in it that a terminal would obey."""
-    return visible(str(redacted(text)), keep="\n\t")
+    return cleaner()(text)
+
+
+def cleaner() -> Callable[[str], str]:
+    """:func:`safe` for many texts: the secrets of the environment are looked up once."""
+    hide = redactor()
+    return lambda text: visible(str(hide(text)), keep="\n\t")
 
 
 def tell(text: str, file: TextIO | None = None) -> None:

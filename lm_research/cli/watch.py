@@ -106,9 +106,11 @@ class Edition:
         from rich.console import Console
 
         from lm_research.analysis.summary import summarise
+        from lm_research.cli.runs import recorded
 
+        quiet = Console(file=io.StringIO(), width=100)
         try:
-            summarise(self.runs, self.file, Console(file=io.StringIO(), width=100))
+            summarise(self.runs, self.file, quiet, recorded)
         except (OSError, ValueError) as error:  # no run there yet, or one being written
             tell(f"watch: {error}", sys.stderr)
             return

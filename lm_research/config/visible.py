@@ -16,7 +16,7 @@ def visible(text: str, *, keep: str = "") -> str:
     so do formatting characters (right-to-left overrides, zero-width spaces), surrogates and
     unassigned code points. ``keep`` lists the ones to leave alone.
     """
-    if text.isprintable():
+    if text.isprintable() or text.translate(dict.fromkeys(map(ord, keep))).isprintable():
         return text
     return "".join(c if c in keep else _picture(c) for c in text)
 

@@ -12,7 +12,7 @@ These are taken for secrets, and become ``<redacted>``:
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 REDACTED = "<redacted>"
@@ -82,6 +82,12 @@ the time is linear in the text, whatever the text is."""
 def redacted(value: Any) -> Any:
     """A copy of plain containers and strings without their secrets."""
     return _redacted(value, secrets())
+
+
+def redactor() -> Callable[[Any], Any]:
+    """:func:`redacted` for many values: this process's environment is looked at once."""
+    known = secrets()
+    return lambda value: _redacted(value, known)
 
 
 def redacted_arguments(arguments: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ import numpy as np
 from lm_research.analysis.metric import Metric
 from lm_research.analysis.palette import Encoding, encode
 from lm_research.analysis.plots.figure import figure, label, translucent
+from lm_research.analysis.plots.settings import how_many, shown
 from lm_research.analysis.settings import Setting
 from lm_research.analysis.study import Study
 
@@ -28,9 +29,11 @@ def curve_plots(study: Study, axis: Axis = "tokens") -> dict[str, "Figure"]:
     found = {}
     encoding = encode(study.settings)
     for source in study.sources:
-        drawn = figure(f"{source}: over {axis}", CURVE_PX, TITLES[axis], study.metric.label)
-        lines = [_curve(s, study.metric, axis) for s in study.of_source(source)]
-        for setting, line in zip(study.of_source(source), lines, strict=True):
+        every = study.of_source(source)
+        which = ", ".join(filter(None, [f"{source}: over {axis}", how_many(len(every))]))
+        drawn = figure(which, CURVE_PX, TITLES[axis], study.metric.label)
+        lines = [_curve(s, study.metric, axis) for s in shown(every)]
+        for setting, line in zip(shown(every), lines, strict=True):
             if line is not None:
                 _add_curve(drawn, setting, line, encoding, study.metric, axis)
         if drawn.data:

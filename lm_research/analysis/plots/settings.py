@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 SPEED_PX = 300
+SETTINGS_SHOWN = 30
+"""A plot keeps so many settings of a source, the best: more cannot be told apart."""
+
+
+def shown(settings: Sequence[Setting]) -> Sequence[Setting]:
+    """The settings that a plot draws, of all of a source's, best first."""
+    return settings[:SETTINGS_SHOWN]
+
+
+def how_many(count: int) -> str:
+    """What a plot shows of ``count`` settings, for its title."""
+    return f"the best {SETTINGS_SHOWN} of {count:,} settings" if count > SETTINGS_SHOWN else ""
 
 
 def setting_plots(study: Study) -> dict[str, "Figure"]:
@@ -23,16 +35,15 @@ def setting_plots(study: Study) -> dict[str, "Figure"]:
     for source in study.sources:
         settings = [s for s in study.of_source(source) if s.estimate(study.metric.key)]
         if settings:
-            found[source] = _setting_plot(study.metric, source, settings, encoding)
+            title = f"{source}: {how_many(len(settings)) or 'every setting'}"
+            found[source] = _setting_plot(study.metric, title, shown(settings), encoding)
     return found
 
 
 def _setting_plot(
-    metric: Metric, source: str, settings: Sequence[Setting], encoding: Encoding
+    metric: Metric, title: str, settings: Sequence[Setting], encoding: Encoding
 ) -> "Figure":
-    drawn = figure(
-        f"{source}: every setting", height=86 + ROW_PX * len(settings), x_title=metric.label
-    )
+    drawn = figure(title, height=86 + ROW_PX * len(settings), x_title=metric.label)
     estimates = [e for s in settings if (e := s.estimate(metric.key))]
     every = [value for s in settings for value in s.values_by_seed(metric.key).values()]
     for setting, estimate in zip(settings, estimates, strict=True):
@@ -69,7 +80,7 @@ def speed_plots(study: Study) -> dict[str, "Figure"]:
     for source in study.sources:
         settings = [
             s
-            for s in study.of_source(source)
+            for s in shown(study.of_source(source))
             if s.estimate(metric.key) and s.average("perf/tokens_per_s")
         ]
         if len(settings) < 2:

@@ -1,0 +1,1 @@
+"""Run folders by the thousand, from one that was trained."""
