@@ -15,6 +15,7 @@ VERBS = {
     "generate": 'continue a prompt: generate run=FOLDER prompt="..."',
     "sweep": "run a study of sweeps/: sweep sweep=demo",
     "report": "tables and an HTML page from run folders: report runs=FOLDER",
+    "sync": "bring runs to W&B, each whole and once: sync FOLDER",
     "data": "data list | show | audit",
     "doctor": "what this installation and machine can do",
 }

@@ -122,7 +122,9 @@ def test_rows_of_a_step_are_one_row_and_every_axis_is_defined(one_run):
     }
     metrics = records(offline_runs(one_run.path)[0], "metric")
     assert [m["name"] for m in metrics[:3]] == ["step", "tokens", "seconds"]
-    assert (metrics[3]["glob_name"], metrics[3]["step_metric"]) == ("*", "step")
+    assert (metrics[3]["glob_name"], metrics[3]["step_metric"]) == ("*", "tokens")
+    assert (metrics[4]["name"], metrics[4]["summary"]) == ("train/loss_nats", {"min": True, "last": True})
+    assert (metrics[5]["glob_name"], metrics[5]["step_metric"]) == ("perf/*", "seconds")
 
 
 def test_summary_table_and_end(one_run):
@@ -130,6 +132,7 @@ def test_summary_table_and_end(one_run):
     end = summary(run)
     assert (end["state"], end["exit_code"]) == ("finished", 0)
     assert end["summary"]["test/bits_per_byte"] == 1.25
+    assert end["summary"]["best/val/bits_per_byte"] == 1.5
     assert end["summary"]["samples"]["nrows"] == 1
     (table,) = run.glob("files/media/table/samples*.json")
     assert json.loads(table.read_text()) == {
@@ -198,17 +201,16 @@ def test_each_attempt_is_a_fragment_of_the_same_id_and_the_newest_is_whole(tmp_p
     assert [row.get("val/bits_per_byte") for row in history(second)] == [None, 1.5, None]
 
 
-@pytest.mark.parametrize("which", ["all", "newest"])
-def test_synced_fragments_are_one_history(tmp_path, mirror, wandb_server, which):
+def test_the_newest_fragment_synced_by_wandb_is_the_history(tmp_path, mirror, wandb_server):
     folder = two_attempts(tmp_path / "run", mirror)
-    whole(offline_runs(folder.path)[-1])
-    for fragment in offline_runs(folder.path)[0 if which == "all" else 1 :]:
-        command = [sys.executable, "-m", "wandb", "sync", str(fragment)]
-        apart = kept_apart(tmp_path, wandb_server.url)
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | apart
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    newest = offline_runs(folder.path)[-1]
+    whole(newest)
+    command = [sys.executable, "-m", "wandb", "sync", str(newest)]
+    apart = kept_apart(tmp_path, wandb_server.url)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | apart
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     rows = wandb_server.runs[folder.status.id]["rows"]
     assert [row["_step"] for row in rows] == [1, 2, 3]
     assert [row["train/loss"] for row in rows] == [2.0, 1.0, 0.5]
@@ -258,7 +260,8 @@ def test_an_sdk_that_raises_does_not_fail_the_run(tmp_path, mirror, monkeypatch,
     warnings = [r.getMessage() for r in caplog.records if r.name.startswith("lm_research")]
     assert warnings == [
         "W&B: OSError: wandb-core is gone. "
-        "The run does not depend on it: metrics.jsonl keeps every row."
+        "The run does not depend on it: metrics.jsonl keeps every row, and `lm-research sync` "
+        "sends it."
     ]
     for run in wandb.setup()._active_runs:
         run.finish()
