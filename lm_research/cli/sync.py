@@ -26,7 +26,7 @@ class Options:
     runs: str = option(help="folder of a run, or of several; may stand alone: sync FOLDER")
     project: str | None = option(None, "W&B project; null: as each run was configured")
     entity: str | None = option(None, "W&B user or team; null: as each run was configured")
-    timeout: PositiveFloat = option(300.0, "seconds that W&B may take to start or end a run")
+    timeout: PositiveFloat = option(120.0, "seconds that W&B may take to start or end a run")
 
 
 def run(arguments: list[str]) -> int:

@@ -9,8 +9,6 @@ AXES = ("step", "tokens", "seconds")
 """What a curve can be drawn over."""
 
 _SCORED = "val/"
-_BY_LAST = ("val/tokens", "val/bytes")
-"""How much was scored: no score."""
 
 
 def define(run: Any, x_axis: str) -> None:
@@ -35,7 +33,7 @@ class Best:
     def see(self, row: Mapping[str, Any]) -> None:
         """Take a row of metrics.jsonl."""
         for name, value in row.items():
-            if name.startswith(_SCORED) and name not in _BY_LAST and value == value:
+            if name.startswith(_SCORED) and Metric.has_direction(name) and value == value:
                 best = self._best.setdefault(name, value)
                 if Metric.named(name).gain(value, best) > 0:
                     self._best[name] = value

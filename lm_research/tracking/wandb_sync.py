@@ -29,10 +29,16 @@ from lm_research.tracking.wandb_mirror import WandbMirror
 from lm_research.tracking.wandb_receipt import content, read_receipt, write_receipt
 from lm_research.tracking.wandb_session import environment_kept, require_credentials
 
+_ANSWER_S = 30
+"""How long W&B may take to answer a question, in seconds."""
 _LAG_S = 20.0
 """How long W&B may take until it counts what it has just confirmed."""
 
 Kind = Literal["sent", "there", "running", "failed"]
+
+
+class SyncError(Exception):
+    """Nothing can be sent; says why."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +62,12 @@ class Destination:
 
     Attributes:
         project, entity: in W&B.
-        patience_s: how long W&B may take to start a run, and to take what is left of it.
+        patience_s: seconds that W&B may take to start a run, and to take what is left of it.
     """
 
     project: str | None = None
     entity: str | None = None
-    patience_s: float = 300.0
+    patience_s: float = 120.0
 
 
 def run_folders(root: Path) -> Iterator[Path]:
@@ -80,21 +86,27 @@ class Sync:
         destination: where they go.
 
     Raises:
-        RuntimeError: no API key is there.
+        SyncError: no API key is there, or no server answers.
     """
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
+        self._gone = False
         with environment_kept():
             import wandb
 
             wandb.setup(settings=wandb.Settings(silent=True))
-            require_credentials(wandb)
-            self._api: Any = wandb.Api(timeout=max(1, int(min(destination.patience_s, 30))))
-        self._server = str(wandb.setup().settings.base_url)
+            self._server = str(wandb.setup().settings.base_url)
+            try:
+                require_credentials(wandb)
+                self._api: Any = wandb.Api(timeout=_ANSWER_S)
+            except (RuntimeError, wandb.Error) as error:
+                raise SyncError(f"{self._server}: {redacted(str(error))}") from error
 
     def run(self, path: Path) -> Outcome:
         """Bring one run; every error is told in the outcome."""
+        if self._gone:
+            return Outcome(path, "failed", f"not tried: {self._server} does not answer any more")
         lock = FolderLock(path)
         try:
             refuse_links(path)
@@ -103,6 +115,7 @@ class Sync:
         except RunFolderBusyError:
             return Outcome(path, "running", "its own process sends it; sync again when it is over")
         except Exception as error:
+            self._gone = not self._answers()
             line = " ".join(f"{type(error).__name__}: {error}".split())
             return Outcome(path, "failed", str(redacted(line))[:500])
         finally:
@@ -164,11 +177,18 @@ class Sync:
                 return -1
             raise
 
+    def _answers(self) -> bool:
+        """Whether the server is there: waiting in vain for each of many runs would take hours."""
+        try:
+            return self._last_step("nobody/nothing/none") < 0
+        except Exception:
+            return False
+
     def _mirror(self, config: Mapping[str, Any]) -> WandbMirror:
         """The mirror that the run was configured with, online."""
         node = config.get("tracking")
         given = dict(node) if isinstance(node, Mapping) else {}
-        allowed = hints(WandbMirror)
+        allowed = hints(WandbMirror.__init__)
         kept = {k: v for k, v in given.items() if k in allowed and fits(v, allowed[k])}
         there = self._destination
         chosen = {"project": there.project, "entity": there.entity}
@@ -178,7 +198,7 @@ class Sync:
     def _settings(self) -> dict[str, Any]:
         """Bounded, and silent about this machine: it is not the one that trained."""
         patience = self._destination.patience_s
-        bounds = {"init_timeout": patience, "finish_timeout": patience}
+        bounds = {"init_timeout": patience / 2, "finish_timeout": patience}
         return {**bounds, "x_disable_stats": True, "x_disable_machine_info": True}
 
 

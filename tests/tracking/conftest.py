@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from wandb_server import WandbServer  # noqa: E402 - beside this file, which is no package
+from wandb_server import WandbServer, variables_apart  # noqa: E402 - beside this file, which is no package
 
 
 @pytest.fixture
@@ -19,6 +19,12 @@ def wandb_server():
     yield server
     server.stop()
     assert not server.errors
+
+
+@pytest.fixture
+def apart():
+    """Variables that keep the SDK to a server and a home of its own: apart(folder, url, key)."""
+    return variables_apart
 
 
 @pytest.fixture

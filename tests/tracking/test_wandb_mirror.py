@@ -10,12 +10,11 @@ import time
 import pytest
 import wandb
 from wandb.util import get_core_path
+from wandb_server import KEY, variables_apart
 
 from lm_research.tracking.recorder import Recorder
 from lm_research.tracking.run_folder import RunFolder
 from lm_research.tracking.wandb_mirror import WandbMirror
-
-KEY = "0123456789abcdef0123456789abcdef01234567"
 
 
 def record(path, mirror, config, fail=False):
@@ -206,7 +205,7 @@ def test_the_newest_fragment_synced_by_wandb_is_the_history(tmp_path, mirror, wa
     newest = offline_runs(folder.path)[-1]
     whole(newest)
     command = [sys.executable, "-m", "wandb", "sync", str(newest)]
-    apart = kept_apart(tmp_path, wandb_server.url)
+    apart = variables_apart(tmp_path, wandb_server.url)
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | apart
     )
@@ -319,20 +318,6 @@ print("finished", flush=True)
 """
 
 
-def kept_apart(path, url, key=KEY):
-    """Variables that keep the SDK to a server and a home of its own."""
-    home = path / "home"
-    home.mkdir(exist_ok=True)
-    apart = {
-        "WANDB_BASE_URL": url,
-        "WANDB_API_KEY": key,
-        "WANDB_CONFIG_DIR": str(home),
-        "WANDB_CACHE_DIR": str(home),
-        "NETRC": str(home / "netrc"),
-    }
-    return {name: value for name, value in apart.items() if value is not None}
-
-
 def online(path, url, attempts, bound, *more, key=KEY):
     kept = {k: v for k, v in os.environ.items() if k != "WANDB_API_KEY"}
     return subprocess.Popen(
@@ -341,7 +326,7 @@ def online(path, url, attempts, bound, *more, key=KEY):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=kept | kept_apart(path, url, key),
+        env=kept | variables_apart(path, url, key),
     )
 
 

@@ -20,6 +20,7 @@ import threading
 import time
 
 ENTITY, PROJECT = "me", "lm_research"
+KEY = "0123456789abcdef0123456789abcdef01234567"
 
 
 class WandbServer(http.server.ThreadingHTTPServer):
@@ -248,6 +249,21 @@ class WandbServer(http.server.ThreadingHTTPServer):
         self.views[name] = variables
         view = {"id": name, "name": name, "type": variables.get("type"), "spec": variables["spec"]}
         return {"upsertView": {"view": view, "inserted": True}}
+
+
+def variables_apart(path, url, key=KEY):
+    """Variables that keep the SDK to a server and a home of its own."""
+    home = path / "home"
+    home.mkdir(exist_ok=True)
+    apart = {
+        "WANDB_BASE_URL": url,
+        "WANDB_API_KEY": key,
+        "WANDB_CONFIG_DIR": str(home),
+        "WANDB_CACHE_DIR": str(home),
+        "WANDB_DATA_DIR": str(home),
+        "NETRC": str(home / "netrc"),
+    }
+    return {name: value for name, value in apart.items() if value is not None}
 
 
 def _snake(operation):
