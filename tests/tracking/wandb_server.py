@@ -24,17 +24,23 @@ KEY = "0123456789abcdef0123456789abcdef01234567"
 
 
 class WandbServer(http.server.ThreadingHTTPServer):
-    """Answers on a free port, from its construction to ``stop``."""
+    """Answers on a free port, from its construction to ``stop``.
+
+    Args:
+        before: a server that is gone, whose memory this one has.
+    """
 
     daemon_threads = True
 
-    def __init__(self):
+    def __init__(self, before=None):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.runs, self.artifacts, self.uploads, self.sweeps = {}, {}, {}, {}
         self.views = {}
         self.asked, self.alerts, self.unknown, self.errors = [], [], [], []
         self.fault, self.only, self.delay_s = None, "", 1.0
+        if before is not None:
+            self.runs, self.artifacts, self.uploads = before.runs, before.artifacts, before.uploads
         self.guard = threading.RLock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
