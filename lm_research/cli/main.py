@@ -16,6 +16,7 @@ VERBS = {
     "sweep": "run a study of sweeps/: sweep sweep=demo",
     "report": "tables and an HTML page from run folders: report runs=FOLDER",
     "sync": "bring runs to W&B, each whole and once: sync FOLDER",
+    "dashboard": "a study's dashboard in W&B: dashboard sweep=demo [--save]",
     "data": "data list | show | audit",
     "doctor": "what this installation and machine can do",
 }

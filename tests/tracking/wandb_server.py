@@ -13,11 +13,14 @@ hold the text.
 
 import gzip
 import http.server
+import itertools
 import json
 import re
 import sys
 import threading
 import time
+
+import yaml
 
 ENTITY, PROJECT = "me", "lm_research"
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -249,6 +252,31 @@ class WandbServer(http.server.ThreadingHTTPServer):
         sweep |= {"config": variables.get("config") or sweep.get("config")}
         shown = {**sweep, "project": _project(variables), "method": "grid"}
         return {"upsertSweep": {"sweep": shown, "configValidationWarnings": []}}
+
+    def _sweep_with_runs(self, variables):
+        sweep = self.sweeps[variables["sweep"]]
+        fields = ("description", "createdAt", "heartbeatAt", "updatedAt", "bestLoss", "controller")
+        blank = dict.fromkeys((*fields, "scheduler", "earlyStopJobRunning"))
+        return {"project": {"sweep": {**blank, **sweep, "method": "grid", "runs": {"edges": []}}}}
+
+    def _create_agent(self, variables):
+        return {"createAgent": {"agent": {"id": "agent"}}}
+
+    def _heartbeat(self, variables):
+        """Hand out the next point of the grid; the agent ends when there is none."""
+        if json.loads(variables["runState"]):  # one at a time
+            return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": "[]"}}
+        (sweep,) = self.sweeps.values()
+        asked = yaml.safe_load(sweep["config"])
+        config = asked["parameters"]
+        grid = list(itertools.product(*(entry["values"] for entry in config.values())))
+        number = sweep["handed"] = sweep.get("handed", -1) + 1
+        command = {"type": "exit"}
+        if number < len(grid):
+            args = {key: {"value": v} for key, v in zip(config, grid[number], strict=True)}
+            command = {"type": "run", "run_id": f"given{number}", "args": args}
+            command["program"] = asked["program"]
+        return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps([command])}}
 
     def _upsert_view2(self, variables):
         name = variables.get("name") or f"v{len(self.views)}"
