@@ -278,11 +278,22 @@ class WandbServer(http.server.ThreadingHTTPServer):
             command["program"] = asked["program"]
         return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps([command])}}
 
+    def _get_projects(self, variables):
+        user = {**self._viewer({})["viewer"], "flags": "{}", "entity": ENTITY, "deletedAt": None}
+        project = {"__typename": "Project", "id": "p", "name": PROJECT, "entityName": ENTITY}
+        project |= {"createdAt": "2026-01-01T00:00:00", "isBenchmark": False, "user": user}
+        page = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
+        return {"models": {"edges": [{"node": project, "cursor": ""}], "pageInfo": page}}
+
     def _upsert_view2(self, variables):
         name = variables.get("name") or f"v{len(self.views)}"
         self.views[name] = variables
-        view = {"id": name, "name": name, "type": variables.get("type"), "spec": variables["spec"]}
-        return {"upsertView": {"view": view, "inserted": True}}
+        view = {"id": name, "name": name, "updatedAt": "2026-01-01T00:00:00"}
+        view |= {key: variables.get(key) for key in ("type", "displayName", "description", "spec")}
+        project = {"id": "p", "name": PROJECT, "entityName": ENTITY}
+        return {"upsertView": {"view": {**view, "project": project}, "inserted": True}}
+
+    _upsert_view = _upsert_view2
 
 
 def variables_apart(path, url, key=KEY):
