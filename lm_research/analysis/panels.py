@@ -1,8 +1,7 @@
 """What a study's dashboards show, said once, in plain Python, for whatever draws it.
 
-A panel names recorded quantities (``analysis/metric.py``: names of rows and of summaries) and how they
-are laid out; the W&B workspace (``tracking/wandb_dashboard.py``) draws it there. Nothing here knows
-how a panel is drawn.
+A panel names recorded quantities, as rows and summaries have them, and how they are laid out.
+``tracking/wandb_dashboard.py`` draws it in W&B. Nothing here knows how a panel is drawn.
 """
 
 from collections.abc import Sequence

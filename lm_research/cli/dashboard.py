@@ -11,7 +11,8 @@ from lm_research.tracking.json_files import write_text
 
 HELP = """usage: lm-research dashboard sweep=NAME [GROUP.FIELD=VALUE] ... [--output FILE] [--save]
 
-Describes a W&B workspace for the study sweeps/NAME.yaml and prints it as JSON: no server, no account.
+Describes a W&B workspace for the study sweeps/NAME.yaml and prints it as JSON, with no server and
+no account.
 
   --output FILE   write it there
   --save          save it in W&B, and a report beside it; needs `wandb login` or WANDB_API_KEY, and

@@ -12,10 +12,10 @@ from lm_research.config.problems import ConfigError, Problem
 from lm_research.config.types import PositiveFloat
 
 SUMMARY = (
-    "Send every run at or below a folder to W&B, from its own files: what W&B has is not sent again,\n"
-    "and what it lacks is, however the run was tracked (tracking=disabled too) or cut off. Needs\n"
-    "`wandb login` or WANDB_API_KEY. Exit code: 0 all of them are there, 1 some could not be sent,\n"
-    "75 some are still running: sync again when they are over."
+    "Send every run at or below a folder to W&B, from its own files: what W&B has is not sent\n"
+    "again, and what it lacks is, however the run was tracked (tracking=disabled too) or cut off.\n"
+    "Needs `wandb login` or WANDB_API_KEY. Exit code: 0 all of them are there, 1 some could not be\n"
+    "sent, 75 some are still running: sync again when they are over."
 )
 
 

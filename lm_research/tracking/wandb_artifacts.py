@@ -39,7 +39,7 @@ def data_artifact(data: Mapping[str, Any]) -> "Artifact":
 def checkpoint_artifact(
     run_id: str, folder: Path, upload: bool
 ) -> tuple["Artifact", None, None, list[str]] | None:
-    """The checkpoints that a run keeps, as arguments of ``log_artifact``; None where there are none.
+    """The checkpoints that a run keeps, as arguments of ``log_artifact``; None without any.
 
     Args:
         run_id: names the artifact.
@@ -74,8 +74,9 @@ def _entries(folder: Path) -> list[Entry]:
 def _refer(artifact: "Artifact", name: str, uri: str, digest: str, size: int) -> None:
     """Add a reference by the digest that we have; ``add_reference`` would read or refuse it."""
     from wandb.sdk.artifacts.artifact_manifest_entry import ArtifactManifestEntry
+    from wandb.sdk.lib.paths import LogicalPath
 
-    entry = ArtifactManifestEntry(path=name, ref=uri, digest=digest, size=size)
+    entry = ArtifactManifestEntry(path=LogicalPath(name), ref=uri, digest=digest, size=size)
     artifact.manifest.add_entry(entry)
 
 

@@ -1,7 +1,7 @@
 """wandb.json of a run: where W&B has it, and what of it; written when all of it has arrived.
 
-``content`` is a hash of the files that W&B mirrors. Where it is that of the files as they are, there
-is nothing left to send; the server is asked all the same, since it may have lost the run.
+``content`` is a hash of the files that W&B mirrors. Where it is that of the files as they are,
+nothing is left to send; the server is asked all the same, since it may have lost the run.
 """
 
 import hashlib
@@ -47,7 +47,9 @@ def content(folder: Path) -> str:
     for name in _MIRRORED:
         try:
             with open(open_plain(folder / name), "rb") as file:
-                digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+                digest.update(
+                    f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
+                )
         except OSError:
             continue
     return digest.hexdigest()

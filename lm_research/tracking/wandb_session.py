@@ -1,7 +1,7 @@
 """One run in W&B from init to finish: what it is told, in which order, and how it stays whole.
 
-Every method may block or raise, as the SDK does; ``wandb_mirror`` keeps that from a run that trains,
-``wandb_sync`` lets a person see it.
+Every method may block or raise, as the SDK does; ``wandb_mirror`` keeps that from a run that
+trains, ``wandb_sync`` lets a person see it.
 """
 
 import contextlib
@@ -172,7 +172,7 @@ class Session:
     def _send_table(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:
         import wandb
 
-        self.run.summary[name] = wandb.Table(columns=columns, data=redacted(rows))
+        self.run.summary[name] = wandb.Table(columns=list(columns), data=redacted(rows))
 
     def _send_artifacts(self) -> None:
         """The text as what the run has read, its checkpoints as what it has made."""
@@ -228,5 +228,3 @@ def environment_kept() -> Iterator[None]:
         for key in [key for key in os.environ if key.startswith("WANDB") and key not in before]:
             del os.environ[key]
         os.environ.update(before)
-
-

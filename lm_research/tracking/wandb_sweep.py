@@ -1,7 +1,7 @@
 """A study as a W&B sweep: the same parameters, handed out to agents by W&B's server.
 
-Each agent runs ``lm-research train`` with what it was handed. A run that an agent starts takes the id
-that W&B gave it, so that its folder, its mirror and ``lm-research sync`` speak of one run.
+Each agent runs ``lm-research train`` with what it was handed. A run that an agent starts takes the
+id that W&B gave it, so that its folder, its mirror and ``lm-research sync`` speak of one run.
 """
 
 import contextlib
@@ -34,7 +34,9 @@ def wandb_sweep(
     """
     empty = [key for key, values in parameters.items() if not values]
     if empty or not parameters:
-        raise ValueError(f"parameters of sweep {name!r}: {', '.join(empty) or 'all'} without values")
+        raise ValueError(
+            f"parameters of sweep {name!r}: {', '.join(empty) or 'all'} without values"
+        )
     if goal not in ("minimize", "maximize"):
         raise ValueError(f"goal={goal!r}: use 'minimize' or 'maximize'")
     return {

@@ -15,9 +15,9 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
-from lm_research.config.checks import fits, hints
+from lm_research.config.checks import fits
 from lm_research.tracking.errors import RunFolderBusyError, RunFolderError
 from lm_research.tracking.folder_lock import FolderLock
 from lm_research.tracking.json_files import read_json
@@ -131,7 +131,10 @@ class Sync:
         session = mirror.session()
         before = content(folder.path)
         session.open(
-            mirror.arguments(status.id, folder.path), redacted(config), folder.path, self._settings()
+            mirror.arguments(status.id, folder.path),
+            redacted(config),
+            folder.path,
+            self._settings(),
         )
         try:
             session.rewound(rows, samples)
@@ -148,8 +151,10 @@ class Sync:
         receipt = read_receipt(path)
         if receipt is None or receipt.content != content(path) or receipt.server != self._server:
             return False
-        wanted = (self._destination.project, self._destination.entity)
-        if any(w not in (None, h) for w, h in zip(wanted, (receipt.project, receipt.entity))):
+        wanted = self._destination
+        if wanted.project not in (None, receipt.project):
+            return False
+        if wanted.entity not in (None, receipt.entity):
             return False
         return self._last_step(receipt.path) >= last
 
@@ -188,7 +193,7 @@ class Sync:
         """The mirror that the run was configured with, online."""
         node = config.get("tracking")
         given = dict(node) if isinstance(node, Mapping) else {}
-        allowed = hints(WandbMirror.__init__)
+        allowed = get_type_hints(WandbMirror.__init__, include_extras=True)
         kept = {k: v for k, v in given.items() if k in allowed and fits(v, allowed[k])}
         there = self._destination
         chosen = {"project": there.project, "entity": there.entity}

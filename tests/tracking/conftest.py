@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from wandb_server import WandbServer, variables_apart  # noqa: E402 - beside this file, which is no package
+from wandb_server import WandbServer, variables_apart  # beside this file
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""W&B online while its server misbehaves: training goes on and ends on time, sync brings the rest."""
+"""W&B online while its server misbehaves: training ends on time, sync brings the rest."""
 
 import os
 import subprocess

@@ -8,10 +8,10 @@ import sys
 import time
 
 import pytest
-import wandb
 from wandb.util import get_core_path
 from wandb_server import KEY, variables_apart
 
+import wandb
 from lm_research.tracking.recorder import Recorder
 from lm_research.tracking.run_folder import RunFolder
 from lm_research.tracking.wandb_mirror import WandbMirror
@@ -122,7 +122,10 @@ def test_rows_of_a_step_are_one_row_and_every_axis_is_defined(one_run):
     metrics = records(offline_runs(one_run.path)[0], "metric")
     assert [m["name"] for m in metrics[:3]] == ["step", "tokens", "seconds"]
     assert (metrics[3]["glob_name"], metrics[3]["step_metric"]) == ("*", "tokens")
-    assert (metrics[4]["name"], metrics[4]["summary"]) == ("train/loss_nats", {"min": True, "last": True})
+    assert (metrics[4]["name"], metrics[4]["summary"]) == (
+        "train/loss_nats",
+        {"min": True, "last": True},
+    )
     assert (metrics[5]["glob_name"], metrics[5]["step_metric"]) == ("perf/*", "seconds")
 
 

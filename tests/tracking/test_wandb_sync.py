@@ -1,4 +1,4 @@
-"""``lm-research sync``: whatever was cut off, each run arrives whole and once; real SDK, loopback."""
+"""``lm-research sync`` through the real SDK: whatever was cut off, each run arrives once, whole."""
 
 import os
 import subprocess

@@ -197,7 +197,12 @@ class WandbServer(http.server.ThreadingHTTPServer):
         versions = [one for one in self.artifacts.values() if one["name"] == name]
         found = next((one for one in versions if one["digest"] == digest), None)
         if found is None:
-            found = {"id": f"a{len(self.artifacts)}", "name": name, "type": kind, "state": "PENDING"}
+            found = {
+                "id": f"a{len(self.artifacts)}",
+                "name": name,
+                "type": kind,
+                "state": "PENDING",
+            }
             found |= {"digest": digest, "version": len(versions), "aliases": set(), "files": {}}
             found |= {"metadata": json.loads(given.get("metadata") or "{}")}
             self.artifacts[found["id"]] = found
@@ -233,7 +238,9 @@ class WandbServer(http.server.ThreadingHTTPServer):
     def _commit_artifact(self, variables):
         artifact = self.artifacts[variables["artifactID"]]
         artifact["state"] = "COMMITTED"
-        return {"commitArtifact": {"artifact": {"id": artifact["id"], "digest": artifact["digest"]}}}
+        return {
+            "commitArtifact": {"artifact": {"id": artifact["id"], "digest": artifact["digest"]}}
+        }
 
     def _use_artifact(self, variables):
         given = variables["input"]
