@@ -14,7 +14,7 @@ from lm_research.config.types import PositiveFloat
 SUMMARY = (
     "Send every run at or below a folder to W&B, from its own files: what W&B has is not sent\n"
     "again, and what it lacks is, however the run was tracked (tracking=disabled too) or cut off.\n"
-    "Needs `wandb login` or WANDB_API_KEY. Exit code: 0 all of them are there, 1 some could not be\n"
+    "Needs `wandb login` or WANDB_API_KEY. Exit code: 0 all are there, 1 some could not be\n"
     "sent, 75 some are still running: sync again when they are over."
 )
 

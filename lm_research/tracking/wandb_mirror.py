@@ -122,9 +122,14 @@ class WandbMirror:
         """Add a row to the table of generated samples."""
         self._submit(lambda session: session.sample(step, prompt, text))
 
-    def rewound(self, rows: list[dict[str, Any]], samples: list[dict[str, Any]]) -> None:
+    def rewound(
+        self,
+        rows: list[dict[str, Any]],
+        samples: list[dict[str, Any]],
+        histograms: list[dict[str, Any]],
+    ) -> None:
         """Send what W&B does not have of these rows, and make the table of samples anew."""
-        self._submit(lambda session: session.rewound(rows, samples))
+        self._submit(lambda session: session.rewound(rows, samples, histograms))
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Set the numbers that W&B's table of runs shows."""

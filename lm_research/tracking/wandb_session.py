@@ -100,11 +100,19 @@ class Session:
             self._send_row()
         self._row |= row
 
-    def rewound(self, rows: list[dict[str, Any]], samples: list[dict[str, Any]]) -> None:
+    def rewound(
+        self,
+        rows: list[dict[str, Any]],
+        samples: list[dict[str, Any]],
+        histograms: list[dict[str, Any]],
+    ) -> None:
         """Send what W&B does not have of these rows; these are all samples that there are."""
         self._row, self._best = {}, Best()
-        for row in rows:
-            self.log(row)
+        for row in sorted([*rows, *histograms], key=lambda row: row["step"]):
+            if "values" in row:
+                self.histograms(row["step"], row["values"])
+            else:
+                self.log(row)
         self._samples = [(row["step"], row["prompt"], row["text"]) for row in samples]
         self._sent = 0
 
@@ -120,9 +128,11 @@ class Session:
             return
         import wandb
 
+        found: dict[str, Any] = {"step": step}
         for name, value in values.items():
-            pair = (value["counts"], value["edges"])
-            self.log({"step": step, name: wandb.Histogram(np_histogram=pair)})
+            pair: Any = (value["counts"], value["edges"])
+            found[name] = wandb.Histogram(np_histogram=pair)
+        self.log(found)
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Set numbers that the table of runs shows."""

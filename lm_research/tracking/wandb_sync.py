@@ -137,9 +137,7 @@ class Sync:
             self._settings(),
         )
         try:
-            session.rewound(rows, samples)
-            for row in _histograms(folder.path):
-                session.histograms(row["step"], row["values"])
+            session.rewound(rows, samples, list(folder.histograms))
             session.summary(_json(folder.path / "summary.json"))
             session.data(_json(folder.path / "data.json"))
         finally:
@@ -205,10 +203,6 @@ class Sync:
         patience = self._destination.patience_s
         bounds = {"init_timeout": patience / 2, "finish_timeout": patience}
         return {**bounds, "x_disable_stats": True, "x_disable_machine_info": True}
-
-
-def _histograms(folder: Path) -> list[dict[str, Any]]:
-    return []
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -8,10 +8,10 @@ import sys
 import time
 
 import pytest
+import wandb
 from wandb.util import get_core_path
 from wandb_server import KEY, variables_apart
 
-import wandb
 from lm_research.tracking.recorder import Recorder
 from lm_research.tracking.run_folder import RunFolder
 from lm_research.tracking.wandb_mirror import WandbMirror
@@ -233,6 +233,19 @@ def test_going_back_within_an_attempt_sends_nothing_twice(tmp_path, mirror):
     assert summary(run)["summary"]["samples"]["nrows"] == 3
 
 
+def test_histograms_go_with_the_row_of_their_step(tmp_path, mirror):
+    with RunFolder.create(tmp_path, {}) as folder, Recorder(folder, [mirror]) as recorder:
+        recorder.metrics(1, 1, 1, {"train/loss": 2.0})
+        recorder.histograms(1, {"weights/a": {"counts": [1, 2], "edges": [0, 1, 2]}})
+        recorder.metrics(2, 2, 2, {"train/loss": 1.0})
+    (run,) = offline_runs(tmp_path)
+    first, second = history(run)
+    print(first)
+    assert first["train/loss"] == 2
+    assert first["weights/a"] == {"_type": "histogram", "values": [1, 2], "bins": [0, 1, 2]}
+    assert second["step"] == 2
+
+
 def test_disabled_does_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(wandb, "init", None)
     folder = record(tmp_path, WandbMirror("disabled"), {"seed": 1})
@@ -307,7 +320,7 @@ for steps in attempts:
     if "after" in sys.argv:  # a checkpoint
         before = map(int, sys.argv[sys.argv.index("after") + 1 :])
         rows = [{"step": step} | loss for step in before for loss in losses(step)]
-        mirror.rewound(rows, [])
+        mirror.rewound(rows, [], [])
     for step in steps:
         train, val = losses(step)
         mirror.log({"step": step, "tokens": 10 * step} | train)
