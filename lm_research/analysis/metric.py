@@ -16,6 +16,8 @@ _KNOWN: dict[str, tuple[str, str, bool, int]] = {
     "perplexity_word": ("perplexity per word", "ppl/word", True, 1),
     "accuracy": ("accuracy", "accuracy", False, 3),
     "accuracy_top5": ("top-5 accuracy", "top-5", False, 3),
+    "precision_macro": ("macro precision", "macro P", False, 3),
+    "recall_macro": ("macro recall", "macro R", False, 3),
     "f1_macro": ("macro F1", "macro F1", False, 3),
 }
 
@@ -55,6 +57,11 @@ class Metric:
         if direction is not None:
             lower = direction == "minimize"
         return cls(key, label, short, lower, decimals)
+
+    @staticmethod
+    def has_direction(key: str) -> bool:
+        """Whether it is known which direction of ``key`` is better; it is not of a count."""
+        return key.rsplit("/", 1)[-1] in _KNOWN
 
     def on(self, source: str) -> str:
         """The key of this quantity on the held-out documents of an evaluation source."""

@@ -24,6 +24,7 @@ from lm_research.tracking.recorder import Recorder
 from lm_research.tracking.run_folder import FolderState, RunFolder
 from lm_research.tracking.run_identity import difference_table
 from lm_research.tracking.silent import SilentRecorder
+from lm_research.tracking.wandb_sweep import agents_run_id
 
 _log = logging.getLogger(__name__)
 Config = dict[str, Any]
@@ -43,7 +44,9 @@ def run(config: Config, output: str | Path, rank: int = 0) -> None:
             with telling_of_memory(config, Path(output)):
                 _work(config, SilentRecorder(RunFolder(output)), signals)
             return
-        with RunFolder.create(output, config, resume=config["resume"]) as folder:
+        with RunFolder.create(
+            output, config, run_id=agents_run_id(), resume=config["resume"]
+        ) as folder:
             if folder.state is FolderState.DONE:
                 print(f"{folder.path}: done already; give another output=FOLDER to run it again")
                 return

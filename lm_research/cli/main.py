@@ -18,6 +18,8 @@ VERBS = {
     "watch": "the report of runs at work, on a local web page: watch runs=FOLDER",
     "report": "tables and an HTML page: report runs=FOLDER, or sweep=NAME",
     "runs": "runs list | show | compare | export",
+    "sync": "bring runs to W&B, each whole and once: sync FOLDER",
+    "dashboard": "a study's dashboard in W&B: dashboard sweep=demo [--save]",
     "data": "data list | show | audit",
     "doctor": "what this installation and machine can do",
 }

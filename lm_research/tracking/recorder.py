@@ -41,8 +41,16 @@ class Mirror(Protocol):
     def sample(self, step: int, prompt: str, text: str) -> None:
         """Copy a row of samples.jsonl."""
 
-    def rewound(self, rows: list[dict[str, Any]], samples: list[dict[str, Any]]) -> None:
-        """The run goes on from a checkpoint: these are all rows and samples up to there."""
+    def histograms(self, step: int, values: Mapping[str, Any]) -> None:
+        """Copy a row of histograms.jsonl."""
+
+    def rewound(
+        self,
+        rows: list[dict[str, Any]],
+        samples: list[dict[str, Any]],
+        histograms: list[dict[str, Any]],
+    ) -> None:
+        """The run goes on from a checkpoint: these are all its rows up to there."""
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Copy numbers of summary.json."""
@@ -111,6 +119,11 @@ class Recorder:
         self.folder.samples.append({"step": int(step), "prompt": prompt, "text": text})
         self._tell(lambda mirror: mirror.sample(int(step), prompt, text))
 
+    def histograms(self, step: int, values: Mapping[str, Mapping[str, list[float]]]) -> None:
+        """Record distributions at a step, by name, each as ``counts`` and ``edges``."""
+        self.folder.histograms.append({"step": int(step), "values": values})
+        self._tell(lambda mirror: mirror.histograms(int(step), values))
+
     def summary(self, values: Mapping[str, Any]) -> None:
         """Merge numbers into summary.json: what tables of runs show."""
         self.folder.write_summary(values)
@@ -137,7 +150,8 @@ class Recorder:
         """
         self.folder.rewind(step, state)
         rows, samples = list(self.folder.metrics), list(self.folder.samples)
-        self._tell(lambda mirror: mirror.rewound(rows, samples))
+        histograms = list(self.folder.histograms)
+        self._tell(lambda mirror: mirror.rewound(rows, samples, histograms))
 
     def finish(self, state: Ending, error: BaseException | str | None = None) -> None:
         """End the attempt; a second call does nothing.

@@ -4,6 +4,7 @@
     status.json        id, state, step, times, error (``status.Status``)
     metrics.jsonl      one row a logged step: step, tokens, seconds and the numbers; the truth
     samples.jsonl      generated text: step, prompt, text
+    histograms.jsonl   distributions of weights and gradients, where asked for: step, values
     summary.json       the numbers that tables use
     data.json          what the data was: sources, sizes, fingerprint
     environment.json   machine, versions, command and git state; the uncommitted changes are in
@@ -51,6 +52,7 @@ _CONTENT = (
     "status.json",
     "metrics.jsonl",
     "samples.jsonl",
+    "histograms.jsonl",
     "summary.json",
     "data.json",
     "environment.json",
@@ -80,6 +82,7 @@ class RunFolder:
         state: what ``create`` found; ``None`` when opened for reading.
         metrics: the rows of metrics.jsonl.
         samples: the rows of samples.jsonl.
+        histograms: the rows of histograms.jsonl.
         checkpoints: the folder of checkpoints; ``create`` makes it.
         tokenizer: the path of tokenizer.json.
     """
@@ -89,6 +92,7 @@ class RunFolder:
         self.state: FolderState | None = None
         self.metrics = JsonLines(self.path / "metrics.jsonl")
         self.samples = JsonLines(self.path / "samples.jsonl")
+        self.histograms = JsonLines(self.path / "histograms.jsonl")
         self.checkpoints = self.path / "checkpoints"
         self.tokenizer = self.path / "tokenizer.json"
         self._lock = FolderLock(self.path)
@@ -219,17 +223,20 @@ class RunFolder:
         rows = dict(position or {})
         self.metrics.truncate_after(step, rows.get("metrics"))
         self.samples.truncate_after(step, rows.get("samples"))
+        self.histograms.truncate_after(step)
         self._write_status(dataclasses.replace(self.status, step=step))
 
     def sync(self) -> None:
         """Force the rows to the disk, as before a checkpoint that counts on them."""
         self.metrics.sync()
         self.samples.sync()
+        self.histograms.sync()
 
     def close(self) -> None:
         """Let go of the files and of the folder."""
         self.metrics.close()
         self.samples.close()
+        self.histograms.close()
         self._lock.release()
 
     def __enter__(self) -> "RunFolder":

@@ -25,6 +25,7 @@ NOT_IDENTITY = frozenset(
         "choices",  # the options' names; what they hold is in the configuration itself
         "sweep",  # the study that the run is part of
         "callbacks.progress",  # what the screen shows
+        "callbacks.histograms",  # a look at the weights
         "callbacks.checkpoint",  # how often to save, and how much of it stays
     }
 )

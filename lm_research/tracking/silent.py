@@ -21,6 +21,9 @@ class SilentRecorder(Recorder):
     def sample(self, step: int, prompt: str, text: str) -> None:
         """Nothing."""
 
+    def histograms(self, step: int, values: Mapping[str, Mapping[str, list[float]]]) -> None:
+        """Nothing."""
+
     def summary(self, values: Mapping[str, Any]) -> None:
         """Nothing."""
 

@@ -1,4 +1,4 @@
-"""The copy of a run in Weights & Biases, made by the one module that imports wandb.
+"""The copy of a run in Weights & Biases, kept while a run trains.
 
 W&B is a mirror: metrics.jsonl holds every row that goes there, and nothing that goes wrong with
 W&B, from a missing package to a server that hangs, reaches the run. It is told in one warning and
@@ -14,33 +14,25 @@ What makes runs come out right:
 - The environment is left as found: wandb sets WANDB_SERVICE, which would tie later processes to
   this one's server.
 - Offline a run cannot be resumed: each attempt writes its own ``wandb/offline-run-*`` with the
-  same id, and the newest holds the whole run. ``wandb sync`` of all of them, in their order, or of
-  the newest alone gives the same history.
+  same id, and the newest holds the whole run. ``lm-research sync`` sends it from metrics.jsonl;
+  ``wandb sync`` of the newest alone would, too, but of several it repeats their common steps.
 """
 
 import contextlib
-import logging
-import os
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from lm_research.config.types import PositiveFloat
 from lm_research.tracking.errors import RunFolderError
 from lm_research.tracking.guarded_calls import GuardedCalls
-from lm_research.tracking.json_files import read_json
-from lm_research.tracking.redaction import redacted, redacted_arguments
+from lm_research.tracking.redaction import redacted
+from lm_research.tracking.wandb_receipt import write_receipt
+from lm_research.tracking.wandb_session import Session
 
-AXES = ("step", "tokens", "seconds")
-"""What a curve can be drawn over; ``step`` unless chosen otherwise."""
-
-TABLE_INTERVAL_S = 60.0
-"""Online, the table of samples is sent this often at most, and at the end."""
-
-_CONSEQUENCE = "The run does not depend on it: metrics.jsonl keeps every row."
-_log = logging.getLogger(__name__)
+_CONSEQUENCE = (
+    "The run does not depend on it: metrics.jsonl keeps every row, and `lm-research sync` sends it."
+)
 
 
 class WandbMirror:
@@ -57,6 +49,11 @@ class WandbMirror:
         tags: words to filter by.
         notes: free text.
         name: name shown; ``None``: the run folder's name.
+        x_axis: what W&B draws curves over, unless a panel says otherwise.
+        checkpoints: what W&B knows of the checkpoints: "reference" is name, step and sha256,
+            "upload" the files, too.
+        system_metrics_s: seconds between W&B's measurements of the machine; ``None``: none.
+        alert: tell the account's owner when a run fails (online).
         start_timeout_s: seconds that starting may hold up the run.
         finish_timeout_s: seconds that sending the rest may hold it up at the end.
     """
@@ -71,6 +68,10 @@ class WandbMirror:
         tags: list[str] | None = None,
         notes: str | None = None,
         name: str | None = None,
+        x_axis: Literal["step", "tokens", "seconds"] = "tokens",
+        checkpoints: Literal["none", "reference", "upload"] = "reference",
+        system_metrics_s: PositiveFloat | None = 15.0,
+        alert: bool = True,
         start_timeout_s: PositiveFloat = 60.0,
         finish_timeout_s: PositiveFloat = 60.0,
     ) -> None:
@@ -84,9 +85,13 @@ class WandbMirror:
         self.tags = list(tags or [])
         self.notes = notes
         self.name = name
+        self.x_axis = x_axis
+        self.checkpoints = checkpoints
+        self.system_metrics_s = system_metrics_s
+        self.alert = alert
         self.start_timeout_s = start_timeout_s
         self.finish_timeout_s = finish_timeout_s
-        self._session: _Session | None = None
+        self._session: Session | None = None
         self._calls: GuardedCalls | None = None
 
     def start(self, run_id: str, folder: Path, config: Mapping[str, Any]) -> None:
@@ -99,11 +104,12 @@ class WandbMirror:
         """
         if self.mode == "disabled":
             return
-        session = self._session = _Session(live=self.mode == "online")
+        session = self._session = self.session()
         self._calls = GuardedCalls("W&B", _CONSEQUENCE)
-        sent = redacted(dict(config))
+        self._folder = folder
+        sent, arguments = redacted(dict(config)), self.arguments(run_id, folder)
         self._calls.wait(
-            lambda: session.open(self._arguments(run_id, folder), sent, folder, self._bounds()),
+            lambda: session.open(arguments, sent, folder, self._settings()),
             "starting",
             self.start_timeout_s,
         )
@@ -116,18 +122,26 @@ class WandbMirror:
         """Add a row to the table of generated samples."""
         self._submit(lambda session: session.sample(step, prompt, text))
 
-    def rewound(self, rows: list[dict[str, Any]], samples: list[dict[str, Any]]) -> None:
+    def rewound(
+        self,
+        rows: list[dict[str, Any]],
+        samples: list[dict[str, Any]],
+        histograms: list[dict[str, Any]],
+    ) -> None:
         """Send what W&B does not have of these rows, and make the table of samples anew."""
-        self._submit(lambda session: session.rewound(rows, samples))
+        self._submit(lambda session: session.rewound(rows, samples, histograms))
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Set the numbers that W&B's table of runs shows."""
-        self._submit(lambda session: session.run.summary.update(redacted(dict(values))))
+        self._submit(lambda session: session.summary(values))
 
     def data(self, values: Mapping[str, Any]) -> None:
         """Note what the data was, as ``config.data_fingerprint``, to filter and group by."""
-        note = {"data_fingerprint": redacted(dict(values))}
-        self._submit(lambda session: session.run.config.update(note, allow_val_change=True))
+        self._submit(lambda session: session.data(values))
+
+    def histograms(self, step: int, values: Mapping[str, Any]) -> None:
+        """Send the distributions of a step, each as ``counts`` and ``edges``."""
+        self._submit(lambda session: session.histograms(step, values))
 
     def finish(self, exit_code: int = 0) -> None:
         """Close the W&B run, after a failure too; waits ``finish_timeout_s`` at most.
@@ -139,14 +153,26 @@ class WandbMirror:
         self._session = self._calls = None
         if session is not None and calls is not None:
             patience = 1.0 if session.run is None else self.finish_timeout_s
-            calls.close(lambda: session.close(exit_code), "finishing", patience)
+            calls.close(lambda: self._end(session, calls, exit_code), "finishing", patience)
 
-    def _submit(self, call: "Callable[[_Session], None]") -> None:
+    def _end(self, session: Session, calls: GuardedCalls, exit_code: int) -> None:
+        """Close the run; where nothing was left out, note that W&B has it."""
+        session.close(exit_code)
+        if self.mode == "online" and not calls.failed and session.run is not None:
+            with contextlib.suppress(RunFolderError):
+                write_receipt(self._folder, session.run)
+
+    def _submit(self, call: Callable[[Session], None]) -> None:
         session = self._session
         if session is not None and self._calls is not None:
             self._calls.submit(lambda: call(session))
 
-    def _arguments(self, run_id: str, folder: Path) -> dict[str, Any]:
+    def session(self) -> Session:
+        """A W&B run that is not open yet."""
+        return Session(self.mode == "online", self.x_axis, self.checkpoints, self.alert)
+
+    def arguments(self, run_id: str, folder: Path) -> dict[str, Any]:
+        """What ``wandb.init`` is given."""
         told = {
             "project": self.project,
             "entity": self.entity,
@@ -165,136 +191,11 @@ class WandbMirror:
             "resume": "allow" if self.mode == "online" else None,
         }
 
-    def _bounds(self) -> dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
         """wandb's own limits, inside ours: with a server down it raises after twice the first."""
         return {
             "init_timeout": self.start_timeout_s / 2,
             "finish_timeout": self.finish_timeout_s / 2,
+            "x_disable_stats": self.system_metrics_s is None,
+            "x_stats_sampling_interval": self.system_metrics_s or 15.0,
         }
-
-
-class _Session:
-    """One W&B run from init to finish; every method runs in the thread of the guarded calls."""
-
-    def __init__(self, live: bool) -> None:
-        self.run: Any = None
-        self._live = live
-        self._row: dict[str, Any] = {}
-        self._first = 0
-        self._samples: list[tuple[int, str, str]] = []
-        self._sent = 0
-        self._sent_at = time.monotonic()
-
-    def open(
-        self,
-        arguments: dict[str, Any],
-        config: dict[str, Any],
-        folder: Path,
-        bounds: dict[str, Any],
-    ) -> None:
-        with _environment_kept():
-            import wandb
-
-            if self._live:
-                _require_credentials(wandb)
-            settings = wandb.Settings(**_QUIET, **bounds, **_provenance(folder))
-            self.run = wandb.init(**arguments, config=config, settings=settings)
-        self._first = self.run.starting_step  # W&B has the steps before from last time
-        for axis in AXES:
-            self.run.define_metric(axis)
-        self.run.define_metric("*", step_metric="step")
-        if self._live:
-            _log.info("W&B: %s", self.run.url)
-
-    def log(self, row: Mapping[str, Any]) -> None:
-        if row["step"] < self._first:
-            return
-        if self._row and row["step"] != self._row["step"]:
-            self._send_row()
-        self._row |= row
-
-    def rewound(self, rows: list[dict[str, Any]], samples: list[dict[str, Any]]) -> None:
-        self._row = {}
-        for row in rows:
-            self.log(row)
-        self._samples = [(row["step"], row["prompt"], row["text"]) for row in samples]
-        self._sent = 0
-
-    def _send_row(self) -> None:
-        row, self._row = self._row, {}
-        if row:
-            self._first = row["step"] + 1
-            self.run.log(row, step=row["step"])
-
-    def sample(self, step: int, prompt: str, text: str) -> None:
-        self._samples.append((step, prompt, text))
-        if self._live and time.monotonic() - self._sent_at > TABLE_INTERVAL_S:
-            self._send_samples()
-
-    def close(self, exit_code: int) -> None:
-        if self.run is not None:
-            with _environment_kept():
-                try:
-                    self._send_samples()
-                finally:
-                    self.run.finish(exit_code=exit_code)
-
-    def _send_samples(self) -> None:
-        """Log all samples so far as one table, at the step of the newest, whose row is whole."""
-        self._send_row()
-        if len(self._samples) == self._sent:
-            return
-        import wandb
-
-        table = wandb.Table(columns=["step", "prompt", "text"], data=list(map(list, self._samples)))
-        self.run.log({"samples": table}, step=max(self._samples[-1][0], self.run.step))
-        self._sent, self._sent_at = len(self._samples), time.monotonic()
-
-
-_QUIET: dict[str, Any] = {
-    "console": "off",
-    "silent": True,
-    "disable_code": True,
-    "save_code": False,
-    "disable_git": True,  # environment.json has the commit, and the versions that matter:
-    "x_save_requirements": False,  # asking again costs each run a quarter of a second
-    "finish_timeout_raises": True,
-    "allow_offline_artifacts": False,  # keeps an offline table in the run folder, not in ~/.local
-}
-
-
-def _provenance(folder: Path) -> dict[str, Any]:
-    """The commit, from environment.json; and no command line where that would tell a secret."""
-    settings: dict[str, Any] = {"x_disable_meta": redacted_arguments(sys.argv) != sys.argv}
-    with contextlib.suppress(RunFolderError):
-        git = read_json(folder / "environment.json").get("git") or {}
-        settings |= {"git_commit": git.get("commit"), "git_remote_url": git.get("remote")}
-    return settings
-
-
-def _require_credentials(wandb: Any) -> None:
-    """Fail now where wandb would stop a run to ask a terminal for a key."""
-    from wandb.sdk.lib import wbauth
-
-    host = wandb.setup().settings.base_url
-    if wbauth.authenticate_session(host=host, source="lm_research", prompt=False) is None:
-        raise RuntimeError(
-            "no API key. Run `wandb login` or set WANDB_API_KEY, or choose tracking=offline"
-        )
-
-
-@contextlib.contextmanager
-def _environment_kept() -> Iterator[None]:
-    """Put the WANDB_* variables back as they were, and keep wandb's error reports at home.
-
-    Those go to the server even from a run that fails to start, and can hold up the end of the
-    process by half a minute; who wants them sets WANDB_ERROR_REPORTING.
-    """
-    before = {key: value for key, value in os.environ.items() if key.startswith("WANDB")}
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    try:
-        yield
-    finally:
-        for key in [key for key in os.environ if key.startswith("WANDB") and key not in before]:
-            del os.environ[key]
-        os.environ.update(before)

@@ -10,12 +10,11 @@ import time
 import pytest
 import wandb
 from wandb.util import get_core_path
+from wandb_server import KEY, variables_apart
 
 from lm_research.tracking.recorder import Recorder
 from lm_research.tracking.run_folder import RunFolder
 from lm_research.tracking.wandb_mirror import WandbMirror
-
-KEY = "0123456789abcdef0123456789abcdef01234567"
 
 
 def record(path, mirror, config, fail=False):
@@ -122,7 +121,12 @@ def test_rows_of_a_step_are_one_row_and_every_axis_is_defined(one_run):
     }
     metrics = records(offline_runs(one_run.path)[0], "metric")
     assert [m["name"] for m in metrics[:3]] == ["step", "tokens", "seconds"]
-    assert (metrics[3]["glob_name"], metrics[3]["step_metric"]) == ("*", "step")
+    assert (metrics[3]["glob_name"], metrics[3]["step_metric"]) == ("*", "tokens")
+    assert (metrics[4]["name"], metrics[4]["summary"]) == (
+        "train/loss_nats",
+        {"min": True, "last": True},
+    )
+    assert (metrics[5]["glob_name"], metrics[5]["step_metric"]) == ("perf/*", "seconds")
 
 
 def test_summary_table_and_end(one_run):
@@ -130,6 +134,7 @@ def test_summary_table_and_end(one_run):
     end = summary(run)
     assert (end["state"], end["exit_code"]) == ("finished", 0)
     assert end["summary"]["test/bits_per_byte"] == 1.25
+    assert end["summary"]["best/val/bits_per_byte"] == 1.5
     assert end["summary"]["samples"]["nrows"] == 1
     (table,) = run.glob("files/media/table/samples*.json")
     assert json.loads(table.read_text()) == {
@@ -198,17 +203,16 @@ def test_each_attempt_is_a_fragment_of_the_same_id_and_the_newest_is_whole(tmp_p
     assert [row.get("val/bits_per_byte") for row in history(second)] == [None, 1.5, None]
 
 
-@pytest.mark.parametrize("which", ["all", "newest"])
-def test_synced_fragments_are_one_history(tmp_path, mirror, wandb_server, which):
+def test_the_newest_fragment_synced_by_wandb_is_the_history(tmp_path, mirror, wandb_server):
     folder = two_attempts(tmp_path / "run", mirror)
-    whole(offline_runs(folder.path)[-1])
-    for fragment in offline_runs(folder.path)[0 if which == "all" else 1 :]:
-        command = [sys.executable, "-m", "wandb", "sync", str(fragment)]
-        apart = kept_apart(tmp_path, wandb_server.url)
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | apart
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    newest = offline_runs(folder.path)[-1]
+    whole(newest)
+    command = [sys.executable, "-m", "wandb", "sync", str(newest)]
+    apart = variables_apart(tmp_path, wandb_server.url)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | apart
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     rows = wandb_server.runs[folder.status.id]["rows"]
     assert [row["_step"] for row in rows] == [1, 2, 3]
     assert [row["train/loss"] for row in rows] == [2.0, 1.0, 0.5]
@@ -227,6 +231,19 @@ def test_going_back_within_an_attempt_sends_nothing_twice(tmp_path, mirror):
     (run,) = offline_runs(tmp_path)
     assert [row["step"] for row in history(run)] == [1, 2, 3]
     assert summary(run)["summary"]["samples"]["nrows"] == 3
+
+
+def test_histograms_go_with_the_row_of_their_step(tmp_path, mirror):
+    with RunFolder.create(tmp_path, {}) as folder, Recorder(folder, [mirror]) as recorder:
+        recorder.metrics(1, 1, 1, {"train/loss": 2.0})
+        recorder.histograms(1, {"weights/a": {"counts": [1, 2], "edges": [0, 1, 2]}})
+        recorder.metrics(2, 2, 2, {"train/loss": 1.0})
+    (run,) = offline_runs(tmp_path)
+    first, second = history(run)
+    assert first["train/loss"] == 2
+    assert first["weights/a._type"] == "histogram"
+    assert (first["weights/a.values"], first["weights/a.bins"]) == ([1, 2], [0, 1, 2])
+    assert second["step"] == 2
 
 
 def test_disabled_does_nothing(tmp_path, monkeypatch):
@@ -258,7 +275,8 @@ def test_an_sdk_that_raises_does_not_fail_the_run(tmp_path, mirror, monkeypatch,
     warnings = [r.getMessage() for r in caplog.records if r.name.startswith("lm_research")]
     assert warnings == [
         "W&B: OSError: wandb-core is gone. "
-        "The run does not depend on it: metrics.jsonl keeps every row."
+        "The run does not depend on it: metrics.jsonl keeps every row, and `lm-research sync` "
+        "sends it."
     ]
     for run in wandb.setup()._active_runs:
         run.finish()
@@ -302,7 +320,7 @@ for steps in attempts:
     if "after" in sys.argv:  # a checkpoint
         before = map(int, sys.argv[sys.argv.index("after") + 1 :])
         rows = [{"step": step} | loss for step in before for loss in losses(step)]
-        mirror.rewound(rows, [])
+        mirror.rewound(rows, [], [])
     for step in steps:
         train, val = losses(step)
         mirror.log({"step": step, "tokens": 10 * step} | train)
@@ -316,20 +334,6 @@ print("finished", flush=True)
 """
 
 
-def kept_apart(path, url, key=KEY):
-    """Variables that keep the SDK to a server and a home of its own."""
-    home = path / "home"
-    home.mkdir(exist_ok=True)
-    apart = {
-        "WANDB_BASE_URL": url,
-        "WANDB_API_KEY": key,
-        "WANDB_CONFIG_DIR": str(home),
-        "WANDB_CACHE_DIR": str(home),
-        "NETRC": str(home / "netrc"),
-    }
-    return {name: value for name, value in apart.items() if value is not None}
-
-
 def online(path, url, attempts, bound, *more, key=KEY):
     kept = {k: v for k, v in os.environ.items() if k != "WANDB_API_KEY"}
     return subprocess.Popen(
@@ -338,7 +342,7 @@ def online(path, url, attempts, bound, *more, key=KEY):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=kept | kept_apart(path, url, key),
+        env=kept | variables_apart(path, url, key),
     )
 
 

@@ -1,0 +1,41 @@
+"""A run's part of the matrix of sources: trained on one, scored on several."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_PREFIX = "eval/"
+
+
+def evaluation_rows(
+    config: Mapping[str, Any], summary: Mapping[str, Any]
+) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows of the table, a row for each source that the run was scored on.
+
+    Args:
+        config: the resolved configuration; its choice of ``data`` names the training source.
+        summary: numbers named ``eval/SOURCE/SCORE``; others are passed over.
+
+    Returns:
+        Columns trained_on, evaluated_on and the scores in alphabetical order; an undefined score
+        is None.
+    """
+    scores: dict[str, dict[str, Any]] = {}
+    for name, value in summary.items():
+        if name.startswith(_PREFIX) and name.count("/") == 2:
+            _, source, score = name.split("/")
+            scores.setdefault(source, {})[score] = value
+    names = sorted({score for of_source in scores.values() for score in of_source})
+    trained = _training_source(config)
+    rows = [
+        [trained, source, *(of_source.get(name) for name in names)]
+        for source, of_source in scores.items()
+    ]
+    return ["trained_on", "evaluated_on", *names], rows
+
+
+def _training_source(config: Mapping[str, Any]) -> str:
+    for group, key in (("choices", "data"), ("data", "name")):
+        values = config.get(group)
+        if isinstance(values, Mapping) and values.get(key):
+            return str(values[key])
+    return "unknown"

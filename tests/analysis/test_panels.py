@@ -1,0 +1,31 @@
+"""What a study's dashboards show."""
+
+from lm_research.analysis.panels import study_sections
+
+AXES = ("data", "vectorizer", "optimizer.lr")
+
+
+def panels(*arguments):
+    return [panel for section in study_sections(*arguments) for panel in section.panels]
+
+
+def test_every_axis_has_its_bars_and_curves_go_over_tokens_and_seconds():
+    found = panels("val/bits_per_byte", AXES)
+    bars = [panel.group for panel in found if panel.kind == "bars"]
+    assert bars == ["choices.data", "choices.vectorizer", "optimizer.lr"]
+    curves = {(panel.x, panel.y) for panel in found if panel.kind == "curve"}
+    assert {("tokens", "val/bits_per_byte"), ("seconds", "val/bits_per_byte")} <= curves
+    (parallel,) = [panel for panel in found if panel.kind == "parallel"]
+    assert parallel.axes == ("choices.data", "choices.vectorizer", "optimizer.lr")
+
+
+def test_evaluated_sources_are_shown_with_the_matrix_and_not_without_any():
+    found = panels("val/bits_per_byte", AXES, ["tweets"])
+    assert [p.y for p in found if p.y.startswith("eval/")] == ["eval/tweets/bits_per_byte"]
+    assert [p.y for p in found if p.kind == "table"] == ["evaluations", "samples"]
+    assert [p.y for p in panels("val/bits_per_byte", AXES) if p.kind == "table"] == ["samples"]
+
+
+def test_one_axis_or_none_interact_with_nothing():
+    for axes in ((), ("seed",)):
+        assert "parallel" not in {panel.kind for panel in panels("val/bits_per_byte", axes)}
