@@ -6,7 +6,16 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
+# For `make mutation`: every mutant meets the same examples, and its first failure is enough.
+settings.register_profile(
+    "mutation",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # A shell's background job ignores Ctrl-C, and so would the processes that tests interrupt.
