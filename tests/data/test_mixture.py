@@ -177,6 +177,19 @@ def test_the_signature_combines_weights_and_members() -> None:
     assert len({mixture.signature() for mixture in [*same, *other]}) == 1 + len(other)
 
 
+def test_a_source_of_weight_0_is_no_part_of_the_signature() -> None:
+    one = mix({"a": 1}, {"a": ["x"]})
+    assert mix({"a": 1, "b": 0}, {"a": ["x"], "b": ["y"]}).signature() == one.signature()
+
+
+def test_the_signature_stays_the_same_from_release_to_release() -> None:
+    """Prepared texts are found by it."""
+    mixture = mix({"a": 1, "b": 3}, {"a": [], "b": []})
+    for source in mixture.sources.values():
+        source.signature = lambda name=source.name: f"{name}:7"
+    assert mixture.signature() == "Mixture:2:45a763711c124826"
+
+
 @pytest.mark.parametrize(
     ("weights", "message"),
     [

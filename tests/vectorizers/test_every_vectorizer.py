@@ -112,6 +112,17 @@ def test_shapes(stem: str, field: str, value: Any) -> None:
 
 
 @every
+def test_vectors_are_made_where_the_ids_are(stem: str, field: str, value: Any) -> None:
+    vectorizer = copy.deepcopy(fitted(stem, field, value))
+    vectorizer(torch.zeros(1, 1, dtype=torch.int64))  # a check of what was fitted reads the flag
+    vectorizer.to("meta")
+    ids_BT = torch.zeros(2, 7, dtype=torch.int64, device="meta")
+    assert vectorizer(ids_BT).device.type == "meta"
+    assert vectorizer.document(ids_BT[0]).device.type == "meta"
+    assert vectorizer.stream(ids_BT, None)[0].device.type == "meta"
+
+
+@every
 def test_no_token_is_a_zero_vector(stem: str, field: str, value: Any) -> None:
     vectorizer = fitted(stem, field, value)
     assert not vectorizer(torch.full((2, 9), NOTHING)).any()

@@ -78,6 +78,8 @@ def test_look_up_and_document() -> None:
     assert torch.equal(x_TD, torch.stack([glove.weight[3], torch.zeros(8)]))
     x_D = glove.document(torch.tensor([3, 4, 4]))
     torch.testing.assert_close(x_D, glove.weight[[3, 4, 4]].mean(0))
+    assert torch.equal(glove.document(torch.tensor([3, NOTHING])), glove.weight[3])
+    torch.testing.assert_close(glove.document(torch.tensor([0, 1])), glove.weight[:2].mean(0))
 
 
 TOKENS = ["<end>", "the", " the", " The", " US", " us", "  ", " zebra"]
@@ -107,6 +109,14 @@ def test_load_matches_exactly_then_in_lower_case(tmp_path: Path) -> None:
     other = GloVe(len(TOKENS), dim=2, path=file_of(tmp_path), seed=8)
     other.load_vectors(TOKENS)
     assert not torch.isclose(glove.weight, other.weight)[[0, 6, 7]].any()
+
+
+@pytest.mark.parametrize("lines", ["us 3 4\nUS 5 6\n", "US 5 6\nus 3 4\n"])
+def test_exact_spellings_win_wherever_they_stand_in_the_file(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "v").write_text(lines + "nasa 7 8\n")
+    glove = GloVe(4, dim=2, path=str(tmp_path / "v"))
+    glove.load_vectors(["US", "us", "Us", "NASA"])
+    assert glove.weight.tolist() == [[5, 6], [3, 4], [3, 4], [7, 8]]
 
 
 def test_printable_names_of_tokens_are_understood(tmp_path: Path) -> None:
