@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,12 +196,16 @@ def test_holm_keeps_order_and_bounds(p_values: list[float], random) -> None:
     assert holm([p_values[i] for i in order]) == [adjusted[i] for i in order]
 
 
-@pytest.mark.parametrize("values", [[], [math.nan], [1.0, math.inf]])
-def test_values_that_cannot_be_averaged_are_refused(values: list[float]) -> None:
-    with pytest.raises(ValueError):
-        t_interval(values)
-    with pytest.raises(ValueError):
-        bootstrap_interval(values)
+@pytest.mark.parametrize("function", [t_interval, bootstrap_interval, sign_flip_test])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [([], "no values"), ([math.nan], "must be finite"), ([1.0, math.inf], "must be finite")],
+)
+def test_values_that_cannot_be_averaged_are_refused(
+    function: Any, values: list[float], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        function(values)
 
 
 def test_resampling_repeats_itself_from_report_to_report() -> None:
@@ -213,7 +218,8 @@ def test_resampling_repeats_itself_from_report_to_report() -> None:
 def test_arguments_out_of_range_are_named() -> None:
     with pytest.raises(ValueError, match="mean of no values"):
         mean([])
-    with pytest.raises(ValueError, match="level=95"):
-        t_interval([1.0, 2.0], 95)
+    for level in (-0.1, 0, 1, 1.5, 95):
+        with pytest.raises(ValueError, match=f"level={level}: must lie in"):
+            t_interval([1.0, 2.0], level)
     with pytest.raises(ValueError, match="resamples=0"):
         bootstrap_interval([1.0, 2.0], resamples=0)

@@ -155,6 +155,28 @@ def test_the_buffer_holds_no_more_than_it_may(given: list[str], most: int) -> No
     assert given_out == pulled == sum(map(size, given))
 
 
+def test_a_corpus_that_just_fits_is_shuffled_whole() -> None:
+    read = 0
+
+    def source() -> Iterator[Document]:
+        nonlocal read
+        for read in range(1, 5):
+            yield document("x")
+
+    next(shuffle(source(), 0, buffer_bytes=4 * (DOCUMENT_BYTES + 1)))
+    assert read == 4
+    next(shuffle(source(), 0, buffer_bytes=3 * (DOCUMENT_BYTES + 1)))
+    assert read == 4
+    next(shuffle(source(), 0, buffer_bytes=3 * (DOCUMENT_BYTES + 1) - 1))
+    assert read == 3
+
+
+def test_documents_larger_than_the_buffer_change_places_too() -> None:
+    given = [document("x", id="a/0"), document("y", id="a/1")]
+    first = {next(shuffle(given, seed, buffer_bytes=1)).id for seed in range(20)}
+    assert first == {"a/0", "a/1"}
+
+
 def test_a_larger_corpus_is_shuffled_locally() -> None:
     given = documents(2000)
     after = list(shuffle(given, 0, buffer_bytes=100 * (DOCUMENT_BYTES + 10)))
