@@ -160,15 +160,14 @@ def test_a_corpus_that_just_fits_is_shuffled_whole() -> None:
 
     def source() -> Iterator[Document]:
         nonlocal read
-        for read in range(1, 5):
+        for _ in range(4):
+            read += 1
             yield document("x")
 
-    next(shuffle(source(), 0, buffer_bytes=4 * (DOCUMENT_BYTES + 1)))
-    assert read == 4
-    next(shuffle(source(), 0, buffer_bytes=3 * (DOCUMENT_BYTES + 1)))
-    assert read == 4
-    next(shuffle(source(), 0, buffer_bytes=3 * (DOCUMENT_BYTES + 1) - 1))
-    assert read == 3
+    for size, expected in ((4, 4), (3, 4), (2, 3)):
+        read = 0
+        next(shuffle(source(), 0, buffer_bytes=size * (DOCUMENT_BYTES + 1)))
+        assert read == expected
 
 
 def test_documents_larger_than_the_buffer_change_places_too() -> None:

@@ -6,6 +6,7 @@ a ``Literal``, the opposite of every bool, and None where None is allowed.
 
 import copy
 import importlib
+import inspect
 from functools import cache
 from pathlib import Path
 from types import NoneType
@@ -95,6 +96,16 @@ def test_yaml_is_named_after_the_module_and_states_every_setting(stem: str) -> N
     hints = get_type_hints(kind.__init__)
     assert list(arguments) == [name for name in hints if name not in ("return", "vocabulary_size")]
     assert (CONF / f"{stem}.yaml").read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("stem", sorted(path.stem for path in CONF.glob("*.yaml")))
+def test_the_defaults_in_python_are_those_of_the_yaml(stem: str) -> None:
+    kind, _ = arguments_of(stem)
+    stated = OmegaConf.to_container(OmegaConf.load(CONF / f"{stem}.yaml"), resolve=False)
+    for name, parameter in inspect.signature(kind).parameters.items():
+        elsewhere = str(stated.get(name)).startswith("${")
+        if parameter.default is not parameter.empty and not elsewhere:
+            assert parameter.default == stated[name]
 
 
 @every

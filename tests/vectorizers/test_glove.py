@@ -160,6 +160,8 @@ def test_bad_uses_are_named(tmp_path: Path) -> None:
         GloVe(2, dim=2, path=file_of(tmp_path)).load_vectors(["the"])
     with pytest.raises(ValueError, match=r"path is None"):
         GloVe(2, dim=2).load_vectors(["the", "us"])
+    with pytest.raises(RuntimeError, match=r"not been fitted: call fit\(documents\), or load its"):
+        GloVe(2, dim=2)(torch.tensor([[1]]))
     with pytest.raises(ValueError, match=r"no training document of two tokens or more"):
         GloVe(2, dim=2).fit([np.array([1]), np.array([], dtype=np.int64)])
     with pytest.raises(ValueError, match=r"x_max is 0; it must be greater than 0"):
