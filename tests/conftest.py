@@ -22,6 +22,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items):
+    """Quick tests first where mutmut, which stops at the first failure, has measured them."""
+    measured = Path("mutmut-stats.json")
+    if measured.exists():
+        durations = json.loads(measured.read_text())["duration_by_test"]
+        items.sort(key=lambda item: durations.get(item.nodeid, 0))
+
+
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory, worker_id) -> Path:
     """Token stores of this test session, shared by its tests and worker processes."""
