@@ -32,6 +32,16 @@ def test_the_fractions_are_those_asked_for(validation: float, test: float, seed:
         assert low <= found.count(split) <= high
 
 
+def test_held_out_documents_stay_so_from_release_to_release() -> None:
+    found = "".join(split_of(d, 0.3, 0.3, 7)[:2] for d in documents(12))
+    assert found == "trvatevatrtetrtrtrtetetr"
+    assert [split_of(document(text), 0.3, 0.3, 7)[:2] for text in ("", "猫", "\ud800")] == [
+        "te",
+        "tr",
+        "te",
+    ]
+
+
 def test_seeds_choose_independently() -> None:
     count, p = 20_000, 0.25
     held = [[split_of(d, p, 0, seed) == "validation" for d in documents(count)] for seed in (0, 1)]
