@@ -10,7 +10,7 @@ import inspect
 from functools import cache
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -106,6 +106,24 @@ def test_the_defaults_in_python_are_those_of_the_yaml(stem: str) -> None:
         elsewhere = str(stated.get(name)).startswith("${")
         if parameter.default is not parameter.empty and not elsewhere:
             assert parameter.default == stated[name]
+
+
+def bounded_settings() -> list[tuple[str, str]]:
+    """Settings (with the YAML's name) whose annotation has a range; none allows -1."""
+    found = []
+    for path in sorted(CONF.glob("*.yaml")):
+        hints = get_type_hints(arguments_of(path.stem)[0].__init__, include_extras=True)
+        for field, annotation in hints.items():
+            options = [annotation, *get_args(annotation)]
+            if any(get_origin(option) is Annotated for option in options):
+                found.append((path.stem, field))
+    return found
+
+
+@pytest.mark.parametrize(("stem", "field"), bounded_settings())
+def test_a_setting_out_of_range_is_named(stem: str, field: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{field} is -1; it must be (at least|greater|within)"):
+        build(stem, field, -1)
 
 
 @every
