@@ -64,6 +64,13 @@ def test_tokens_never_seen_are_drawn_like_the_others() -> None:
     assert drawn.mean().item() == pytest.approx(0, abs=0.02)
 
 
+def test_nothing_is_known_before_fitting() -> None:
+    glove = GloVe(2, dim=2)
+    assert glove.needs_fit is True
+    assert glove.objectives == []
+    assert glove.coverage == 0
+
+
 def test_trainable_or_not() -> None:
     assert planted(epochs=1).weight.requires_grad
     frozen = planted(epochs=1, trainable=False)
