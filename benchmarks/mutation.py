@@ -29,6 +29,7 @@ from lm_research.tracking.git_state import git_state
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks/results/mutation.json"
 MUTMUT = Path(sysconfig.get_path("scripts")) / "mutmut"
+STATS = ROOT / "mutants/mutmut-stats.json"
 GOAL = 0.8
 GROUPS = {
     "metrics": "lm_research.metrics.",
@@ -60,7 +61,7 @@ def verdicts() -> dict[str, str]:
 
 
 def survivors(verdicts: dict[str, str]) -> list[str]:
-    return [name for name, verdict in verdicts.items() if verdict not in NOTICED]
+    return [name for name, verdict in verdicts.items() if verdict not in (*NOTICED, "not checked")]
 
 
 def counts_by(verdicts: dict[str, str], key) -> Counts:
@@ -79,13 +80,17 @@ def group_of(name: str) -> str:
 
 
 def noticed_share(counts: Counter[str]) -> float:
-    return sum(counts[verdict] for verdict in NOTICED) / counts.total()
+    """Of those tried: a run that was stopped leaves some "not checked"."""
+    tried = counts.total() - counts["not checked"]
+    return sum(counts[verdict] for verdict in NOTICED) / max(tried, 1)
 
 
 def show(counts: Counts) -> None:
     for name, some in counts.items():
         noticed = sum(some[verdict] for verdict in NOTICED)
-        print(f"{name:32} {noticed:5} of {some.total():5}  {noticed_share(some):6.1%}")
+        left = f"  {some['not checked']} not yet tried" if some["not checked"] else ""
+        tried = some.total() - some["not checked"]
+        print(f"{name:32} {noticed:5} of {tried:5}  {noticed_share(some):6.1%}{left}")
 
 
 def record(verdicts: dict[str, str], by_module: Counts, by_group: Counts) -> None:
@@ -118,6 +123,8 @@ def main() -> int:
     if not MUTMUT.exists():
         parser.error("mutmut is not installed: ./install.sh dev,mutation")
     again = survivors(verdicts()) if arguments.survivors else []
+    if again:
+        STATS.unlink(missing_ok=True)  # which tests reach which function is measured anew
     mutmut("run", "--max-children", arguments.processes, *again)
 
     found = verdicts()

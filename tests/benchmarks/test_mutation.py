@@ -1,6 +1,7 @@
 """What `benchmarks/mutation.py` is told to mutate is there, and it counts what mutmut says."""
 
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import mutation
@@ -33,6 +34,7 @@ def test_verdicts_are_counted_by_module_and_by_group():
     by_group = mutation.counts_by(VERDICTS, mutation.group_of)
     assert by_module["data.batches"] == {"killed": 1, "survived": 1}
     assert mutation.noticed_share(by_group["batching"]) == 2 / 3
+    assert mutation.noticed_share(by_group["batching"] + Counter({"not checked": 9})) == 2 / 3
     assert mutation.noticed_share(by_group["metrics"]) == 0
     assert mutation.survivors(VERDICTS) == [
         "lm_research.data.batches.x_f__mutmut_2",
