@@ -9,8 +9,9 @@ BIN := .venv/bin
 # One marker per set of extras: what is installed once is not looked at again.
 DEMO := .venv/.demo
 DEV := .venv/.dev
+MUTATION := .venv/.mutation
 
-.PHONY: help demo test test-all check audit clean
+.PHONY: help demo test test-all mutation check audit clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +24,9 @@ test: $(DEV)  ## the test suite (minutes)
 
 test-all: $(DEV)  ## the test suite with the long tests
 	$(BIN)/pytest -n 2
+
+mutation: $(MUTATION)  ## would a fault in the numbers be noticed? (an hour; continues where it was stopped)
+	$(BIN)/python benchmarks/mutation.py
 
 check: $(DEV)  ## style, types, architecture, and an audit of the dependencies where there is a network
 	$(BIN)/ruff check .
@@ -42,5 +46,9 @@ $(DEV): pyproject.toml constraints.txt install.sh
 	PYTHON=$(PYTHON) ./install.sh dev
 	touch $@ $(DEMO)
 
+$(MUTATION): pyproject.toml constraints.txt install.sh
+	PYTHON=$(PYTHON) ./install.sh dev,mutation
+	touch $@ $(DEV) $(DEMO)
+
 clean:  ## remove the environment and caches; never runs or reports
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis mutants

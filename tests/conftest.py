@@ -6,11 +6,28 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 
+# For `make mutation`: every mutant meets the same examples, and its first failure is enough.
+settings.register_profile(
+    "mutation",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # A shell's background job ignores Ctrl-C, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items):
+    """Quick tests first where mutmut, which stops at the first failure, has measured them."""
+    measured = Path("mutmut-stats.json")
+    if measured.exists():
+        durations = json.loads(measured.read_text())["duration_by_test"]
+        items.sort(key=lambda item: durations.get(item.nodeid, 0))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,6 +41,7 @@ def test_t_interval_is_scipys(n: int, level: float) -> None:
     expected = stats.ttest_1samp(values, 0.0).confidence_interval(level)
     found = t_interval(values, level)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-12)
+    assert (found.n, found.level) == (n, level)
     assert found.half_width == pytest.approx((expected.high - expected.low) / 2)
 
 
@@ -59,7 +61,18 @@ def test_one_seed_has_no_interval() -> None:
         None,
     )
     assert not found.excludes_zero()
-    assert bootstrap_interval([2.0]).low is None
+    assert bootstrap_interval([2.0]) == found
+    assert t_interval([2.0], 0.9) == bootstrap_interval([2.0], 0.9) == Estimate(2.0, 1, level=0.9)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "excluded"),
+    [(0.1, 2, True), (0, 2, False), (-1, 1, False), (-2, 0, False), (-2, -0.1, True)],
+)
+def test_an_interval_that_touches_zero_does_not_exclude_it(
+    low: float, high: float, excluded: bool
+) -> None:
+    assert Estimate((low + high) / 2, 2, 1.0, low, high).excludes_zero() is excluded
 
 
 def test_equal_values_have_a_spread_of_exactly_zero() -> None:
@@ -80,7 +93,8 @@ def test_bootstrap_of_two_values_is_known() -> None:
         1,
     )
     middle = bootstrap_interval([0.0, 1.0], 0.4)
-    assert (middle.low, middle.high) == (0.5, 0.5)
+    assert middle == Estimate(0.5, 2, math.sqrt(0.5), 0.5, 0.5, 0.4)
+    assert bootstrap_interval([0.0, 1.0], resamples=1).n == 2
 
 
 def test_bootstrap_agrees_with_scipy_and_repeats_itself() -> None:
@@ -91,6 +105,7 @@ def test_bootstrap_agrees_with_scipy_and_repeats_itself() -> None:
     found = bootstrap_interval(values, resamples=20_000, seed=3)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.002)
     assert found == bootstrap_interval(values, resamples=20_000, seed=3)
+    assert found != bootstrap_interval(values, resamples=20_000, seed=4)
 
 
 @pytest.mark.parametrize(("n", "coverage"), [(2, 0.52), (3, 0.71), (5, 0.84), (10, 0.90)])
@@ -143,10 +158,18 @@ def test_paired_difference_is_scipys() -> None:
     second = dict(enumerate(rng.normal(2.05, 0.1, 7)))
     found = paired_difference(first, second)
     expected = stats.ttest_rel(list(first.values()), list(second.values()))
-    interval = expected.confidence_interval(0.95)
     assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
-    assert (found.estimate.low, found.estimate.high) == pytest.approx((interval.low, interval.high))
+    for level in (0.95, 0.8):
+        interval = expected.confidence_interval(level)
+        ours = paired_difference(first, second, level).estimate
+        assert (ours.low, ours.high) == pytest.approx((interval.low, interval.high))
+        assert ours.level == level
     assert found.p_permutation is not None
+
+
+def test_six_shared_seeds_are_enough_for_sign_flips() -> None:
+    first, second = {s: float(s + 1) for s in range(6)}, dict.fromkeys(range(6), 0.0)
+    assert paired_difference(first, second).p_permutation == 2 / 2**6
 
 
 def test_pairing_uses_the_shared_seeds_alone() -> None:
@@ -194,7 +217,7 @@ def test_many_pairs_are_sampled_with_a_seed() -> None:
     found = sign_flip_test(differences)
     assert found == pytest.approx(exact, abs=0.01)
     assert found == sign_flip_test(differences)
-    assert 0 < sign_flip_test([1.0] * 24) < 0.001
+    assert sign_flip_test([1.0] * 40) == 1 / 20_001  # no pattern drawn is as far from 0
 
 
 def test_holm_by_hand() -> None:
@@ -219,16 +242,30 @@ def test_holm_keeps_order_and_bounds(p_values: list[float], random) -> None:
     assert holm([p_values[i] for i in order]) == [adjusted[i] for i in order]
 
 
-@pytest.mark.parametrize("values", [[], [math.nan], [1.0, math.inf]])
-def test_values_that_cannot_be_averaged_are_refused(values: list[float]) -> None:
-    with pytest.raises(ValueError):
-        t_interval(values)
-    with pytest.raises(ValueError):
-        bootstrap_interval(values)
+@pytest.mark.parametrize("function", [t_interval, bootstrap_interval, sign_flip_test])
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [([], "no values"), ([math.nan], "must be finite"), ([1.0, math.inf], "must be finite")],
+)
+def test_values_that_cannot_be_averaged_are_refused(
+    function: Any, values: list[float], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        function(values)
+
+
+def test_resampling_repeats_itself_from_report_to_report() -> None:
+    values = list(np.random.default_rng(0).normal(0.4, 1.0, 20))
+    assert bootstrap_interval(values) == bootstrap_interval(values, resamples=10_000, seed=0)
+    assert sign_flip_test(values) == sign_flip_test(values, samples=20_000, seed=0)
+    assert sign_flip_test(values) != sign_flip_test(values, seed=1)
 
 
 def test_arguments_out_of_range_are_named() -> None:
-    with pytest.raises(ValueError, match="level=95"):
-        t_interval([1.0, 2.0], 95)
+    with pytest.raises(ValueError, match="mean of no values"):
+        mean([])
+    for level in (-0.1, 0, 1, 1.5, 95):
+        with pytest.raises(ValueError, match=f"level={level}: must lie in"):
+            t_interval([1.0, 2.0], level)
     with pytest.raises(ValueError, match="resamples=0"):
         bootstrap_interval([1.0, 2.0], resamples=0)

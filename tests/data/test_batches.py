@@ -176,6 +176,7 @@ def test_evaluation_reads_every_token_once_in_order(length, window) -> None:
     pieces = list(windows)
     assert len(pieces) == len(windows)
     assert all(p.ids_BT.shape == p.targets_BT.shape == (1, p.ids_BT.numel()) for p in pieces)
+    assert all(p.ids_BT.dtype == p.targets_BT.dtype == torch.int64 for p in pieces)
     assert all(p.ids_BT.numel() == window for p in pieces[:-1])
     assert [i for p in pieces for i in p.ids_BT[0].tolist()] == list(range(length))
     assert [i for p in pieces for i in p.targets_BT[0].tolist()] == [*range(1, length), 0][:length]

@@ -129,6 +129,7 @@ def test_members_are_read_lazily_and_never_at_weight_0() -> None:
     assert mixture.sources["a"].asked == 5
     assert mixture.sources["b"].asked == 0
     assert mixture.achieved() == {"a": 1.0, "b": 0.0}
+    assert [document.source for document in mixture] == ["a"] * 100
 
 
 def test_documents_keep_their_source_and_skipped_is_the_sum() -> None:
@@ -158,6 +159,13 @@ def test_a_mixture_is_a_source_of_a_mixture() -> None:
     assert outer.skipped == {"empty": 6}
 
 
+def test_a_mixture_describes_itself_as_any_source_does() -> None:
+    mixture = mix({"a": 1}, {"a": ["x"]}, citation="Someone 2020")
+    found = (mixture.name, mixture.language, mixture.category, mixture.licence, mixture.citation)
+    assert found == ("mix", "mul", "mixed", "those of the members", "Someone 2020")
+    assert mix({"a": 1}, {"a": ["x"]}).citation == ""
+
+
 def test_empty_members_give_an_empty_mixture() -> None:
     mixture = mix({"a": 1, "b": 1}, {"a": [], "b": []})
     assert list(mixture) == []
@@ -177,6 +185,19 @@ def test_the_signature_combines_weights_and_members() -> None:
     assert len({mixture.signature() for mixture in [*same, *other]}) == 1 + len(other)
 
 
+def test_a_source_of_weight_0_is_no_part_of_the_signature() -> None:
+    one = mix({"a": 1}, {"a": ["x"]})
+    assert mix({"a": 1, "b": 0}, {"a": ["x"], "b": ["y"]}).signature() == one.signature()
+
+
+def test_the_signature_stays_the_same_from_release_to_release() -> None:
+    """Prepared texts are found by it."""
+    mixture = mix({"a": 1, "b": 3}, {"a": [], "b": []})
+    for source in mixture.sources.values():
+        source.signature = lambda name=source.name: f"{name}:7"
+    assert mixture.signature() == "Mixture:2:45a763711c124826"
+
+
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
@@ -191,6 +212,11 @@ def test_the_signature_combines_weights_and_members() -> None:
 def test_impossible_weights_are_refused(weights: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         mix(weights, {"a": ["x"], "b": ["y"]})
+
+
+def test_a_weight_without_any_source_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no source of that name; the sources are none$"):
+        mix({"a": 1}, {})
 
 
 def test_an_unknown_end_is_refused() -> None:

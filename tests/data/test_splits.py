@@ -32,6 +32,16 @@ def test_the_fractions_are_those_asked_for(validation: float, test: float, seed:
         assert low <= found.count(split) <= high
 
 
+def test_held_out_documents_stay_so_from_release_to_release() -> None:
+    found = "".join(split_of(d, 0.3, 0.3, 7)[:2] for d in documents(12))
+    assert found == "trvatevatrtetrtrtrtetetr"
+    assert [split_of(document(text), 0.3, 0.3, 7)[:2] for text in ("", "猫", "\ud800")] == [
+        "te",
+        "tr",
+        "te",
+    ]
+
+
 def test_seeds_choose_independently() -> None:
     count, p = 20_000, 0.25
     held = [[split_of(d, p, 0, seed) == "validation" for d in documents(count)] for seed in (0, 1)]
@@ -153,6 +163,27 @@ def test_the_buffer_holds_no_more_than_it_may(given: list[str], most: int) -> No
         assert held <= max(most, longest) + longest
         given_out += size(out.text)
     assert given_out == pulled == sum(map(size, given))
+
+
+def test_a_corpus_that_just_fits_is_shuffled_whole() -> None:
+    read = 0
+
+    def source() -> Iterator[Document]:
+        nonlocal read
+        for _ in range(4):
+            read += 1
+            yield document("x")
+
+    for size, expected in ((4, 4), (3, 4), (2, 3)):
+        read = 0
+        next(shuffle(source(), 0, buffer_bytes=size * (DOCUMENT_BYTES + 1)))
+        assert read == expected
+
+
+def test_documents_larger_than_the_buffer_change_places_too() -> None:
+    given = [document("x", id="a/0"), document("y", id="a/1")]
+    first = {next(shuffle(given, seed, buffer_bytes=1)).id for seed in range(20)}
+    assert first == {"a/0", "a/1"}
 
 
 def test_a_larger_corpus_is_shuffled_locally() -> None:

@@ -94,6 +94,14 @@ def test_attention_costs_what_torch_counts() -> None:
     assert measured == 4 * (2 * CONTEXT - 1) * HIDDEN
 
 
+def test_attention_s_mixing_is_counted_beside_the_matrices() -> None:
+    model = Transformer(WIDTH, HIDDEN, num_layers=2, num_heads=2, context=CONTEXT)
+    embedding, head = Embedding(VOCABULARY, WIDTH), nn.Linear(HIDDEN, VOCABULARY)
+    # Per layer: queries, keys, values and output (4 H^2), and a perceptron of 4 H and back (8 H^2).
+    matrices = WIDTH * HIDDEN + 2 * 12 * HIDDEN**2 + HIDDEN * VOCABULARY
+    assert flops_per_token(embedding, model, head) == 2 * matrices + 2 * 4 * CONTEXT * HIDDEN
+
+
 def test_a_shared_matrix_is_one_matrix() -> None:
     def task(tie: bool, width: int) -> LanguageModeling:
         model = RNN(width, HIDDEN)

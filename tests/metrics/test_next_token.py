@@ -129,6 +129,16 @@ def test_processes_that_see_everything_need_not_meet() -> None:
         found[1].compute()
 
 
+def test_counts_stay_exact_where_no_float_would() -> None:
+    metric = NextTokenScores(2)
+    names = ["count", "in_top5", "true_positives_V", "predicted_V", "occurred_V"]
+    for name in names:
+        getattr(metric, name).fill_(2**54)  # beyond float64, too
+    metric.update(torch.tensor([[0.9, 0.1], [0.2, 0.8]]).log(), torch.tensor([0, 1]))
+    for name in names:
+        assert (getattr(metric, name) - 2**54).sum().item() == 2
+
+
 def test_memory_is_linear_in_the_vocabulary() -> None:
     metric = NextTokenScores(1000)
     metric.update(*predictions(300, 1000, 0))

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lm_research.vectorizers.cooccurrence import cooccurrences
+from lm_research.vectorizers.cooccurrence import _joined, cooccurrences
 
 V = 6
 
@@ -34,3 +34,13 @@ def test_equals_a_double_loop(documents: list[list[int]], window: int, chunk: in
 def test_ids_beyond_the_vocabulary_are_refused() -> None:
     with pytest.raises(ValueError, match=rf"ids from 0 to {V}, but vocabulary_size is {V}"):
         cooccurrences([np.array([0, V])], V, 2)
+
+
+def test_short_pieces_are_joined_until_a_chunk_is_full_and_no_further() -> None:
+    pieces = [(np.full(n, n), np.full(n, -n)) for n in (3, 6, 5, 2, 7, 8, 10, 1)]
+    joined = list(_joined(iter(pieces), chunk=10))
+    assert [len(firsts) for firsts, _ in joined] == [3 + 6 + 5, 2 + 7 + 8, 10, 1]
+    assert all(np.array_equal(firsts, -ids) for firsts, ids in joined)
+    assert np.concatenate([firsts for firsts, _ in joined]).sum() == sum(
+        len(p[0]) ** 2 for p in pieces
+    )

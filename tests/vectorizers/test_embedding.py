@@ -59,6 +59,10 @@ def test_document_is_the_mean_of_the_rows() -> None:
     embedding = Embedding(9, 4)
     x_D = embedding.document(torch.tensor([2, 2, 5, NOTHING]))
     torch.testing.assert_close(x_D, embedding.weight[[2, 2, 5]].mean(0))
+    assert torch.equal(embedding.document(torch.tensor([7])), embedding.weight[7])
+    torch.testing.assert_close(
+        embedding.document(torch.tensor([0, 1])), embedding.weight[:2].mean(0)
+    )
 
 
 @pytest.mark.parametrize(

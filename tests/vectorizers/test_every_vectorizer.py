@@ -6,10 +6,11 @@ a ``Literal``, the opposite of every bool, and None where None is allowed.
 
 import copy
 import importlib
+import inspect
 from functools import cache
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -97,6 +98,34 @@ def test_yaml_is_named_after_the_module_and_states_every_setting(stem: str) -> N
     assert (CONF / f"{stem}.yaml").read_text().startswith("# ")
 
 
+@pytest.mark.parametrize("stem", sorted(path.stem for path in CONF.glob("*.yaml")))
+def test_the_defaults_in_python_are_those_of_the_yaml(stem: str) -> None:
+    kind, _ = arguments_of(stem)
+    stated = OmegaConf.to_container(OmegaConf.load(CONF / f"{stem}.yaml"), resolve=False)
+    for name, parameter in inspect.signature(kind).parameters.items():
+        elsewhere = str(stated.get(name)).startswith("${")
+        if parameter.default is not parameter.empty and not elsewhere:
+            assert parameter.default == stated[name]
+
+
+def bounded_settings() -> list[tuple[str, str]]:
+    """Settings (with the YAML's name) whose annotation has a range; none allows -1."""
+    found = []
+    for path in sorted(CONF.glob("*.yaml")):
+        hints = get_type_hints(arguments_of(path.stem)[0].__init__, include_extras=True)
+        for field, annotation in hints.items():
+            options = [annotation, *get_args(annotation)]
+            if any(get_origin(option) is Annotated for option in options):
+                found.append((path.stem, field))
+    return found
+
+
+@pytest.mark.parametrize(("stem", "field"), bounded_settings())
+def test_a_setting_out_of_range_is_named(stem: str, field: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{field} is -1; it must be (at least|greater|within)"):
+        build(stem, field, -1)
+
+
 @every
 def test_shapes(stem: str, field: str, value: Any) -> None:
     vectorizer = fitted(stem, field, value)
@@ -109,6 +138,17 @@ def test_shapes(stem: str, field: str, value: Any) -> None:
     assert vectorizer(ids_BT[:, :0]).shape == (3, 0, vectorizer.dim)
     weight = vectorizer.output_weight()
     assert weight is None or weight.shape == (V, vectorizer.dim)
+
+
+@every
+def test_vectors_are_made_where_the_ids_are(stem: str, field: str, value: Any) -> None:
+    vectorizer = copy.deepcopy(fitted(stem, field, value))
+    vectorizer(torch.zeros(1, 1, dtype=torch.int64))  # a check of what was fitted reads the flag
+    vectorizer.to("meta")
+    ids_BT = torch.zeros(2, 7, dtype=torch.int64, device="meta")
+    assert vectorizer(ids_BT).device.type == "meta"
+    assert vectorizer.document(ids_BT[0]).device.type == "meta"
+    assert vectorizer.stream(ids_BT, None)[0].device.type == "meta"
 
 
 @every

@@ -64,6 +64,13 @@ def test_tokens_never_seen_are_drawn_like_the_others() -> None:
     assert drawn.mean().item() == pytest.approx(0, abs=0.02)
 
 
+def test_nothing_is_known_before_fitting() -> None:
+    glove = GloVe(2, dim=2)
+    assert glove.needs_fit is True
+    assert glove.objectives == []
+    assert glove.coverage == 0
+
+
 def test_trainable_or_not() -> None:
     assert planted(epochs=1).weight.requires_grad
     frozen = planted(epochs=1, trainable=False)
@@ -78,6 +85,8 @@ def test_look_up_and_document() -> None:
     assert torch.equal(x_TD, torch.stack([glove.weight[3], torch.zeros(8)]))
     x_D = glove.document(torch.tensor([3, 4, 4]))
     torch.testing.assert_close(x_D, glove.weight[[3, 4, 4]].mean(0))
+    assert torch.equal(glove.document(torch.tensor([3, NOTHING])), glove.weight[3])
+    torch.testing.assert_close(glove.document(torch.tensor([0, 1])), glove.weight[:2].mean(0))
 
 
 TOKENS = ["<end>", "the", " the", " The", " US", " us", "  ", " zebra"]
@@ -107,6 +116,14 @@ def test_load_matches_exactly_then_in_lower_case(tmp_path: Path) -> None:
     other = GloVe(len(TOKENS), dim=2, path=file_of(tmp_path), seed=8)
     other.load_vectors(TOKENS)
     assert not torch.isclose(glove.weight, other.weight)[[0, 6, 7]].any()
+
+
+@pytest.mark.parametrize("lines", ["us 3 4\nUS 5 6\n", "US 5 6\nus 3 4\n"])
+def test_exact_spellings_win_wherever_they_stand_in_the_file(tmp_path: Path, lines: str) -> None:
+    (tmp_path / "v").write_text(lines + "nasa 7 8\n")
+    glove = GloVe(4, dim=2, path=str(tmp_path / "v"))
+    glove.load_vectors(["US", "us", "Us", "NASA"])
+    assert glove.weight.tolist() == [[5, 6], [3, 4], [3, 4], [7, 8]]
 
 
 def test_printable_names_of_tokens_are_understood(tmp_path: Path) -> None:
@@ -150,6 +167,8 @@ def test_bad_uses_are_named(tmp_path: Path) -> None:
         GloVe(2, dim=2, path=file_of(tmp_path)).load_vectors(["the"])
     with pytest.raises(ValueError, match=r"path is None"):
         GloVe(2, dim=2).load_vectors(["the", "us"])
+    with pytest.raises(RuntimeError, match=r"not been fitted: call fit\(documents\), or load its"):
+        GloVe(2, dim=2)(torch.tensor([[1]]))
     with pytest.raises(ValueError, match=r"no training document of two tokens or more"):
         GloVe(2, dim=2).fit([np.array([1]), np.array([], dtype=np.int64)])
     with pytest.raises(ValueError, match=r"x_max is 0; it must be greater than 0"):

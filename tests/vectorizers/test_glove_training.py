@@ -1,21 +1,40 @@
 from itertools import pairwise
 
 import numpy as np
+import pytest
 import torch
 from scipy import sparse
 
+from lm_research.vectorizers import glove_training
 from lm_research.vectorizers.glove_training import Cells, gradient, initial_table, train
 
 V, D = 7, 4
 
 
-def some_counts() -> sparse.csr_array:
+def some_counts(size: int = V, share: float = 0.6) -> sparse.csr_array:
     rng = np.random.default_rng(0)
-    counts_VV = np.triu(rng.random((V, V)) * 200 * (rng.random((V, V)) < 0.6))
+    counts_VV = np.triu(rng.random((size, size)) * 200 * (rng.random((size, size)) < share))
     return sparse.csr_array(counts_VV + counts_VV.T)
 
 
-def test_gradient_equals_autograd_of_the_published_objective() -> None:
+def test_the_table_starts_within_a_half_over_the_width() -> None:
+    main_VE, context_VE = initial_table(2000, D, np.random.default_rng(0))
+    assert main_VE.shape == context_VE.shape == (2000, D + 2)
+    assert main_VE.dtype == context_VE.dtype == np.float32
+    assert np.all(main_VE[:, D + 1] == 1)
+    assert np.all(context_VE[:, D] == 1)
+    drawn = np.concatenate([main_VE[:, : D + 1], np.delete(context_VE, D, 1)])
+    assert -0.5 / D <= drawn.min() < -0.499 / D
+    assert 0.499 / D < drawn.max() <= 0.5 / D
+    assert drawn.mean() == pytest.approx(0, abs=0.01 / D)
+    assert np.unique(drawn).size > 0.99 * drawn.size
+
+
+@pytest.mark.parametrize("cached", [1024, 3])
+def test_gradient_equals_autograd_of_the_published_objective(
+    monkeypatch: pytest.MonkeyPatch, cached: int
+) -> None:
+    monkeypatch.setattr(glove_training, "_CACHED", cached)
     counts_VV = some_counts()
     cells = Cells(counts_VV, x_max=100, alpha=0.75)
     at_C = np.random.default_rng(1).permutation(len(cells))[:20]
@@ -32,6 +51,10 @@ def test_gradient_equals_autograd_of_the_published_objective() -> None:
 
     step = gradient(table, cells, at_C)
     np.testing.assert_allclose(step.value, objective.item(), rtol=1e-5)
+    everything = gradient(table, cells, np.arange(len(cells))).value / len(cells)
+    settings = {"x_max": 100, "alpha": 0.75, "batch_size": 3, "seed": 2}
+    _, objectives = train(counts_VV, D, epochs=2, learning_rate=1e-30, **settings)
+    assert objectives == pytest.approx([everything] * 2, rel=1e-5)
     zero = torch.zeros(V, 1)
     expected_main = torch.cat([w.grad, b.grad[:, None], zero], 1)
     expected_context = torch.cat([w_.grad, zero, b_.grad[:, None]], 1)
@@ -76,21 +99,31 @@ def test_analogies_are_parallelograms() -> None:
     assert np.all(right)
 
 
-def test_a_batch_of_one_is_plain_adagrad() -> None:
-    counts_VV = some_counts()
-    settings = {"x_max": 100, "alpha": 0.75, "learning_rate": 0.05, "batch_size": 1, "seed": 4}
-    vectors_VD, _ = train(counts_VV, D, epochs=2, **settings)
+@pytest.mark.parametrize("cached", [1024, 5])
+@pytest.mark.parametrize(
+    ("size", "batch_size", "met"),
+    [(V, 1, 1), (V, 16, 1), (30, 10, 10), (30, 1000, 900 // 64)],  # an epoch has 64 steps
+)
+def test_training_is_plain_adagrad(
+    monkeypatch: pytest.MonkeyPatch, size: int, batch_size: int, met: int, cached: int
+) -> None:
+    monkeypatch.setattr(glove_training, "_CACHED", cached)
+    counts_VV = some_counts(size, 0.6 if size == V else 1)
+    settings = {"x_max": 100, "alpha": 0.75, "learning_rate": 0.05, "seed": 4}
+    vectors_VD, _ = train(counts_VV, D, epochs=2, batch_size=batch_size, **settings)
 
     rng = np.random.default_rng(4)
     cells = Cells(counts_VV, 100, 0.75)
-    main, context = (torch.from_numpy(part) for part in initial_table(V, D, rng))
+    main, context = (torch.from_numpy(part) for part in initial_table(size, D, rng))
     parameters = [main[:, : D + 1], torch.cat([context[:, :D], context[:, D + 1 :]], 1)]
     w, w_ = (torch.nn.Parameter(part.clone()) for part in parameters)
-    optimizer = torch.optim.Adagrad([w, w_], lr=0.05, eps=1e-10)
-    for c in np.concatenate([rng.permutation(len(cells)) for _ in range(2)]):
-        i, j = int(cells.rows[c]), int(cells.columns[c])
-        error = w[i, :D] @ w_[j, :D] + w[i, D] + w_[j, D] - float(cells.log[c])
-        optimizer.zero_grad()
-        (float(cells.weight[c]) * error**2).backward()
-        optimizer.step()
+    optimizer = torch.optim.Adagrad([w, w_], lr=0.05, initial_accumulator_value=1e-10, eps=0)
+    log_C, weight_C = torch.from_numpy(cells.log), torch.from_numpy(cells.weight)
+    for order in (rng.permutation(len(cells)) for _ in range(2)):
+        for c in np.split(order, range(met, len(order), met)):
+            i, j = w[cells.rows[c]], w_[cells.columns[c]]
+            error_C = (i[:, :D] * j[:, :D]).sum(1) + i[:, D] + j[:, D] - log_C[c]
+            optimizer.zero_grad()
+            (weight_C[c] @ error_C**2).backward()
+            optimizer.step()
     np.testing.assert_allclose(vectors_VD, (w + w_)[:, :D].detach(), rtol=1e-4, atol=1e-5)

@@ -21,6 +21,7 @@ def test_document_is_the_share_of_each_token() -> None:
     ids_N = torch.tensor([1, 1, 4, 0, NOTHING])
     x_V = OneHot(5).document(ids_N)
     torch.testing.assert_close(x_V, F.one_hot(ids_N[:4], 5).float().mean(0))
+    assert OneHot(3).document(torch.tensor([2])).tolist() == [0, 0, 1]
 
 
 def test_a_linear_layer_on_one_hot_is_an_embedding() -> None:

@@ -22,6 +22,15 @@ def test_appends_the_vector_of_the_tag() -> None:
     assert not x_TD[3].any()
 
 
+def test_tags_may_be_of_any_integer_type() -> None:
+    ids_BT = torch.tensor([[1, 3, 2, NOTHING]])
+    for kind in (np.uint8, np.int16, np.uint64):
+        tagged = TaggedVectorizer(OneHot(V), np.array(TAGS, kind), tags=3, dim=4)
+        weight = tagged.tag_embedding.weight
+        assert torch.equal(tagged(ids_BT)[0, :3, V:], weight[[2, 2, 1]])
+        assert not tagged(ids_BT)[0, 3].any()
+
+
 def test_streams_and_stays_causal_like_the_inner_one() -> None:
     tagged = TaggedVectorizer(BagOfWords(V, 3), np.array(TAGS), tags=3)
     assert tagged.context == 2

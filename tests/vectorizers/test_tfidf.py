@@ -113,6 +113,15 @@ def test_projected_equals_the_dense_vector_times_the_matrix(
     torch.testing.assert_close(projected.projection.grad, weight.grad[:V, :6], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("norm", ["l2", None])
+def test_projected_vectors_start_with_unit_variance(norm: Any) -> None:
+    torch.manual_seed(0)
+    tfidf = TfIdf(4096, 8, norm=norm, block=None, projection=64)
+    tfidf.fit([np.arange(4096)])  # every idf is 1
+    x_BTP = tfidf(torch.randint(4096, (4, 400)))[:, 8:]
+    assert x_BTP.var().item() == pytest.approx(1, rel=0.05)
+
+
 def test_empty_windows_stay_zero_under_the_norm() -> None:
     tfidf = TfIdf(V, 3)
     tfidf.fit(arrays([[1, 2]]))

@@ -39,6 +39,13 @@ def test_bags_add_up_the_weights_of_one_token() -> None:
     )
 
 
+def test_a_projected_bag_has_the_table_s_precision() -> None:
+    ids, weights = torch.tensor([[2, NOTHING, 0]]), torch.tensor([[1.0, 50.0, 3.0]])
+    table_VP = torch.randn(4, 6, dtype=torch.float64)
+    found = projected_bag(ids, weights, table_VP)[0]
+    torch.testing.assert_close(found, 3 * table_VP[0] + table_VP[2])
+
+
 def test_look_up_is_zero_where_there_is_no_token_and_no_gradient_flows_there() -> None:
     table_VP = torch.randn(3, 2, requires_grad=True)
     rows = look_up(torch.tensor([[NOTHING, 2]]), table_VP)
