@@ -19,11 +19,11 @@ from lm_research.cli.sweep_rounds import Rounds
 from lm_research.cli.tell import guard_logs, tell
 from lm_research.cli.train import check, make_folder
 from lm_research.config.compose import Composed
-from lm_research.config.problems import ConfigError, Problem
+from lm_research.config.problems import ConfigError, Problem, closest
 from lm_research.studies.gpus import pool
 from lm_research.studies.jobs import Planned, planned, write_jobs
 from lm_research.studies.plan import Plan, Setting
-from lm_research.studies.states import standings
+from lm_research.studies.states import Standing, standings
 from lm_research.tracking.json_files import write_text
 
 AGAIN = "the same command runs what is not done, and nothing else"
@@ -37,10 +37,13 @@ the work. Fields may be overridden, axes too: seed=1,2,3 model=rnn,lstm.
 
   --dry-run                  the jobs, where they stand and what they cost; runs nothing
   --retry                    runs what failed once more, too
+  --backend wandb            makes it a sweep in W&B, for its agents; with --dry-run: prints that
+  job=FOLDER                 this one of its jobs, by the name of its folder, and no report
   hydra/launcher=basic       one run after the other, in one process
   hydra.launcher.n_jobs=4    so many at a time (default: one a core)
   --config-dir DIR           options of your own, laid out like conf/"""
 FLAGS = ("--dry-run", "--retry")
+BACKEND = ["--backend", "wandb"]
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,41 @@ def run(arguments: list[str]) -> int:
 
         return status(arguments[1:])
     flags = {argument for argument in arguments if argument in FLAGS}
-    study = planned_study([argument for argument in arguments if argument not in FLAGS])
+    rest = [argument for argument in arguments if argument not in FLAGS]
+    wandb, rest = _backend(rest)
+    names = [text.partition("=")[2] for text in rest if text.startswith("job=")]
+    overrides = [text for text in rest if not text.startswith("job=")]
+    study = planned_study(overrides)
+    if wandb:
+        from lm_research.cli.sweep_wandb import hand_over
+
+        return hand_over(study, overrides, dry="--dry-run" in flags)
     if "--dry-run" in flags:
         from lm_research.cli.sweep_status import print_plan
 
         print_plan(study.folder, study.planned)
         return 0
-    return _run(study, retry="--retry" in flags)
+    return _run(study, _chosen(study, names), retry="--retry" in flags)
+
+
+def _backend(arguments: list[str]) -> tuple[bool, list[str]]:
+    """Whether ``--backend wandb`` is among the arguments, and the others."""
+    if "--backend" not in arguments:
+        return False, arguments
+    at = arguments.index("--backend")
+    if arguments[at : at + 2] != BACKEND:
+        value = "".join(arguments[at + 1 : at + 2])
+        raise ConfigError([Problem("--backend", "is not known", value, "wandb")])
+    return True, arguments[:at] + arguments[at + 2 :]
+
+
+def _chosen(study: Study, names: Sequence[str]) -> list[Planned]:
+    """The jobs to run: those of ``names``, or all."""
+    known = {one.job.folder: one for one in study.planned}
+    if unknown := [name for name in names if name not in known]:
+        near = closest(unknown[0], known)
+        raise ConfigError([Problem("job", "is none of the study's", unknown[0], None, near)])
+    return [known[name] for name in names] or study.planned
 
 
 def planned_study(arguments: Sequence[str]) -> Study:
@@ -136,22 +167,23 @@ def _covering(settings: Sequence[Setting]) -> list[Setting]:
     return found
 
 
-def _run(study: Study, retry: bool) -> int:
+def _run(study: Study, chosen: list[Planned], retry: bool) -> int:
     from lm_research.cli.sweep_progress import SweepProgress
 
     folder = make_folder(str(study.folder))
-    jobs = [one.job for one in study.planned]
+    jobs = [one.job for one in chosen]
     write_text(folder / "sweep.yaml", yaml.safe_dump(study.node, sort_keys=False))
-    write_jobs(folder, jobs)
+    write_jobs(folder, [one.job for one in study.planned])
     if all(standing.state == "done" for standing in standings(folder, jobs)):
         print(f"{folder}: all {len(jobs)} jobs are done; nothing is left to do")
     try:
         with SweepProgress(folder, jobs), passing_to_workers():
-            Rounds(folder, study.planned, study.fixed, study.config_dir, retry).run(job)
+            Rounds(folder, chosen, study.fixed, study.config_dir, retry).run(job)
     except Stopped as stopped:
         print(f"lm-research sweep: {stopped}; {AGAIN}", file=sys.stderr)
         raise
-    return _end(study, folder)
+    whole = len(chosen) == len(study.planned)
+    return _end(folder, standings(folder, jobs), study.node["report"] if whole else None)
 
 
 def job(cfg: DictConfig) -> str:
@@ -161,9 +193,9 @@ def job(cfg: DictConfig) -> str:
     return attempt({key: value for key, value in plain.items() if key != "hydra"})
 
 
-def _end(study: Study, folder: Path) -> int:
-    found = standings(folder, [one.job for one in study.planned])
-    path = report(folder, study.node["report"]) if any(s.state == "done" for s in found) else None
+def _end(folder: Path, found: Sequence[Standing], page: str | None) -> int:
+    """Say what is not done and why; the report, where there is something to report."""
+    path = report(folder, page) if page and any(s.state == "done" for s in found) else None
     undone = [standing for standing in found if standing.state != "done"]
     for standing in undone:
         why = standing.error or standing.state

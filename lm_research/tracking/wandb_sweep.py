@@ -19,6 +19,7 @@ def wandb_sweep(
     fixed: Sequence[str],
     metric: str,
     goal: Literal["minimize", "maximize"],
+    verb: str = "sweep",
 ) -> dict[str, Any]:
     """The configuration of a W&B grid sweep.
 
@@ -28,6 +29,7 @@ def wandb_sweep(
         fixed: Hydra overrides and flags that all runs share.
         metric: name in the runs' summaries, such as ``val/bits_per_byte``.
         goal: its direction.
+        verb: of lm-research, which an agent calls.
 
     Raises:
         ValueError: a key without values, nothing to vary, or another ``goal``.
@@ -49,7 +51,7 @@ def wandb_sweep(
         },
         "program": "lm-research",
         "command": [
-            "${env}", "${program}", "train", *fixed, "tracking=online", "${args_no_hyphens}",
+            "${env}", "${program}", verb, *fixed, "tracking=online", "${args_no_hyphens}",
         ],
     }  # fmt: skip
 

@@ -9,16 +9,17 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
+from lm_research.cli.sweep import run as sweep_command
 from lm_research.tracking.run_folder import RunFolder
-from lm_research.tracking.wandb_sweep import create_wandb_sweep, wandb_sweep
+from lm_research.tracking.wandb_sweep import wandb_sweep
 
 PARAMETERS = {"model": ["rnn", "lstm"], "optimizer.lr": ["0.01", "1e-3"], "seed": ["1", "2"]}
-OTHERS = ("output", "tracking", "trainer", "callbacks", "callbacks.samples.length", "budget")
-"""What all of them share: no part of a folder's name."""
-
-
-BUDGET = [f"budget.{name}" for name in ("train_tokens", "batch_size", "window", "hidden_size")]
-BUDGET += ["budget.train_bytes", "budget.eval_bytes"]
+STUDY = """
+sweep:
+  {name: sizes, title: S, question: Q, metric: val/bits_per_byte, direction: minimize,
+  report: r.html, grid: {model.hidden_size: [4, 8]}}
+output: out
+"""
 
 
 def test_the_study_is_a_grid_whose_agents_run_our_command():
@@ -27,7 +28,7 @@ def test_the_study_is_a_grid_whose_agents_run_our_command():
     assert spec["metric"] == {"name": "val/bits_per_byte", "goal": "minimize"}
     assert spec["parameters"]["model"] == {"values": ["rnn", "lstm"]}
     assert spec["parameters"]["seed"] == {"values": [1, 2]}
-    assert spec["command"][2:] == ["train", "sweep=demo", "tracking=online", "${args_no_hyphens}"]
+    assert spec["command"][2:] == ["sweep", "sweep=demo", "tracking=online", "${args_no_hyphens}"]
 
 
 @pytest.mark.parametrize(
@@ -52,24 +53,24 @@ def test_what_is_no_sweep_is_told(parameters, goal, told):
 
 @pytest.mark.slow
 def test_an_agent_trains_every_point_under_the_ids_that_it_was_given(
-    tmp_path, wandb_server, apart, tiny, monkeypatch
+    tmp_path, wandb_server, apart, tiny, monkeypatch, capsys
 ):
     for name, value in apart(tmp_path, wandb_server.url).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    runs = tmp_path / "runs"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps/sizes.yaml").write_text(STUDY)
     small = [override for override in tiny if not override.startswith("tracking")]
-    fixed = ["-m", *small, f"output={runs}", "hydra.sweep.subdir='${hydra:job.override_dirname}'"]
-    fixed += [f"hydra.job.config.override_dirname.exclude_keys=[{','.join([*OTHERS, *BUDGET])}]"]
-    parameters = {"model.hidden_size": ["4", "8"], "seed": ["1"]}
-    spec = wandb_sweep("sizes", parameters, fixed, "val/bits_per_byte", "minimize")
-    sweep = create_wandb_sweep(spec)
+    assert sweep_command(["sweep=sizes", *small, "--backend", "wandb"]) == 0
+    sweep = capsys.readouterr().out.split()[-1]
     assert sweep == "me/lm_research/s0"
     done = subprocess.run(
         [sys.executable, "-m", "wandb", "agent", sweep],
         capture_output=True, text=True, timeout=200, cwd=tmp_path,
     )  # fmt: skip
-    folders = [RunFolder(runs / f"model.hidden_size={size},seed=1") for size in (4, 8)]
+    places = [next(tmp_path.glob(f"out/model.hidden_size-{size}--seed-1--*")) for size in (4, 8)]
+    folders = [RunFolder(place) for place in places]
     assert [folder.status.state for folder in folders] == ["done", "done"], done.stderr
     assert [folder.status.id for folder in folders] == ["given0", "given1"]
     for folder in folders:
