@@ -16,6 +16,8 @@ EXTRAS = {
     "zh": ("snownlp",),
     "hf": ("datasets",),
     "slurm": ("hydra-submitit-launcher",),
+    "tune": ("optuna",),
+    "dashboards": ("wandb-workspaces",),
 }
 CORE = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "wandb", "tokenizers", "triton")
 
