@@ -288,14 +288,19 @@ class _Reader:
 
 
 def _choices(config: Mapping[str, Any]) -> dict[str, str]:
-    """The option names; without them, the name or the class of each group stands in."""
+    """The option names; without them, the name or the class of each group stands in.
+
+    Data goes by its own name: two mixtures are two sources, though one option makes both.
+    """
     choices = mapping(config.get("choices"))
     if choices:
-        return {
+        found = {
             str(group): str(option)
             for group, option in choices.items()
             if option is not None and not str(group).startswith("hydra")
         }
+        own = mapping(config.get("data")).get("name")
+        return found | ({"data": own} if isinstance(own, str) and "data" in found else {})
     found = {}
     for group, value in config.items():
         name = (
