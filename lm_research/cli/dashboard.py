@@ -7,6 +7,7 @@ from typing import Any
 from lm_research.cli.options import split_config_dir
 from lm_research.config.compose import compose
 from lm_research.config.problems import ConfigError, Problem
+from lm_research.studies.plan import Plan
 from lm_research.tracking.json_files import write_text
 
 HELP = """usage: lm-research dashboard sweep=NAME [GROUP.FIELD=VALUE] ... [--output FILE] [--save]
@@ -62,11 +63,12 @@ def _study(config: dict[str, Any]) -> Any:
     if not sweep:
         problem = Problem("sweep", "must be given", None, "sweep=NAME of a file in sweeps/")
         raise ConfigError([problem])
+    axes = sweep.get("axes") or Plan.of(sweep).axes
     return Study(
         name=tracking.get("group") or sweep["name"],
         title=sweep["title"],
         question=" ".join(str(sweep.get("question") or "").split()),
         project=tracking["project"],
         entity=tracking.get("entity") or "",
-        sections=study_sections(sweep["metric"], sweep["axes"], list(config["evaluate_on"])),
+        sections=study_sections(sweep["metric"], axes, list(config["evaluate_on"])),
     )
