@@ -12,6 +12,8 @@ from lm_research.analysis.report import write_report
 from lm_research.analysis.runs import find_runs
 from lm_research.analysis.sweep import load_sweep
 
+pytestmark = pytest.mark.slow
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SCHEMES = ("light", "dark")
 WIDTHS = (390, 1280)

@@ -4,6 +4,8 @@ import fuzz
 import pytest
 from fuzz_suite.targets import TARGETS
 
+pytestmark = pytest.mark.slow
+
 INPUTS = {"studies": 4, "vectors": 500, "corpora": 200}
 DEFAULT = 30
 

@@ -4,6 +4,8 @@ import pytest
 
 from lm_research.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 DIVERGES = [
     "model=rnn",
     "model.nonlinearity=relu",

@@ -115,7 +115,6 @@ def test_fields_that_hydra_leaves_open():
     overrides = [
         "+hydra.job.env_set.OMP_NUM_THREADS='1'",
         "sweep=demo",
-        "hydra.sweeper.params={budget:small}",
         "hydra.job.chdir=false",
         "hydra/job_logging=disabled",
     ]
