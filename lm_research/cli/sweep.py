@@ -17,12 +17,12 @@ from lm_research.cli.own_process import passing_to_workers
 from lm_research.cli.report import report
 from lm_research.cli.sweep_rounds import Rounds
 from lm_research.cli.tell import guard_logs, tell
-from lm_research.cli.train import check, make_folder
+from lm_research.cli.train import check, make_folder, told_by_names
 from lm_research.config.compose import Composed
 from lm_research.config.problems import ConfigError, Problem, closest
 from lm_research.studies.gpus import pool
 from lm_research.studies.jobs import Planned, planned, write_jobs
-from lm_research.studies.plan import Plan, Setting
+from lm_research.studies.plan import Plan
 from lm_research.studies.states import Standing, standings
 from lm_research.tracking.json_files import write_text
 
@@ -117,6 +117,8 @@ def planned_study(arguments: Sequence[str]) -> Study:
         ConfigError: with every problem of every job.
     """
     config_dir, overrides = split_config_dir(arguments)
+    if flags := [text for text in overrides if text.startswith("-")]:
+        raise ConfigError([Problem(flags[0], "is no flag of this command", None, "see --help")])
     fixed, axes = split_axes(overrides)
     composed = check([*_flags(config_dir), *fixed])
     node = _node(composed)
@@ -124,9 +126,7 @@ def planned_study(arguments: Sequence[str]) -> Study:
     narrowed = {key: values(f"{key}={text}", config_dir) for key, text in axes.items()}
     own = [text for text in fixed if not text.startswith(("hydra.", "hydra/", "sweep="))]
     plan = Plan.of(node).narrowed(own, narrowed)
-    for setting in _covering(plan.settings()):
-        check([*_flags(config_dir), *fixed, *(f"{key}={value}" for key, value in setting.items())])
-    jobs = planned(plan, fixed, config_dir)
+    jobs = _jobs(plan, fixed, config_dir)
     assert composed is not None
     folder = Path(composed.config["output"])
     return Study(folder, fixed, config_dir, {**node, "axes": node["axes"] or plan.axes}, plan, jobs)
@@ -156,13 +156,26 @@ def _one_a_gpu(composed: Composed | None, node: dict[str, Any], fixed: list[str]
     return [f"{key}={count}"] if count and known and not given else []
 
 
-def _covering(settings: Sequence[Setting]) -> list[Setting]:
-    """Settings in which every value occurs: mistakes are told by their override."""
-    seen: set[tuple[str, str]] = set()
+def _jobs(plan: Plan, fixed: Sequence[str], config_dir: str | None) -> list[Planned]:
+    """Every job; where one is wrong, its overrides are looked at singly, which tells more."""
+    settings = [[f"{key}={value}" for key, value in s.items()] for s in plan.settings()]
+    if problems := told_by_names(list(dict.fromkeys(text for s in settings for text in s))):
+        raise ConfigError(list(problems.values()))
+    try:
+        return planned(plan, fixed, config_dir)
+    except ConfigError:
+        for overrides in _covering(settings):
+            check([*_flags(config_dir), *fixed, *overrides])
+        raise
+
+
+def _covering(settings: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """Settings in which every override occurs."""
+    seen: set[str] = set()
     found = []
-    for setting in settings:
-        if new := set(setting.items()) - seen:
-            found.append(setting)
+    for overrides in settings:
+        if new := set(overrides) - seen:
+            found.append(overrides)
             seen |= new
     return found
 

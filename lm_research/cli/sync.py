@@ -37,7 +37,7 @@ def run(arguments: list[str]) -> int:
     options, _ = parse(Options, _named(arguments))
     from lm_research.tracking.wandb_sync import Destination, Sync, run_folders
 
-    folders = list(run_folders(Path(options.runs).expanduser()))
+    folders = run_folders(Path(options.runs).expanduser())
     if not folders:
         allowed = "a folder with runs (status.json and config.yaml) in it or below"
         raise ConfigError([Problem("runs", "holds no runs", options.runs, allowed)])

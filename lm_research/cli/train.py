@@ -177,7 +177,7 @@ def check(arguments: Sequence[str]) -> Composed | None:
     if any(getattr(parsed, name, None) for name in LOOK_ONLY):
         return None
     overrides, config_dir = parsed.overrides, parsed.config_dir
-    problems = _told_by_names(overrides) if parsed.multirun else {}
+    problems = told_by_names(overrides) if parsed.multirun else {}
     several = covering(columns(overrides, config_dir)) if parsed.multirun else [overrides]
     first = None
     for one in several:
@@ -195,7 +195,7 @@ def check(arguments: Sequence[str]) -> Composed | None:
     return first
 
 
-def _told_by_names(overrides: Sequence[str]) -> dict[str, Problem]:
+def told_by_names(overrides: Sequence[str]) -> dict[str, Problem]:
     """Secrets among the overrides of several runs, whose folders may be named by them."""
     message = "holds a secret, and the runs' folders are named by their overrides"
     allowed = "a variable of the environment, or conf/local/default.yaml"

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.own_process import asked_to_stop, passing_to_workers
 from lm_research.cli.report import report
@@ -88,8 +90,6 @@ class Search:
             tell(f"going on with {left} trials that were under way")
         keys = list(study.node["tune"]["space"])
         node = {**self.node, "axes": self.node["axes"] or keys}
-        import yaml
-
         write_text(folder / "sweep.yaml", yaml.safe_dump(node, sort_keys=False))
 
     def run(self) -> None:

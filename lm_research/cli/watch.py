@@ -6,7 +6,6 @@ rebinding), and serves two things, both read-only: the report, and the number of
 """
 
 import io
-import os
 import sys
 import threading
 import time
@@ -24,7 +23,6 @@ from lm_research.config.types import NonNegativeInt, PositiveFloat
 
 SUMMARY = "Serve the report of the runs at or below a folder on this machine, and keep it fresh."
 HOST = "127.0.0.1"
-FILES = ("status.json", "metrics.jsonl", "summary.json", "samples.jsonl")
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:; connect-src 'self'; frame-ancestors 'none'"
@@ -95,39 +93,28 @@ class Edition:
         self.runs, self.file = runs, file
         self.number = 0
         self.page = _waiting(runs).encode()
-        self._seen: object = None
+        self._seen: dict[str, str] = {}
 
     def renew(self) -> None:
         """Write the page anew if a run has gone on; keep the last one if that fails."""
-        seen = self._signature()
-        if seen == self._seen:
-            return
-        self._seen = seen
         from rich.console import Console
 
         from lm_research.analysis.summary import summarise
         from lm_research.cli.runs import recorded
+        from lm_research.tracking.ledger.refreshing import signatures
 
+        seen = signatures(self.runs) if self.runs.is_dir() else {}
+        if seen == self._seen:
+            return
+        self._seen = seen
         quiet = Console(file=io.StringIO(), width=100)
         try:
             summarise(self.runs, self.file, quiet, recorded)
-        except (OSError, ValueError) as error:  # no run there yet, or one being written
+        except (OSError, ValueError) as error:  # runs that cannot be told together yet
             tell(f"watch: {error}", sys.stderr)
             return
         self.page = self.file.read_bytes().replace(b"</body>", FRESHEN.encode() + b"</body>", 1)
         self.number += 1
-
-    def _signature(self) -> object:
-        """What changes when a run goes on."""
-        found = []
-        for place, folders, files in os.walk(self.runs):
-            if "status.json" in files:
-                folders.clear()
-            for name in FILES:
-                if name in files:
-                    stat = os.stat(os.path.join(place, name))
-                    found.append((place, name, stat.st_mtime_ns, stat.st_size))
-        return sorted(found)
 
 
 def _waiting(runs: Path) -> str:

@@ -65,10 +65,7 @@ def setting_of(params: Mapping[str, Any]) -> Setting:
 
 
 def open_search(folder: Path, node: Mapping[str, Any], seed: int) -> Any:
-    """The Optuna study in ``folder``, made or gone on with.
-
-    Trials that no process works on any more are queued again: their runs go on from where they are.
-    """
+    """The Optuna study in ``folder``, made or gone on with."""
     library, tune = optuna(), node["tune"]
     samplers, pruners = library.samplers, library.pruners
     startup = tune.get("startup_trials", 5)
@@ -89,7 +86,10 @@ def open_search(folder: Path, node: Mapping[str, Any], seed: int) -> Any:
 
 
 def queue_again(search: Any) -> int:
-    """Trials that were under way when their command ended; how many."""
+    """Queue the trials again that were under way when their command ended; how many.
+
+    Their parameters name the same jobs, whose runs go on from where they are.
+    """
     library = optuna()
     left = list(_under_way(search))
     for trial in left:

@@ -10,13 +10,13 @@ What cannot be undone: W&B never forgets a row. Of a run that went back to a che
 another course (a rollback after divergence) it keeps the steps that it had already.
 """
 
-import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
+from lm_research.analysis.runs import run_folders as find_folders
 from lm_research.config.checks import fits
 from lm_research.tracking.errors import RunFolderBusyError, RunFolderError
 from lm_research.tracking.folder_lock import FolderLock
@@ -70,13 +70,12 @@ class Destination:
     patience_s: float = 120.0
 
 
-def run_folders(root: Path) -> Iterator[Path]:
-    """The run folders at and below ``root``; a run's own subfolders and links are not searched."""
-    for place, folders, files in os.walk(root):
-        if "status.json" in files and "config.yaml" in files:
-            folders.clear()
-            yield Path(place)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+def run_folders(root: Path) -> list[Path]:
+    """The run folders at and below ``root`` that have what a run in W&B is made of, in order."""
+    if not root.is_dir():
+        return []
+    needed = {"status.json", "config.yaml"}
+    return sorted(Path(place) for place, files in find_folders(root) if needed <= files)
 
 
 class Sync:

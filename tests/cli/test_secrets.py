@@ -112,3 +112,15 @@ def test_a_log_record(monkeypatch):
     assert SECRETS["HF_TOKEN"] not in text
     assert "\x1b" not in text
     assert "Traceback" in text
+
+
+def test_a_secret_that_a_study_varies(lm_research, tmp_path):
+    (tmp_path / "sweeps").mkdir()
+    study = "name: s, title: s, question: q, metric: val/bits_per_byte, direction: minimize"
+    axis = f"grid: {{tracking.notes: ['https://bob:{URL}@host/x', b]}}"
+    (tmp_path / "sweeps/s.yaml").write_text(f"sweep: {{{study}, report: r.html, {axis}}}\n")
+    code, said = lm_research("sweep", *SMALL, "sweep=s", "output=runs")
+    assert code == 2
+    assert "holds a secret" in said
+    assert URL not in said
+    assert not (tmp_path / "runs").exists()

@@ -198,6 +198,22 @@ def test_a_sweep_reports_and_is_not_run_twice(tmp_path, capfd):
     assert "2 more runs are in the folder, of the study as it was before" in said
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--cfg", "job"], "--cfg: is no flag of this command"),
+        (["--backend", "mlflow"], "--backend=mlflow: is not known"),
+        (["model=rnn,lstmm"], "model has no option `lstmm`; did you mean `lstm`?"),
+        (["model.hiden_size=3,4"], "no field `hiden_size`; did you mean `hidden_size`?"),
+        (["job=model-rnn", "model=rnn"], "job=model-rnn: is none of the study's"),
+    ],
+)
+def test_a_study_that_cannot_be_meant(tmp_path, capsys, arguments, said):
+    assert lm_research("sweep", "sweep=demo", *arguments, f"output={tmp_path / 's'}") == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()
+
+
 def test_one_failed_run_does_not_stop_the_sweep(tmp_path, capfd):
     axes = ["data=code", "vectorizer=one_hot", "model=rnn", "seed=1", "data.sha256=wrong,null"]
     launch = ["hydra/launcher=basic", "evaluate_on=[]", "tracking=disabled"]

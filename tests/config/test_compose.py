@@ -111,10 +111,14 @@ def test_launcher_of_a_plugin_knows_its_fields(problems):
     assert set(found) == {"hydra.launcher.n_jobz", "hydra.launcher.x"}
 
 
-def test_fields_that_hydra_leaves_open():
+def test_fields_that_hydra_leaves_open(tmp_path, monkeypatch):
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps/s.yaml").write_text("hydra: {sweeper: {params: {seed: '1,2'}}}\n")
+    monkeypatch.chdir(tmp_path)
     overrides = [
         "+hydra.job.env_set.OMP_NUM_THREADS='1'",
-        "sweep=demo",
+        "sweep=s",
+        "+hydra.sweeper.params.budget=small",
         "hydra.job.chdir=false",
         "hydra/job_logging=disabled",
     ]
