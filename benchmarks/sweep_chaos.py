@@ -116,7 +116,7 @@ def finish(place: Path, output: str) -> None:
 
 def disturbed(place: Path, output: str, kills: int, most: int, rng: random.Random) -> int:
     """One study from its beginning to its end; how many kills there were by then."""
-    life = 20.0
+    life = 12.0
     while True:
         process, began = start(place, output), time.monotonic()
         while process.poll() is None and kills < most:
@@ -127,9 +127,11 @@ def disturbed(place: Path, output: str, kills: int, most: int, rng: random.Rando
                 after = time.monotonic() - began
                 states = dict(Counter(states_of(place / output)))
                 print(f"{kills:3} {victim.kind} after {after:.1f} s, {states}", flush=True)
-        process.communicate()
+        _, complaint = process.communicate()
         if process.returncode == 0:
             return kills
+        if process.returncode > 0:  # it was not killed itself: it says why it ended
+            print("    ".join(["", *complaint.splitlines(True)[-3:]]).rstrip(), flush=True)
         if kills >= most:
             finish(place, output)
             return kills

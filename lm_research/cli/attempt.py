@@ -16,7 +16,12 @@ from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.batch_size import adopt
 from lm_research.cli.launch import note
 from lm_research.cli.memory import KILLED, oom_kills
-from lm_research.cli.own_process import Interrupted, asked_to_stop, in_own_process
+from lm_research.cli.own_process import (
+    Interrupted,
+    asked_to_stop,
+    die_with_parent,
+    in_own_process,
+)
 from lm_research.cli.tell import tell
 from lm_research.config.compose import finalise
 from lm_research.config.problems import is_ours
@@ -54,6 +59,7 @@ def attempt(given: DictConfig | dict[str, Any]) -> str:
         "done"; "elsewhere" if another process runs it; or "failed" or "interrupted": then
         ``last_error.txt`` in the run's folder says why.
     """
+    die_with_parent()
     job: Any = HydraConfig.get()
     folder = Path(job.runtime.output_dir)
     sys.argv = command(job)
@@ -68,9 +74,11 @@ def attempt(given: DictConfig | dict[str, Any]) -> str:
         code = _with_gpu(config, folder)
     except RunFolderBusyError:
         return "elsewhere"
+    except Interrupted:  # a run under way has told its own end; one that was not begun is to do
+        return "interrupted"
     except Exception as error:
         _tell(folder, error)
-        return "interrupted" if isinstance(error, Interrupted) else "failed"
+        return "failed"
     if code < 0:
         return _killed(config, folder, KilledError(-code, oom_kills() > kills))
     words = {0: "done", os.EX_TEMPFAIL: "interrupted", ELSEWHERE: "elsewhere"}

@@ -10,6 +10,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,26 @@ from lm_research.callbacks.stop_signals import SIGNALS, Stopped
 _PR_SET_PDEATHSIG = 1
 _asked: list[int] = []
 """Signals that this process was sent: who is asked to stop starts no further run."""
+_watched = False
+
+
+def die_with_parent(poll: float = 1.0) -> None:
+    """End this worker of a launcher once the command that started it is gone.
+
+    A worker of joblib's whose command was killed waits for ever for somebody to take its result.
+    (The kernel's signal for it is bound to the thread that started the worker, which may end.)
+    """
+    global _watched
+    if _watched or multiprocessing.current_process().name == "MainProcess":
+        return
+    _watched, parent = True, os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(poll)
+        os._exit(os.EX_TEMPFAIL)  # its run is told by the kernel, saves and ends
+
+    threading.Thread(target=watch, daemon=True, name="die-with-parent").start()
 
 
 def asked_to_stop() -> bool:

@@ -174,3 +174,25 @@ def test_runs_do_not_outlive_a_sweep_that_is_killed(start, statuses, running):
         assert time.monotonic() < deadline, "it trains on"
         time.sleep(0.1)
     assert statuses()["0"]["state"] == "interrupted"
+
+
+@pytest.mark.slow
+def test_workers_do_not_outlive_a_command_that_is_killed(start, running):
+    process = start("sweep", *STUDY, *LASTING, "seed=1,2,3", "hydra.launcher.n_jobs=2")
+    running(process, 2)
+    found = Path("/proc").glob("[0-9]*/stat")
+    workers = [int(stat.parent.name) for stat in found if _of(stat, process.pid)]
+    workers.remove(process.pid)
+    assert len(workers) >= 4  # two of joblib's, a run each
+    process.kill()
+    deadline = time.monotonic() + 60
+    while not all(map(gone, workers)):
+        assert time.monotonic() < deadline, "they wait for somebody to take their result"
+        time.sleep(0.1)
+
+
+def _of(stat: Path, session: int) -> bool:
+    try:
+        return int(stat.read_text().rpartition(")")[2].split()[3]) == session
+    except OSError:
+        return False
