@@ -64,8 +64,8 @@ def main() -> int:
         study, bare = measured(options.jobs)
         shares.append(1 - bare / study)
         print(
-            f"round {number + 1}: study {study:.1f} s, training alone {bare:.1f} s of CPU, "
-            f"{study / options.jobs - bare / options.jobs:.2f} s a job beside it: {shares[-1]:.1%}",
+            f"round {number + 1}: {study / options.jobs - bare / options.jobs:.2f} s a job beside "
+            f"training: {shares[-1]:.1%}",
             flush=True,
         )
     keep(options.jobs, shares)
@@ -83,6 +83,7 @@ def measured(jobs: int) -> tuple[float, float]:
             cpu(place, COMMAND, "sweep", "sweep=overhead", f"cache={place / 'cache'}"),
             cpu(place, BARE),
         ]
+        print(f"study {seconds[0]:.1f} s, training alone {seconds[1]:.1f} s of CPU", flush=True)
         for folder in sorted((place / "bare").iterdir()):
             if fault := difference(folder, place / "study" / folder.name):
                 raise AssertionError(f"{folder.name}: {fault}")

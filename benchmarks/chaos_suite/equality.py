@@ -61,7 +61,8 @@ def _json(file: Path) -> Any:
 
 
 def _rows(file: Path) -> list[Any]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    # A sampled text may hold separators of Unicode's, at which splitlines() would split, too.
+    return [json.loads(line) for line in file.read_bytes().splitlines()]
 
 
 def _arrays(file: Path) -> dict[str, torch.Tensor]:

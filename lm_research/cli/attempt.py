@@ -89,9 +89,9 @@ def _with_gpu(config: dict[str, Any], folder: Path) -> int:
     """The run in its own process, on a GPU of the study's pool if it has one."""
     gpus = pool((config.get("sweep") or {}).get("gpus"))
     if not gpus:
-        return in_own_process(partial(_alone, config, folder))
+        return in_own_process(partial(_alone, config, folder), config)
     with held(gpus, asked_to_stop) as gpu:
-        return in_own_process(partial(_alone, config, folder, gpu))
+        return in_own_process(partial(_alone, config, folder, gpu), config)
 
 
 def _killed(config: dict[str, Any], folder: Path, error: "KilledError") -> str:

@@ -6,18 +6,20 @@ through here, and it is asked to save and end when this process dies.
 """
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lm_research.callbacks.stop_signals import SIGNALS, Stopped
+from lm_research.config.build import import_targets
 
 _PR_SET_PDEATHSIG = 1
 _asked: list[int] = []
@@ -53,8 +55,11 @@ class Interrupted(Exception):  # noqa: N818 - it is no error
     """The run was not started, or has ended, because this process was asked to stop."""
 
 
-def in_own_process(run: Callable[[], None]) -> int:
+def in_own_process(run: Callable[[], None], config: Mapping[str, Any]) -> int:
     """Call ``run`` in a process of its own.
+
+    Args:
+        config: of the run.
 
     Returns:
         Its exit status; negative: the signal that ended it.
@@ -63,9 +68,7 @@ def in_own_process(run: Callable[[], None]) -> int:
         Interrupted: this process was asked to stop, now or before.
     """
     if not _asked:
-        # What one run after the other would import, once.
-        import lm_research.cli.job as _job  # noqa: F401
-
+        _ready_to_fork(config)
         process = multiprocessing.get_context("fork").Process(target=_begin, args=(run,))
         with _passing_on(process):
             process.start()
@@ -73,6 +76,18 @@ def in_own_process(run: Callable[[], None]) -> int:
     if _asked:
         raise Interrupted(f"stopped by {signal.Signals(_asked[0]).name}")
     return int(process.exitcode or 0)
+
+
+def _ready_to_fork(config: Mapping[str, Any]) -> None:
+    """What one run after the other would import, once; and the collector leaves it alone there.
+
+    (Looking through it would cost each run time, and copy every page that it shares with this one.)
+    """
+    import lm_research.cli.job as _job  # noqa: F401
+
+    import_targets(config)
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ are one thing: jobs that are not done yet, and that nobody holds.
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Rounds:
     ) -> None:
         self.folder, self.retry = folder, retry
         self.jobs = [one.job for one in planned]
-        self.configs = {one.job.folder: one for one in planned}
+        self.tickets = {one.job.folder: Ticket(one) for one in planned}
         self.fixed, self.config_dir = list(fixed), config_dir
         self.tried: set[str] = set()
         self.launched = self.crashes = 0
@@ -110,13 +110,13 @@ class Rounds:
                 "config", [*self.fixed, *self._places()], RunMode.MULTIRUN, True
             )
             HydraConfig.instance().set_config(config)
-            planned = PlannedLoader(hydra.config_loader.config_search_path, self.configs)
+            planned = PlannedLoader(hydra.config_loader.config_search_path)
             context = HydraContext(planned, Callbacks(config))
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=context, task_function=task, config=config
             )
             first, self.launched = self.launched, self.launched + len(jobs)
-            returned = launcher.launch([[job.folder] for job in jobs], first)
+            returned = launcher.launch([[self.tickets[job.folder]] for job in jobs], first)
             return [str(one.return_value) for one in returned]
 
     def _places(self) -> list[str]:
@@ -124,30 +124,41 @@ class Rounds:
         return [f"hydra.run.dir='{quoted}'", f"hydra.sweep.dir='{quoted}'"]
 
 
+class Ticket(str):
+    """The name of a job's folder, which is all that a launcher is told of it; brings the job along.
+
+    So each worker is sent its own job, and not the whole study with each.
+    """
+
+    planned: Planned
+
+    def __new__(cls, planned: Planned) -> "Ticket":
+        ticket = super().__new__(cls, planned.job.folder)
+        ticket.planned = planned
+        return ticket
+
+    def __getnewargs__(self) -> tuple[Planned]:  # type: ignore[override]
+        return (self.planned,)
+
+
 class PlannedLoader(ConfigLoaderImpl):
     """Gives a launcher the configurations that were composed when the study was planned.
 
     Composing each once more where it runs costs as much as a small run's data.
-
-    Args:
-        planned: by the name of a job's folder, which is all that a launcher is told of it.
     """
-
-    def __init__(self, search_path: Any, planned: Mapping[str, Planned]) -> None:
-        super().__init__(search_path)
-        self.planned = dict(planned)
 
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]
     ) -> DictConfig:
-        """The job's configuration, with Hydra's own part from the study's."""
-        (name,) = sweep_overrides
-        one = self.planned[name]
-        config: Any = OmegaConf.create({**one.config, "hydra": None})
+        """The configuration of a :class:`Ticket`'s job, with Hydra's own part from the study's."""
+        (ticket,) = sweep_overrides
+        assert isinstance(ticket, Ticket)
+        job = ticket.planned.job
+        config: Any = OmegaConf.create({**ticket.planned.config, "hydra": None})
         config.hydra = copy.deepcopy(master_config.hydra)
         OmegaConf.set_readonly(config.hydra, False)
-        config.hydra.sweep.subdir = name
-        own = [text for text in one.job.overrides if not text.startswith("output=")]
-        place = f"output={Path(master_config.hydra.sweep.dir) / name}"
+        config.hydra.sweep.subdir = job.folder
+        own = [text for text in job.overrides if not text.startswith("output=")]
+        place = f"output={Path(master_config.hydra.sweep.dir) / job.folder}"
         config.hydra.overrides.task = [*own, place]
         return config

@@ -88,6 +88,20 @@ def locate(target: str) -> Any:
     return cls
 
 
+def import_targets(node: Any) -> None:
+    """Import the framework's own modules that ``node`` names, at any depth.
+
+    A process that forks for every run calls it first: the runs then share the modules, and each is
+    spared what importing them costs. One's own code is left to the run, which reads it as it is.
+    """
+    values = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
+    for value in values:
+        import_targets(value)
+    target = node.get("_target_") if isinstance(node, Mapping) else None
+    if is_allowed(target) and not is_own(target):
+        locate(target)
+
+
 def _forbidden(target: Any) -> BuildError:
     return BuildError(
         f"_target_: {target} is not on the allow-list ({', '.join(allowed_prefixes())}); "

@@ -4,7 +4,14 @@ import sys
 
 import pytest
 
-from lm_research.config.build import EXTRA, BuildError, build, is_allowed, locate
+from lm_research.config.build import (
+    EXTRA,
+    BuildError,
+    build,
+    import_targets,
+    is_allowed,
+    locate,
+)
 
 LSTM = "lm_research.models.lstm.LSTM"
 CLASSES = """
@@ -176,3 +183,13 @@ def test_errors_of_a_constructor_name_the_class_and_the_argument(boxes):
 def test_errors_of_a_model_name_the_field():
     with pytest.raises(BuildError, match=rf"{LSTM} refused its arguments: .*dropout"):
         build({"_target_": LSTM, "hidden_size": 4, "dropout": 1.5}, input_size=4)
+
+
+def test_targets_are_imported_ahead_but_ones_own_code_is_not(boxes, monkeypatch):
+    name = "lm_research.text.markup"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    inner = {"_target_": f"{name}.RemoveMarkup"}
+    own = {"_target_": f"{boxes}.Box", "value": inner}
+    import_targets({"mine": [own], "none": None})
+    assert name in sys.modules
+    assert boxes not in sys.modules
