@@ -3,9 +3,10 @@
     python benchmarks/sweep_overhead.py --jobs 200
 
 The same smoke-size runs, in alternation: as a study (plan, launcher, a process a run, report), and
-one after the other in one process that composes nothing and reports nothing, which is as little as
-they can cost. Both leave the same rows, which is checked first. Prints the CPU seconds of each
-round, and the share beside training; writes benchmarks/results/sweep_overhead.json.
+one after the other in processes that compose nothing and report nothing, which is as little as they
+can cost. Both sides use one process a core, as cores at work slow each other down, and both leave
+the same rows, which is checked. Prints the CPU seconds of each round, and the share beside
+training; writes benchmarks/results/sweep_overhead.json.
 """
 
 import argparse
@@ -40,12 +41,13 @@ trainer: {{threads: 1}}
 output: study
 """
 SETTINGS = 8
+CORES = len(os.sched_getaffinity(0))
 BARE = """
 import sys
 from pathlib import Path
 from lm_research.cli.job import run
 from lm_research.tracking.config_file import read_config
-for folder in sorted(Path("study").glob("*/config.yaml")):
+for folder in sorted(Path("study").glob("*/config.yaml"))[int(sys.argv[1])::int(sys.argv[2])]:
     run(read_config(folder), Path("bare") / folder.parent.name)
 """
 COMMAND = "from lm_research.cli.main import main; main()"
@@ -79,10 +81,9 @@ def measured(jobs: int) -> tuple[float, float]:
         place = Path(name)
         (place / "sweeps").mkdir()
         (place / "sweeps/overhead.yaml").write_text(STUDY.format(seeds=jobs // SETTINGS))
-        seconds = [
-            cpu(place, COMMAND, "sweep", "sweep=overhead", f"cache={place / 'cache'}"),
-            cpu(place, BARE),
-        ]
+        command = [COMMAND, "sweep", "sweep=overhead", f"cache={place / 'cache'}"]
+        shares = [[BARE, str(number), str(CORES)] for number in range(CORES)]
+        seconds = [cpu(place, command), cpu(place, *shares)]
         print(f"study {seconds[0]:.1f} s, training alone {seconds[1]:.1f} s of CPU", flush=True)
         for folder in sorted((place / "bare").iterdir()):
             if fault := difference(folder, place / "study" / folder.name):
@@ -92,17 +93,17 @@ def measured(jobs: int) -> tuple[float, float]:
         return seconds[0], seconds[1]
 
 
-def cpu(place: Path, code: str, *arguments: str) -> float:
-    """User and system seconds of a command and all that it started."""
+def cpu(place: Path, *commands: list[str]) -> float:
+    """User and system seconds of commands side by side, and of all that they start."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=place, env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
+    with open(place / "said.txt", "w+", encoding="utf-8") as said:
+        places = {"cwd": place, "env": environment, "stdout": said, "stderr": said}
+        started = [subprocess.Popen([sys.executable, "-c", *c], **places) for c in commands]
+        codes = [process.wait() for process in started]
+        if any(codes):
+            raise RuntimeError((place / "said.txt").read_text()[-4000:])
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 

@@ -133,6 +133,7 @@ class Ticket(str):
     planned: Planned
 
     def __new__(cls, planned: Planned) -> "Ticket":
+        """Name it by the folder of ``planned``."""
         ticket = super().__new__(cls, planned.job.folder)
         ticket.planned = planned
         return ticket
