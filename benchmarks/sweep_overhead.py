@@ -2,10 +2,10 @@
 
     python benchmarks/sweep_overhead.py --jobs 200
 
-The same smoke-size runs, in alternation: as a study (plan, launcher, a process a run, report), and
-one after the other in processes that compose nothing and report nothing, which is as little as they
-can cost. Both sides use one process a core, as cores at work slow each other down, and both leave
-the same rows, which is checked. Prints the CPU seconds of each round, and the share beside
+The same smoke-size runs twice, at the same time, so that both meet the same noise of the machine:
+as a study (plan, launcher, a process a run, report), and one by one in processes that compose
+nothing and report nothing, as little as they can cost. Both sides have one process a core,
+and leave the same rows, which is checked. Prints the CPU seconds of each and the share beside
 training; writes benchmarks/results/sweep_overhead.json.
 """
 
@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -42,13 +41,19 @@ output: study
 """
 SETTINGS = 8
 CORES = len(os.sched_getaffinity(0))
+PLAN = """
+import json
+from lm_research.cli.sweep import planned_study
+jobs = planned_study(["sweep=overhead", "cache=cache"]).planned
+print(json.dumps([{"folder": one.job.folder, "config": one.config} for one in jobs]))
+"""
 BARE = """
-import sys
+import json, sys
 from pathlib import Path
 from lm_research.cli.job import run
-from lm_research.tracking.config_file import read_config
-for folder in sorted(Path("study").glob("*/config.yaml"))[int(sys.argv[1])::int(sys.argv[2])]:
-    run(read_config(folder), Path("bare") / folder.parent.name)
+jobs = json.loads(Path("jobs.json").read_text())
+for job in jobs[int(sys.argv[1])::int(sys.argv[2])]:
+    run(job["config"], Path(sys.argv[3]) / job["folder"])
 """
 COMMAND = "from lm_research.cli.main import main; main()"
 RESULT = Path(__file__).parent / "results/sweep_overhead.json"
@@ -81,31 +86,40 @@ def measured(jobs: int) -> tuple[float, float]:
         place = Path(name)
         (place / "sweeps").mkdir()
         (place / "sweeps/overhead.yaml").write_text(STUDY.format(seeds=jobs // SETTINGS))
-        command = [COMMAND, "sweep", "sweep=overhead", f"cache={place / 'cache'}"]
-        shares = [[BARE, str(number), str(CORES)] for number in range(CORES)]
-        seconds = [cpu(place, command), cpu(place, *shares)]
+        (place / "jobs.json").write_text(started(place, PLAN).communicate()[0])
+        cpu([started(place, BARE, "0", str(jobs), "first")])  # the text is prepared once for both
+        study = [started(place, COMMAND, "sweep", "sweep=overhead", "cache=cache")]
+        bare = [started(place, BARE, str(n), str(CORES), "bare") for n in range(CORES)]
+        seconds = cpu(study), cpu(bare)
         print(f"study {seconds[0]:.1f} s, training alone {seconds[1]:.1f} s of CPU", flush=True)
         for folder in sorted((place / "bare").iterdir()):
             if fault := difference(folder, place / "study" / folder.name):
                 raise AssertionError(f"{folder.name}: {fault}")
         if (found := len(list((place / "bare").iterdir()))) != jobs:
             raise AssertionError(f"{found} jobs")
-        return seconds[0], seconds[1]
+        return seconds
 
 
-def cpu(place: Path, *commands: list[str]) -> float:
-    """User and system seconds of commands side by side, and of all that they start."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def started(place: Path, code: str, *arguments: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    with open(place / "said.txt", "w+", encoding="utf-8") as said:
-        places = {"cwd": place, "env": environment, "stdout": said, "stderr": said}
-        started = [subprocess.Popen([sys.executable, "-c", *c], **places) for c in commands]
-        codes = [process.wait() for process in started]
-        if any(codes):
-            raise RuntimeError((place / "said.txt").read_text()[-4000:])
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+    with open(place / "complaints.txt", "a", encoding="utf-8") as complaints:
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            cwd=place, env=environment, text=True, stderr=complaints,
+            stdout=subprocess.PIPE if code == PLAN else subprocess.DEVNULL,
+        )  # fmt: skip
+
+
+def cpu(processes: list[subprocess.Popen[str]]) -> float:
+    """User and system seconds of processes and all that they have started, once they have ended."""
+    seconds = 0.0
+    for process in processes:
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise RuntimeError(f"{process.args}: {status}; see its standard error")
+        seconds += usage.ru_utime + usage.ru_stime
+    return seconds
 
 
 def keep(jobs: int, shares: list[float]) -> None:
