@@ -83,10 +83,11 @@ def _ready_to_fork(config: Mapping[str, Any]) -> None:
 
     (Looking through it would cost each run time, and copy every page that it shares with this one.)
     """
-    import lm_research.cli.job as _job  # noqa: F401
+    if "lm_research.cli.job" not in sys.modules:
+        import lm_research.cli.job as _job  # noqa: F401
 
+        gc.collect()
     import_targets(config)
-    gc.collect()
     gc.freeze()
 
 

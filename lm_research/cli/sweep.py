@@ -1,5 +1,6 @@
 """``lm-research sweep sweep=NAME``: a study through Hydra's launchers, with tables and report."""
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.attempt import attempt
@@ -15,7 +16,7 @@ from lm_research.cli.axes import split_axes, values
 from lm_research.cli.options import split_config_dir
 from lm_research.cli.own_process import passing_to_workers
 from lm_research.cli.report import report
-from lm_research.cli.sweep_rounds import Rounds
+from lm_research.cli.sweep_rounds import PLANNED, Rounds
 from lm_research.cli.tell import guard_logs, tell
 from lm_research.cli.train import check, make_folder, told_by_names
 from lm_research.config.compose import Composed
@@ -202,8 +203,7 @@ def _run(study: Study, chosen: list[Planned], retry: bool) -> int:
 def job(cfg: DictConfig) -> str:
     """One run of the study; an error is its own, told in its folder and in the report."""
     guard_logs()
-    plain: Any = OmegaConf.to_container(cfg, resolve=False)
-    return attempt({key: value for key, value in plain.items() if key != "hydra"})
+    return attempt(json.loads(cfg[PLANNED]))
 
 
 def _end(folder: Path, found: Sequence[Standing], page: str | None) -> int:

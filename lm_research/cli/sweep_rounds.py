@@ -6,6 +6,7 @@ are one thing: jobs that are not done yet, and that nobody holds.
 """
 
 import copy
+import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from lm_research.studies.states import GO_ON, Standing, standings
 
 Task = Callable[[DictConfig], str]
 POLL_S = 1.0
+PLANNED = "planned"
+"""The one node that a job is given beside Hydra's own: its configuration, as JSON."""
 MOST_CRASHES = 3
 """Rounds of a launcher in a row that end by an error without a single job done."""
 
@@ -155,7 +158,8 @@ class PlannedLoader(ConfigLoaderImpl):
         (ticket,) = sweep_overrides
         assert isinstance(ticket, Ticket)
         job = ticket.planned.job
-        config: Any = OmegaConf.create({**ticket.planned.config, "hydra": None})
+        # As one text: Hydra copies what it is given, node by node, several times.
+        config: Any = OmegaConf.create({PLANNED: json.dumps(ticket.planned.config), "hydra": None})
         config.hydra = copy.deepcopy(master_config.hydra)
         OmegaConf.set_readonly(config.hydra, False)
         config.hydra.sweep.subdir = job.folder

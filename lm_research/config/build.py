@@ -98,7 +98,7 @@ def import_targets(node: Any) -> None:
     for value in values:
         import_targets(value)
     target = node.get("_target_") if isinstance(node, Mapping) else None
-    if is_allowed(target) and not is_own(target):
+    if isinstance(target, str) and is_allowed(target) and not is_own(target):
         locate(target)
 
 
