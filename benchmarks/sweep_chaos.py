@@ -77,9 +77,10 @@ def main() -> int:
         while kills < options.kills:
             number += 1
             kills = disturbed(place, f"study-{number}", kills, options.kills, rng)
-            faults += compared(place / "whole", place / f"study-{number}")
+            found = compared(place / "whole", place / f"study-{number}")
+            print(*(found or [f"study-{number}: as it should be"]), sep="\n", flush=True)
+            faults += found
             shutil.rmtree(place / f"study-{number}")
-    print("\n".join(faults))
     sound = "every job done once, bitwise equal" if not faults else f"{len(faults)} faults"
     print(f"{kills} kills over {number} studies of {JOBS} jobs: {sound}")
     return 1 if faults else 0

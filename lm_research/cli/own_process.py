@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,23 @@ _asked: list[int] = []
 _watched = False
 
 
-def die_with_parent(poll: float = 1.0) -> None:
+def die_with_parent(parent: int | None = None, poll: float = 1.0) -> None:
     """End this worker of a launcher once the command that started it is gone.
 
     A worker of joblib's whose command was killed waits for ever for somebody to take its result.
     (The kernel's signal for it is bound to the thread that started the worker, which may end.)
+
+    Args:
+        parent: the command's process; by default whoever is this one's parent now.
+        poll: seconds between two looks.
     """
     global _watched
     if _watched or multiprocessing.current_process().name == "MainProcess":
         return
-    _watched, parent = True, os.getppid()
+    _watched, command = True, parent or os.getppid()
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == command:
             time.sleep(poll)
         os._exit(os.EX_TEMPFAIL)  # its run is told by the kernel, saves and ends
 
@@ -71,7 +76,11 @@ def in_own_process(run: Callable[[], None], config: Mapping[str, Any]) -> int:
         _ready_to_fork(config)
         process = multiprocessing.get_context("fork").Process(target=_begin, args=(run,))
         with _passing_on(process):
+            # The collector of the new process leaves alone what it has from this one: to look it
+            # through would take time, and copy every page that the two share.
+            gc.freeze()
             process.start()
+            gc.unfreeze()
             process.join()
     if _asked:
         raise Interrupted(f"stopped by {signal.Signals(_asked[0]).name}")
@@ -79,21 +88,19 @@ def in_own_process(run: Callable[[], None], config: Mapping[str, Any]) -> int:
 
 
 def _ready_to_fork(config: Mapping[str, Any]) -> None:
-    """What one run after the other would import, once; and the collector leaves it alone there.
-
-    (Looking through it would cost each run time, and copy every page that it shares with this one.)
-    """
+    """Import, once, what one run after the other would."""
     if "lm_research.cli.job" not in sys.modules:
         import lm_research.cli.job as _job  # noqa: F401
 
         gc.collect()
     import_targets(config)
-    gc.freeze()
 
 
 @contextmanager
 def passing_to_workers() -> Iterator[None]:
     """In the block a first signal asks the worker processes to let their runs save and end.
+
+    Those of joblib watch over this process from their first moment on.
 
     Raises:
         KeyboardInterrupt: a second one came, which waits for nobody.
@@ -108,10 +115,27 @@ def passing_to_workers() -> Iterator[None]:
             # A terminal's Ctrl-C has reached them, too: a second one would be "at once".
             os.kill(child, signal.SIGTERM)
 
-    with _handling(tell):
+    with _handling(tell), _watching_workers():
         yield
     if _asked:
         raise Stopped.by(_asked[0])
+
+
+@contextmanager
+def _watching_workers() -> Iterator[None]:
+    """Workers of joblib are told whose they are before anything else.
+
+    Hydra's launcher names its backend and can give it nothing, so the name stands for ours.
+    """
+    from joblib.parallel import BACKENDS, register_parallel_backend
+
+    plain = BACKENDS["loky"]
+    watching = partial(die_with_parent, os.getpid())
+    register_parallel_backend("loky", partial(plain, initializer=watching))
+    try:
+        yield
+    finally:
+        register_parallel_backend("loky", plain)
 
 
 def _children() -> list[int]:

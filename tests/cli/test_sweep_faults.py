@@ -63,6 +63,7 @@ def ended(process, code: int) -> str:
     said, complaint = process.communicate(timeout=240)
     assert process.returncode == code, said + complaint
     assert "Traceback" not in complaint
+    assert "leaked" not in complaint
     return complaint
 
 
@@ -189,6 +190,27 @@ def test_workers_do_not_outlive_a_command_that_is_killed(start, running):
     while not all(map(gone, workers)):
         assert time.monotonic() < deadline, "they wait for somebody to take their result"
         time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_workers_that_wait_for_their_first_run_do_not_outlive_it_either(start):
+    process = start("sweep", *STUDY, *LASTING, "seed=1", "hydra.launcher.n_jobs=2")
+    deadline = time.monotonic() + 60
+    while not (workers := _loky(process.pid)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(1)  # they have been told whose they are, and import what a run needs
+    process.kill()
+    while not all(map(gone, workers + _loky(process.pid))):
+        assert time.monotonic() < deadline, "they wait for a run that never comes"
+        time.sleep(0.1)
+
+
+def _loky(session: int) -> list[int]:
+    found = [stat for stat in Path("/proc").glob("[0-9]*/stat") if _of(stat, session)]
+    return [
+        int(s.parent.name) for s in found if b"popen_loky" in (s.parent / "cmdline").read_bytes()
+    ]
 
 
 def _of(stat: Path, session: int) -> bool:
