@@ -109,6 +109,7 @@ def test_a_process_that_hangs_is_given_up_and_named(start, tmp_path, read_json):
     assert "did not answer" in read_json(out / "status.json")["error"]
 
 
+@pytest.mark.slow
 def test_an_interrupt_reaches_every_process(start, tmp_path, read_json):
     out = tmp_path / "out"
     process = start(*LONG, f"output={out}")
@@ -129,7 +130,7 @@ def rows(folder: Path) -> list[dict]:
 
 def test_a_cut_run_of_two_processes_continues_bit_for_bit(start, tmp_path, read_json):
     """SIGTERM to the parent alone: both save what they have, and go on as if nothing had been."""
-    options = ["budget.train_tokens=200000", "callbacks.metrics.every=5", "model.dropout=0.2"]
+    options = ["budget.train_tokens=100000", "callbacks.metrics.every=5", "model.dropout=0.2"]
     options += ["model.num_layers=2", "averaging=ema"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     start(*options, f"output={whole}").communicate(timeout=120)

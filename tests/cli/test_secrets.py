@@ -88,6 +88,7 @@ def test_a_mistake_in_the_command(lm_research, tmp_path):
     assert TYPED not in said
 
 
+@pytest.mark.slow
 def test_several_runs(lm_research, tmp_path):
     rest = ["-m", "seed=1,2", "output=runs"]
     code, said = lm_research("train", *SMALL, *OVERRIDES[:2], *rest)
