@@ -5,7 +5,7 @@
 The same smoke-size runs twice, at the same time, so that both meet the same noise of the machine:
 as a study (plan, launcher, a process a run, report), and one by one in processes that compose
 nothing and report nothing, as little as they can cost. Both sides have one process a core,
-and leave the same rows, which is checked. Prints the CPU seconds of each and the share beside
+and leave the same rows, which is checked first. Prints the CPU seconds of each and the share beside
 training; writes benchmarks/results/sweep_overhead.json.
 """
 
@@ -87,16 +87,17 @@ def measured(jobs: int) -> tuple[float, float]:
         (place / "sweeps").mkdir()
         (place / "sweeps/overhead.yaml").write_text(STUDY.format(seeds=jobs // SETTINGS))
         (place / "jobs.json").write_text(started(place, PLAN).communicate()[0])
-        cpu([started(place, BARE, "0", str(jobs), "first")])  # the text is prepared once for both
+        # The text is prepared once, for both.
+        cpu(place, [started(place, BARE, "0", str(jobs), "first")])
         study = [started(place, COMMAND, "sweep", "sweep=overhead", "cache=cache")]
         bare = [started(place, BARE, str(n), str(CORES), "bare") for n in range(CORES)]
-        seconds = cpu(study), cpu(bare)
-        print(f"study {seconds[0]:.1f} s, training alone {seconds[1]:.1f} s of CPU", flush=True)
+        seconds = cpu(place, study), cpu(place, bare)
         for folder in sorted((place / "bare").iterdir()):
             if fault := difference(folder, place / "study" / folder.name):
                 raise AssertionError(f"{folder.name}: {fault}")
         if (found := len(list((place / "bare").iterdir()))) != jobs:
             raise AssertionError(f"{found} jobs")
+        print(f"study {seconds[0]:.1f} s, training alone {seconds[1]:.1f} s of CPU", flush=True)
         return seconds
 
 
@@ -111,13 +112,13 @@ def started(place: Path, code: str, *arguments: str) -> subprocess.Popen[str]:
         )  # fmt: skip
 
 
-def cpu(processes: list[subprocess.Popen[str]]) -> float:
+def cpu(place: Path, processes: list[subprocess.Popen[str]]) -> float:
     """User and system seconds of processes and all that they have started, once they have ended."""
     seconds = 0.0
     for process in processes:
         _, status, usage = os.wait4(process.pid, 0)
         if status:
-            raise RuntimeError(f"{process.args}: {status}; see its standard error")
+            raise RuntimeError((place / "complaints.txt").read_text(encoding="utf-8")[-4000:])
         seconds += usage.ru_utime + usage.ru_stime
     return seconds
 
