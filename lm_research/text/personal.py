@@ -98,15 +98,15 @@ class MaskSocialSecurityNumbers(_Checked):
 class MaskIpAddresses(_Checked):
     """Replaces addresses of the internet protocol, versions 4 and 6.
 
-    A version's number of four parts looks the same; after "v", "version", "release" or "build" it
-    stays. Of version 6, only what has a digit and at least four characters.
+    A version's number of four parts looks the same; after "v", "version", "release", "build" or
+    版本 it stays. Of version 6, only what has a digit and at least four characters.
     """
 
     name = "mask_ip_addresses"
     pattern = re.compile(
-        r"(?<![\w.:-])(?<!version )(?<!release )(?<!build )(?<!v\.)"
-        r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![\w-]|\.[0-9])"
-        r"|(?=[0-9A-Fa-f]{0,4}:)[0-9A-Fa-f:]{4,39}+(?:\.[0-9]{1,3}){0,3}+(?![\w:]))",
+        r"(?<![0-9A-Za-z_.:-])(?<!version )(?<!release )(?<!build )(?<!版本)"
+        r"(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?![0-9A-Za-z_-]|\.[0-9])"
+        r"|(?=[0-9A-F]{0,4}:)[0-9A-F:]{4,39}+(?:\.[0-9]{1,3}){0,3}+(?![0-9A-Za-z_:]))",
         re.IGNORECASE,
     )
 
@@ -138,7 +138,7 @@ class MaskPhoneNumbers(_Checked):
     """
 
     name = "mask_phone_numbers"
-    _INTERNATIONAL = r"\+[1-9][0-9]{0,2}(?:[ .-]?\(?[0-9]{1,5}\)?){2,6}+"
+    _INTERNATIONAL = r"\+[1-9][0-9]{0,2}(?:[ .-]?(?:[0-9]{1,5}|\([0-9]{1,5}\))){2,6}+"
     _AMERICAN = r"(?:1[ .-])?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}"
     _MOBILE = r"1[3-9][0-9](?:[0-9]{8}|[ -][0-9]{4}[ -][0-9]{4})"
     _LANDLINE = (
