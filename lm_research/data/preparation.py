@@ -1,8 +1,9 @@
 """From a source to a token store, in the order that the chapters have.
 
-documents -> shuffle -> cleaning -> split by document -> caps -> tokenizer (trained on the training
-split alone) -> ids on disk. Every stage is an iterator, so the memory that is used does not grow
-with the corpus; what a stage leaves out is counted and ends in ``meta.json``.
+documents -> shuffle (unless the source is ordered) -> cleaning -> split by document -> caps ->
+tokenizer (trained on the training split alone) -> ids on disk. Every stage is an iterator, so the
+memory that is used does not grow with the corpus; what a stage leaves out is counted and ends in
+``meta.json``.
 """
 
 import json
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from lm_research.config.build import build
+from lm_research.config.places import without_places
 from lm_research.data.document import DataError, Document, Source
 from lm_research.data.patience import in_time
 from lm_research.data.splits import SPLITS, Split, shuffle, split_of
@@ -49,7 +51,8 @@ class Selection:
         self.counts: Counter[str] = Counter()
         room = dict(self.caps)
         seed, validation, test = self.splits["seed"], self.splits["validation"], self.splits["test"]
-        for document in shuffle(in_time(self.source, self.patience_s), seed):
+        documents = in_time(self.source, self.patience_s)
+        for document in documents if self.source.ordered else shuffle(documents, seed):
             text = self.cleaner.clean(document.text)
             if not text:
                 self.counts["dropped"] += 1
@@ -62,7 +65,9 @@ class Selection:
                 if all(left <= 0 for left in room.values()):
                     return
                 continue
-            document = self._cut(document, self.caps[split] // LONGEST_SHARE)
+            # What is read in its order may be one stream: it ends where the cap does.
+            longest = room[split] if self.source.ordered else self.caps[split] // LONGEST_SHARE
+            document = self._cut(document, longest)
             room[split] -= len(document.text.encode())
             yield split, document
 
@@ -133,7 +138,7 @@ def prepare(
         "test": budget["eval_bytes"],
     }
     selection = Selection(source, text["cleaning"], splits, caps, patience_s)
-    parts = [FORMAT, data, source.signature(), text, splits, caps, trained]
+    parts = [FORMAT, without_places(data), source.signature(), text, splits, caps, trained]
     key = sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:20]
     folder = Path(cache) / "tokens" / key
     if (folder / "meta.json").exists():
