@@ -1,8 +1,8 @@
 """Files of public corpora: one folder of them, filled by downloads with checksums, or by hand.
 
-A file is known by its name below the folder (``ptb/ptb.train.txt``) and by the SHA-256 of its content.
-It may lie there compressed (``ptb.train.txt.gz``): the checksum is of what comes out. The folder may
-be read-only, as one that a group of people shares is: nothing is written where nothing is missing.
+A file is known by its name below the folder (``ptb/ptb.train.txt``) and by the SHA-256 of its
+content. It may lie there compressed (``ptb.train.txt.gz``): the checksum is of what comes out. The
+folder may be read-only, as one that a group shares is: where nothing is missing nothing is written.
 """
 
 import fcntl
@@ -35,8 +35,8 @@ class RemoteFile:
     Args:
         name: its path below the downloads folder.
         urls: addresses (http, https), tried in this order. ``ADDRESS#MEMBER`` takes one member out
-            of the zip or tar archive at the address. Where an address ends in ``.gz`` or the like and
-            ``name`` does not, the file is kept compressed.
+            of the zip or tar archive at the address. Where an address ends in ``.gz`` or the like
+            and ``name`` does not, the file is kept compressed.
         sha256: of the content, uncompressed where the folder holds it compressed; ``None``: nobody
             has published or computed it, and what is there is taken as it is.
         split: the official split whose documents it holds, if it holds those of one.
@@ -99,7 +99,7 @@ class Downloads:
     """
 
     _verified: ClassVar[dict[tuple[str, int, int], str]] = {}
-    """Digests of contents by path, size and time of change: a run reads its corpus several times."""
+    """Digests of contents by path, size and time of change: a run reads a corpus several times."""
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder).expanduser()
@@ -169,8 +169,8 @@ class Downloads:
             unpacked = "" if path.name == Path(file.name).name else " (of its content, unpacked)"
             raise DataError(
                 f"{title}: {path} has sha256 {found}{unpacked},\n  expected {file.sha256}\n"
-                f"  fix: move it away and run the same command again, which fetches it anew; or, if "
-                f"it is what you want, set this file's sha256 to null"
+                "  fix: move it away and run the same command again, which fetches it anew; or, if "
+                "it is what you want, set this file's sha256 to null"
             )
 
     def _digest(self, path: Path, file: RemoteFile) -> str:
@@ -251,9 +251,7 @@ class _Fetcher:
         found = _sha256(part, suffix)
         if file.sha256 not in (None, found):
             part.unlink()
-            if (
-                resumed and not inside
-            ):  # the rest of another edition may have come to the first part
+            if resumed and not inside:  # the end of one edition may have come to another's start
                 self._from(url, file)
                 return
             raise TransferError(f"wrong checksum: sha256 {found}, expected {file.sha256}")

@@ -35,7 +35,8 @@ class Bar:
     @property
     def total(self) -> int | None:
         """Bytes of the whole file, or None."""
-        return self.progress.tasks[self.task].total  # type: ignore[no-any-return]
+        total: float | None = self.progress.tasks[self.task].total
+        return None if total is None else int(total)
 
     @total.setter
     def total(self, remaining: int) -> None:
@@ -74,14 +75,12 @@ def transfer(
         try:
             return _attempt(url, part, bar) and resumed
         except requests.HTTPError as error:
-            status = error.response.status_code
+            status = error.response.status_code if error.response is not None else 0
             if status == _RANGE_NOT_SATISFIABLE:
                 part.unlink()  # longer than the file there: another one
                 resumed = False
             elif status not in _WORTH_ANOTHER:
-                raise TransferError(
-                    f"the server answers {status} {error.response.reason}"
-                ) from None
+                raise TransferError(f"the server answers {status} {_reason(error)}") from None
             failure: Exception = error
         except requests.RequestException as error:
             failure = error
@@ -117,6 +116,10 @@ def _attempt(url: str, part: Path, bar: Bar) -> bool:
         )
         downloader(url, file, None)
         return bar.offset > 0
+
+
+def _reason(error: Any) -> str:
+    return (error.response.reason or "") if error.response is not None else ""
 
 
 def _short(error: Exception) -> str:

@@ -31,7 +31,7 @@ NOT_IDENTITY = frozenset(
         "callbacks.checkpoint",  # how often to save, and how much of it stays
     }
 )
-"""Keys, dotted below the top, that do not move the numbers; nor do places (``config/places.py``)."""
+"""Keys, dotted below the top, that do not move the numbers. Nor do places: ``config/places.py``."""
 
 _ABSENT = "(absent)"
 _WIDTH = 60

@@ -1,4 +1,4 @@
-"""Corpora that are an archive with a file of plain text for each document, or for each kind of it."""
+"""Corpora that are an archive with a file of plain text for each document, or kind of them."""
 
 import io
 import re
@@ -16,6 +16,8 @@ from lm_research.data.sources.streams import pieces
 
 class Archived(DownloadedSource):
     """The members of zip or tar archives whose path has a given form; nothing is unpacked.
+
+    Members that are not in the encoding are left out and counted as "undecodable".
 
     Args:
         files, downloads, leaks, only, encoding: see :class:`DownloadedSource`.
@@ -73,7 +75,11 @@ class Archived(DownloadedSource):
                 for name, content in members(path, lambda name: bool(form.fullmatch(name))):
                     match = form.fullmatch(name)
                     groups = match.groupdict() if match else {}
-                    text = self._text(content.read(), f"{path.name}: {name}")
+                    try:
+                        text = content.read().decode(self.encoding)
+                    except UnicodeDecodeError:
+                        self.skipped["undecodable"] += 1
+                        continue
                     yield from self._cut(text, name, groups, file)
 
     def _cut(

@@ -1,4 +1,4 @@
-"""What the sources of public corpora share: files by download with checksums, official splits, leaks."""
+"""What the sources of public corpora share: files by download, official splits, leaks mended."""
 
 import hashlib
 import json
@@ -30,7 +30,8 @@ class DownloadedSource(Source):
         files: what there is to download, in the order in which it is read.
         downloads: the folder of all corpora's files.
         leaks: "drop" leaves out documents of the training split whose text is also in a held-out
-            one (equal but for white space), and counts them in ``skipped``. "keep" is for published
+            one (equal but for white space; of the splits that are read), and counts them in
+            ``skipped``. "keep" is for published
             protocols, whose numbers are of the official text with what it leaks.
         only: official splits to read, of those that there are; ``None``: all. Files of the others
             are not downloaded.
@@ -108,7 +109,7 @@ class DownloadedSource(Source):
         return f"{type(self).__name__}:{len(files)} files:{digest}"
 
     def _held_out(self) -> set[bytes]:
-        """Keys of the held-out documents' texts; nothing where there is no official training split."""
+        """Keys of the held-out documents' texts, of the official splits that are read."""
         return {_key(doc) for doc in self._wanted() if doc.split in ("validation", "test")}
 
     def _wanted(self) -> Iterator[Document]:

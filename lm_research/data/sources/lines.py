@@ -17,8 +17,8 @@ class Lines(DownloadedSource):
     Args:
         files, downloads, leaks, only, encoding: see :class:`DownloadedSource`.
         strip: without the white space around a line.
-        blank: "drop" leaves out lines with nothing but white space, counted as "empty". "keep" makes
-            documents of those that hold a space, where a published count has them.
+        blank: "drop" leaves out lines with nothing but white space, counted as "empty". "keep"
+            makes documents of those that hold a space, where a published count has them.
         ordered: documents are used in the file's order; see :class:`Source`.
         label_first: the first word of a line is its label ("DESC:def What is ..."): "coarse" takes
             what stands before a colon in it, "fine" all of it.

@@ -1,7 +1,7 @@
 """Corpora whose words carry tags: CoNLL-U, columns, or word/TAG; text for language modelling, too.
 
-The text of a document is what was written, as far as the file says it; the annotators' tokens and their
-tags are kept in ``Document.words`` and ``Document.tags``, for tasks that predict them.
+The text of a document is what was written, as far as the file says it; the annotators' tokens and
+their tags are kept in ``Document.words`` and ``Document.tags``, for tasks that predict them.
 """
 
 import fnmatch
@@ -34,14 +34,16 @@ class Tagged(DownloadedSource):
         files, downloads, leaks, only, encoding: see :class:`DownloadedSource`.
         format: "conllu" (Universal Dependencies: the text is that of the comment ``# text``),
             "columns" (CoNLL-2000: a word a line, its columns parted by spaces), "slashes"
-            (``word/TAG``, a sentence a line). Of the last two the text is the words, parted by spaces.
+            (``word/TAG``, a sentence a line). Of the last two the text is the words, parted by
+            spaces.
         tag_column: the column of the tag, counted from 0 with the word's: of CoNLL-U, 3 is the
             universal tag and 4 the language's own; of CoNLL-2000, 1 is the part of speech and 2 the
             chunk. "slashes" has no columns.
         document: "sentence"; or "document": one for each ``# newdoc``, or member of an archive, its
             sentences parted by line breaks.
         members: for "slashes": pattern of the archive's members that hold text.
-        categories: for "slashes": the member that names each text's category ("ca01 news"), its label.
+        categories: for "slashes": the member that names each text's category ("ca01 news"), which
+            becomes its label.
     """
 
     def __init__(
@@ -151,7 +153,7 @@ def _ends(name: str) -> Iterator[str]:
 
 
 def read_conllu(lines: Iterable[str], tag_column: int = 3) -> Iterator[Sentence]:
-    """Sentences of CoNLL-U; words of several tokens ("1-2") and empty nodes ("1.1") are passed over.
+    """Sentences of CoNLL-U, without its ranges of tokens ("1-2") and empty nodes ("1.1").
 
     https://universaldependencies.org/format.html
     """
