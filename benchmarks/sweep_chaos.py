@@ -72,11 +72,12 @@ def main() -> int:
         (place / "text.txt").write_text(TEXT)
         began = time.monotonic()
         finish(place, "whole")
-        print(f"left alone: {time.monotonic() - began:.0f} s, {JOBS} jobs", flush=True)
+        alone = time.monotonic() - began
+        print(f"left alone: {alone:.0f} s, {JOBS} jobs", flush=True)
         faults, kills, number = [], 0, 0
         while kills < options.kills:
             number += 1
-            kills = disturbed(place, f"study-{number}", kills, options.kills, rng)
+            kills = disturbed(place, f"study-{number}", kills, options.kills, alone / 2, rng)
             found = compared(place / "whole", place / f"study-{number}")
             print(*(found or [f"study-{number}: as it should be"]), sep="\n", flush=True)
             faults += found
@@ -115,9 +116,15 @@ def finish(place: Path, output: str) -> None:
     raise RuntimeError(f"never done: {complaint}")
 
 
-def disturbed(place: Path, output: str, kills: int, most: int, rng: random.Random) -> int:
-    """One study from its beginning to its end; how many kills there were by then."""
-    life = 12.0
+def disturbed(
+    place: Path, output: str, kills: int, most: int, life: float, rng: random.Random
+) -> int:
+    """One study from its beginning to its end; how many kills there were by then.
+
+    Args:
+        life: seconds to the next kill, at most. It goes by the machine's pace: where nothing lives
+            long enough to begin a run, nothing is tried.
+    """
     while True:
         process, began = start(place, output), time.monotonic()
         while process.poll() is None and kills < most:

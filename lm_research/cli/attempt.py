@@ -123,7 +123,8 @@ def _alone(config: dict[str, Any], folder: Path, gpu: str | None = None) -> None
     try:
         train(config, folder)
     except Stopped as stopped:
-        _tell(folder, stopped)
+        if RunFolder(folder).begun:  # one that was not is to do, and no failure
+            _tell(folder, stopped)
         raise
     except RunFolderBusyError:
         sys.exit(ELSEWHERE)

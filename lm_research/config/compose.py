@@ -5,7 +5,7 @@ on its own first, the sound ones are composed, and the result is validated as a 
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from lm_research.config.hydra_code import called_code
 from lm_research.config.hydra_errors import REFUSALS, as_problem
 from lm_research.config.hydra_fields import added_fields
 from lm_research.config.origins import Origins
-from lm_research.config.overrides import STUDIES, check_overrides
+from lm_research.config.overrides import STUDIES, look_at_each, look_at_fields
 from lm_research.config.paths import shipped, studies
 from lm_research.config.problems import ConfigError, Problem
 from lm_research.config.resolvers import guard
@@ -126,11 +126,7 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> Composed
     """
     unreadable = register_studies()
     with loader(config_dir) as found:
-        problems, sound = check_overrides(found, overrides, unreadable)
-        try:
-            cfg = hydra_compose("config", sound, return_hydra_config=True)
-        except REFUSALS as error:
-            raise ConfigError([*problems, as_problem(error)]) from None
+        cfg, problems = _composed(found, overrides, unreadable)
         hydra_node = cfg.hydra
         try:
             config = finalise(cfg, hydra_node)
@@ -139,6 +135,22 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> Composed
         if problems:
             raise ConfigError(problems)
         return Composed(config, hydra_node)
+
+
+def _composed(
+    found: Any, overrides: Sequence[str], unreadable: Mapping[tuple[str, str], str]
+) -> tuple[DictConfig, list[Problem]]:
+    """What Hydra makes of all that is sound, and what is not."""
+    given = look_at_each(found, overrides, unreadable)
+    if not given.problems and not given.for_hydra:
+        with suppress(*REFUSALS):  # of which Hydra tells one alone
+            return hydra_compose("config", given.texts, return_hydra_config=True), []
+    problems, sound = look_at_fields(found, given)
+    problems = [*given.problems, *problems]
+    try:
+        return hydra_compose("config", sound, return_hydra_config=True), problems
+    except REFUSALS as error:
+        raise ConfigError([*problems, as_problem(error)]) from None
 
 
 def finalise(cfg: DictConfig, hydra_node: DictConfig) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Look at every override by itself, before Hydra stops at the first that it refuses."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hydra import compose as hydra_compose
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -18,34 +20,69 @@ STUDIES = {"sweep": "sweeps", "experiment": "experiments"}
 """Group -> folder of the files that are its options."""
 
 
-def check_overrides(
+@dataclass(frozen=True)
+class Overrides:
+    """What was given on a command line, part by part.
+
+    Attributes:
+        problems: of what cannot be read, and of options that there are not.
+        groups: the sound choices of options.
+        fields: the values of fields, of which nothing is known yet.
+        wrong: groups whose choice is a problem; their fields may well be of the option meant.
+    """
+
+    problems: list[Problem]
+    groups: list[str]
+    fields: list[Override]
+    wrong: frozenset[str]
+
+    @property
+    def texts(self) -> list[str]:
+        """What can be composed, if every field is there."""
+        return [*self.groups, *map(_text, self.fields)]
+
+    @property
+    def for_hydra(self) -> bool:
+        """Whether a field is Hydra's own, whose nodes take names that mean nothing."""
+        return any(o.key_or_group.split(".")[0] == "hydra" for o in self.fields)
+
+
+def look_at_each(
     found: Any, overrides: Sequence[str], unreadable: Mapping[tuple[str, str], str]
-) -> tuple[list[Problem], list[str]]:
-    """Part sound overrides from wrong ones.
+) -> Overrides:
+    """Read each override, and see that the options there are.
 
     Args:
         found: Hydra's config loader.
         overrides: as on the command line.
         unreadable: (group, option) -> why a study's file cannot be read.
-
-    Returns:
-        The problems, and the overrides that can be composed.
     """
     parsed, problems = _parse(found, overrides)
     groups = [o for o in parsed if _is_group(found, o)]
     fields = [o for o in parsed if o not in groups]
     wrong = {_group(o): p for o in groups if (p := _group_problem(found, o, unreadable))}
-    problems += wrong.values()
     sound = [_text(o) for o in groups if _group(o) not in wrong]
-    if not fields:
-        return problems, sound  # a composition costs a quarter of a second
+    return Overrides([*problems, *wrong.values()], sound, fields, frozenset(wrong))
+
+
+def look_at_fields(found: Any, given: Overrides) -> tuple[list[Problem], list[str]]:
+    """Find the fields that are not there: what to do where Hydra refuses them, or may not.
+
+    Costs a composition of the options alone.
+
+    Returns:
+        The problems, and all that can be composed.
+    """
+    if not given.fields:
+        return [], given.groups
     try:
-        base = hydra_compose("config", sound, return_hydra_config=True)
+        base = hydra_compose("config", given.groups, return_hydra_config=True)
     except REFUSALS:
-        return problems, [_text(o) for o in parsed]  # the real composition will say why
-    for override in fields:
-        if override.key_or_group.split(".")[0] in wrong:
-            continue  # it may well be a field of the option that was meant
+        return [], given.texts  # the composition of them all will say why
+    problems, sound = [], list(given.groups)
+    for override in given.fields:
+        if override.key_or_group.split(".")[0] in given.wrong:
+            continue
         problem = _field_problem(base, override, found)
         if problem:
             problems.append(problem)
@@ -89,7 +126,21 @@ def _needs_multirun(text: str) -> Problem:
 
 def _is_group(found: Any, override: Override) -> bool:
     group = _group(override)
-    return "." not in group and bool(found.get_group_options(group))  # asking takes a while
+    return "." not in group and bool(options_of(found, group))
+
+
+def options_of(found: Any, group: str) -> list[str]:
+    """A group's options. Hydra's loader copies all that it knows before it answers; this does not.
+
+    Args:
+        found: Hydra's config loader.
+        group: such as ``model``, or ``hydra/launcher``.
+    """
+    return list(found.repository.get_group_options(group, ObjectType.CONFIG))
+
+
+def _groups(found: Any, parent: str) -> list[str]:
+    return list(found.repository.get_group_options(parent, ObjectType.GROUP))
 
 
 NULLABLE = {"debug", "experiment", "sweep", "local"}
@@ -100,7 +151,7 @@ def _group_problem(
     found: Any, override: Override, unreadable: Mapping[tuple[str, str], str]
 ) -> Problem | None:
     group = _group(override)
-    options, value = found.get_group_options(group), override.value()
+    options, value = options_of(found, group), override.value()
     names = value if isinstance(value, list) else [value]
     if isinstance(value, list) and group != "callbacks":
         options_given = ",".join(map(str, value))
@@ -127,7 +178,7 @@ def _field_problem(base: DictConfig, override: Override, found: Any) -> Problem 
     key = override.key_or_group
     if "/" in key:
         parent, _, name = _group(override).rpartition("/")
-        known = [f"{parent}/{group}" for group in found.list_groups(parent)]
+        known = [f"{parent}/{group}" for group in _groups(found, parent)]
         near = closest(f"{parent}/{name}", known)
         return Problem(key, "there is no such group", _value(override), listing(known), near)
     parts = key.split(".")
@@ -153,7 +204,7 @@ def _no_field(
     known = {str(k) for k in node} - {"_target_", "hydra"}
     owner, file = "the configuration", Origins(hydra_node).file(".".join(parents))
     if not parents:
-        known |= set(found.list_groups(""))
+        known |= set(_groups(found, ""))
     elif option := hydra_node.runtime.choices.get(parents[0]):
         owner = f"{parents[0]}={option}"
     else:

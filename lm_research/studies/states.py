@@ -46,10 +46,10 @@ def standings(folder: Path, jobs: Iterable[Job]) -> list[Standing]:
 
 
 def _standing(place: Path, job: Job) -> Standing:
-    if not (place / "status.json").exists():
+    run = RunFolder(place)
+    if not run.begun:
         said = _last_error(place)
         return Standing(job, "failed" if said else "to do", error=said, log=_log(place))
-    run = RunFolder(place)
     try:
         status, condition = run.status, run.condition
     except RunFolderError as error:

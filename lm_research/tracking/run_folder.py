@@ -143,6 +143,11 @@ class RunFolder:
         return folder
 
     @property
+    def begun(self) -> bool:
+        """Whether a run has claimed the folder; one that was stopped before is still to do."""
+        return (self.path / "status.json").exists()
+
+    @property
     def config(self) -> dict[str, Any]:
         """The stored configuration. Raises ``RunFolderError`` when missing or damaged."""
         if self.state is not None and not self.path.exists():
