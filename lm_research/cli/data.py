@@ -1,4 +1,4 @@
-"""``lm-research data list | show | audit``: look at sources before training on them."""
+"""``lm-research data list | show | audit | fetch``: look at sources before training on them."""
 
 import json
 import sys
@@ -6,6 +6,7 @@ from collections import Counter
 from itertools import islice
 from typing import Any
 
+from lm_research.cli.data_fetch import fetch, readiness
 from lm_research.cli.options import split_config_dir
 from lm_research.cli.tell import safe
 from lm_research.config.paths import shipped
@@ -14,6 +15,7 @@ from lm_research.config.problems import ConfigError, Problem, closest, listing
 USAGE = """usage: lm-research data list
        lm-research data show data=OPTION [text=OPTION]    examples before and after cleaning
        lm-research data audit data=OPTION [text=OPTION]   sizes, splits, duplicates, omissions
+       lm-research data fetch data=OPTION                 download public corpora ahead of training
 
 --config-dir DIR adds options of your own, laid out like conf/: DIR/data/mine.yaml."""
 
@@ -23,7 +25,7 @@ SHOWN = 600
 
 def run(arguments: list[str]) -> int:
     """Dispatch to the action."""
-    actions = {"list": _list, "show": _show, "audit": _audit}
+    actions = {"list": _list, "show": _show, "audit": _audit, "fetch": fetch}
     if not arguments or {"-h", "--help"} & set(arguments):
         print(USAGE)
         return 0 if arguments else 2
@@ -48,11 +50,14 @@ def _list(arguments: list[str]) -> int:
 
     from lm_research.config.build import build
 
+    downloads = _composed(arguments)["downloads"]
     table = Table(title="data options", title_justify="left")
     for column in ("data=", "language", "category", "licence", "ready"):
         table.add_column(column, overflow="fold")
     for file in sorted((shipped("conf") / "data").glob("*.yaml")):
         node = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if "downloads" in node:
+            node["downloads"] = downloads
         card = (node["language"], node["category"], node["licence"], _ready(node, build))
         table.add_row(*(Text(safe(text)) for text in (file.stem, *card)))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
@@ -65,7 +70,10 @@ def _ready(node: dict[str, Any], build: Any) -> str:
     if "weights" in node:
         return "mixes others"
     try:
-        next(iter(build(node)))
+        source = build(node)
+        if "downloads" in node:
+            return readiness(source)
+        next(iter(source))
         return "yes, no network"
     except Exception as error:
         return str(error).splitlines()[0]

@@ -45,6 +45,8 @@ class RemoteFile:
         columns: the names of a table's columns, where it has no header row.
         member: the member to read where the file itself is an archive that is kept as it is; ``*``
             and ``?`` stand for other characters.
+        archive_sha256: of the archives at addresses with ``#MEMBER``, where that is known and
+            ``sha256`` is not: what is downloaded is then checked, a copy of one's own is not.
 
     Raises:
         ValueError: a name outside the folder, an address of another kind, no SHA-256.
@@ -60,8 +62,9 @@ class RemoteFile:
         label: str | None = None,
         columns: list[str] | None = None,
         member: str | None = None,
+        archive_sha256: str | None = None,
     ) -> None:
-        _check(name, urls, sha256)
+        _check(name, urls, sha256 or archive_sha256)
         self.name = name
         self.urls = list(urls)
         self.sha256 = sha256
@@ -70,6 +73,7 @@ class RemoteFile:
         self.label = label
         self.columns = columns
         self.member = member
+        self.archive_sha256 = archive_sha256
 
     def content(self) -> list[Any]:
         """What documents depend on: all but the addresses. Plain values."""
@@ -119,13 +123,13 @@ class Downloads:
 
     def stat(self, file: RemoteFile) -> tuple[int, int]:
         """Size in bytes and time of change in ns, of a file that is here."""
-        found = self._at(file).stat()
+        found = self.path(file).stat()
         return found.st_size, found.st_mtime_ns
 
     @contextmanager
     def open(self, file: RemoteFile) -> Iterator[BinaryIO]:
         """The content of a file that is here; of its member, if it names one."""
-        path = self._at(file)
+        path = self.path(file)
         if file.member is not None:
             with member(path, file.member) as content:
                 yield content
@@ -133,11 +137,8 @@ class Downloads:
             with told(path), _opened(path, file) as content:
                 yield content
 
-    def archive(self, file: RemoteFile) -> Path:
-        """Where an archive lies that is here."""
-        return self._at(file)
-
-    def _at(self, file: RemoteFile) -> Path:
+    def path(self, file: RemoteFile) -> Path:
+        """Where a file lies that is here. Raises ``DataError`` if it is not."""
         path = self.find(file)
         if path is None:
             raise DataError(f"{self.folder / file.name} has gone; fix: run the same command again")
@@ -156,7 +157,8 @@ class Downloads:
         for file in files:
             if (path := self.find(file)) is not None:
                 self._require(path, file, title)
-        missing = [file for file in files if self.find(file) is None]
+        # Of one archive several members may be read.
+        missing = {file.name: file for file in files if self.find(file) is None}.values()
         for parent in dict.fromkeys(PurePosixPath(file.name).parent for file in missing):
             group = [file for file in missing if PurePosixPath(file.name).parent == parent]
             self._download(group, self.folder / parent, title)
@@ -221,6 +223,7 @@ class _Fetcher:
     def __init__(self, downloads: Downloads, folder: Path, progress: Any) -> None:
         self.downloads, self.folder, self.progress = downloads, folder, progress
         self.archives: set[Path] = set()
+        self.unreachable: set[str] = set()
 
     def fetch(self, file: RemoteFile) -> list[str]:
         """What each address said; nothing if the file is here now."""
@@ -228,10 +231,16 @@ class _Fetcher:
             return []
         reasons = []
         for url in file.urls:
+            host = urlsplit(url).netloc
+            if host in self.unreachable:
+                reasons.append(f"{url}: as before")
+                continue
             try:
                 self._from(url, file)
                 return []
             except (TransferError, DataError) as error:
+                if getattr(error, "unreachable", False):
+                    self.unreachable.add(host)
                 reasons.append(f"{url}: {error}")
         return reasons or ["it has no address"]
 
@@ -244,9 +253,9 @@ class _Fetcher:
         address, _, inside = url.partition("#")
         suffix = "" if inside else _kept_suffix(address, file)
         part = self._part(address, suffix or PurePosixPath(urlsplit(address).path).suffix)
-        resumed = self._bring(address, part, file, keep=file.sha256 is not None)
+        resumed = self._bring(address, part, file)
         if inside:
-            self.archives.add(part)
+            self._check_archive(part, file)
             part = self._extract(part, inside, file)
         found = _sha256(part, suffix)
         if file.sha256 not in (None, found):
@@ -256,21 +265,41 @@ class _Fetcher:
                 return
             raise TransferError(f"wrong checksum: sha256 {found}, expected {file.sha256}")
         _place(part, self.downloads.folder / f"{file.name}{suffix}")
-        if file.sha256 is None:
-            self.progress.console.print(f"{file.name}: not verified; its sha256 is {found}")
+        if file.sha256 is None and file.archive_sha256 is None:
+            self._say(f"{file.name}: not verified; its sha256 is {found}")
+
+    def _say(self, line: str) -> None:
+        self.progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _part(self, address: str, suffix: str) -> Path:
         """What has come of an address so far: hidden, in the folder itself, so that it can move."""
         name = hashlib.sha256(address.encode()).hexdigest()[:12]
         return self.folder / f".{name}.part{suffix}"
 
-    def _bring(self, address: str, part: Path, file: RemoteFile, keep: bool) -> bool:
+    def _bring(self, address: str, part: Path, file: RemoteFile) -> bool:
         if part in self.archives:
             return False
-        if not keep:
-            part.unlink(missing_ok=True)  # without a checksum nobody would notice a wrong beginning
+        if file.sha256 is None and file.archive_sha256 is None:
+            part.unlink(missing_ok=True)  # nothing would tell that it is another edition's
+        if self.progress.disable:
+            self._say(f"downloading {file.name} from {urlsplit(address).netloc}")
         bar = Bar(self.progress, PurePosixPath(file.name).name)
         return transfer(address, part, bar)
+
+    def _check_archive(self, part: Path, file: RemoteFile) -> None:
+        self.archives.add(part)
+        if file.archive_sha256 is None:
+            return
+        found = _sha256(part, "")
+        if found != file.archive_sha256:
+            self._drop(part)
+            raise TransferError(
+                f"wrong checksum: the archive has sha256 {found}, expected {file.archive_sha256}"
+            )
+
+    def _drop(self, archive: Path) -> None:
+        archive.unlink(missing_ok=True)
+        self.archives.discard(archive)
 
     def _extract(self, archive: Path, inside: str, file: RemoteFile) -> Path:
         out = archive.with_name(f"{archive.name}.member")
@@ -280,8 +309,7 @@ class _Fetcher:
                     target.write(block)
         except DataError:
             out.unlink(missing_ok=True)
-            archive.unlink(missing_ok=True)
-            self.archives.discard(archive)
+            self._drop(archive)
             raise
         return out
 
@@ -351,4 +379,5 @@ def _progress() -> Any:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
         console=console,
+        disable=not console.is_terminal,
     )

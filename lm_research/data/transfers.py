@@ -15,7 +15,14 @@ _RANGE_NOT_SATISFIABLE = 416
 
 
 class TransferError(Exception):
-    """An address that did not give its file; says why in one line."""
+    """An address that did not give its file; says why in one line.
+
+    ``unreachable`` says that its server did not answer at all.
+    """
+
+    def __init__(self, message: str, unreachable: bool = False) -> None:
+        super().__init__(message)
+        self.unreachable = unreachable
 
 
 class Bar:
@@ -86,7 +93,11 @@ def transfer(
             failure = error
         if attempt + 1 < attempts:
             time.sleep(pause_s * 2**attempt)
-    raise TransferError(f"{type(failure).__name__}: {_short(failure)}") from failure
+    begun = part.stat().st_size > 0
+    if not begun:
+        part.unlink()
+    unreachable = isinstance(failure, requests.ConnectionError) and not begun
+    raise TransferError(_short(failure), unreachable) from failure
 
 
 def _attempt(url: str, part: Path, bar: Bar) -> bool:
@@ -123,5 +134,8 @@ def _reason(error: Any) -> str:
 
 
 def _short(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    """What went wrong, without the layers around it: "Failed to resolve 'example.org'"."""
+    cause = error.args[0] if error.args else error
+    cause = getattr(cause, "reason", None) or cause
+    text = " ".join(str(cause).split()).rpartition("): ")[2] or type(error).__name__
     return text if len(text) <= 200 else f"{text[:200]}…"

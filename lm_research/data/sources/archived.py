@@ -70,7 +70,7 @@ class Archived(DownloadedSource):
     def _documents(self) -> Iterator[Document]:
         form = re.compile(self.members)
         for file in texts(self.files):
-            path = self.downloads.archive(file)
+            path = self.downloads.path(file)
             with told(path):
                 for name, content in members(path, lambda name: bool(form.fullmatch(name))):
                     match = form.fullmatch(name)

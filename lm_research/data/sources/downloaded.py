@@ -140,7 +140,7 @@ class DownloadedSource(Source):
 
     def _id(self, file: RemoteFile, number: int) -> str:
         """ "ptb/train/17", or by the file's name where it is of no split."""
-        part = file.split or file.name.rpartition("/")[2].partition(".")[0]
+        part = file.split or file.name.rpartition("/")[2]
         return f"{self.name}/{part}/{number}"
 
     def _beside(self, text: RemoteFile, role: str) -> RemoteFile | None:

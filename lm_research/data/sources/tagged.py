@@ -97,7 +97,7 @@ class Tagged(DownloadedSource):
 
     def _from_archive(self, file: RemoteFile) -> Iterator[Document]:
         labels = dict(self._labels(file))
-        path = self.downloads.archive(file)
+        path = self.downloads.path(file)
 
         def wanted(name: str) -> bool:
             return fnmatch.fnmatchcase(name, self.members)
@@ -114,7 +114,7 @@ class Tagged(DownloadedSource):
     def _labels(self, file: RemoteFile) -> Iterator[tuple[str, str]]:
         if self.categories is None:
             return
-        path = self.downloads.archive(file)
+        path = self.downloads.path(file)
         with told(path):
             for _, content in members(path, lambda name: name == self.categories):
                 for line in self._text(content.read(), self.categories).splitlines():
