@@ -7,6 +7,7 @@ from typing import Any
 from lm_research.analysis.metric import MISSING
 from lm_research.analysis.runs import Run, mapping
 from lm_research.analysis.statistics import Estimate, mean, t_interval
+from lm_research.config.places import PLACES
 
 FREE_FIELDS = frozenset(
     {"seed", "output", "cache", "resume", "choices", "hydra", "tracking", "local", "sweep",
@@ -82,9 +83,11 @@ class ReplicateError(ValueError):
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted names; lists and scalars are leaves."""
+    """Nested mappings as dotted names; lists and scalars are leaves. Places are left out."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
+        if key in PLACES:
+            continue
         name = f"{prefix}{key}"
         if isinstance(value, Mapping) and value:
             flat.update(flatten(value, f"{name}."))

@@ -11,7 +11,8 @@ from lm_research.config.build import build, locate
 from lm_research.data.document import DataError
 from lm_research.data.mixture_streams import MixtureStreams, prepare_streams, sampling_rule
 from lm_research.data.module import TextDataModule
-from lm_research.data.preparation import PATIENCE_S, PreparedText, prepare, training_documents
+from lm_research.data.preparation import PreparedText, prepare, training_documents
+from lm_research.data.selection import PATIENCE_S
 from lm_research.metrics.flops import flops_per_token, parameter_count
 from lm_research.models.sequence_model import CountModel
 from lm_research.tasks.counted import CountedLanguageModel

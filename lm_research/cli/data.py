@@ -1,10 +1,11 @@
-"""``lm-research data list | show | audit``: look at sources before training on them."""
+"""``lm-research data list | show | audit | fetch``: look at sources before training on them."""
 
 import json
 import sys
 from collections import Counter
 from typing import Any
 
+from lm_research.cli.data_fetch import fetch, readiness
 from lm_research.cli.data_show import show
 from lm_research.cli.options import split_config_dir
 from lm_research.cli.tell import safe
@@ -15,13 +16,15 @@ USAGE = """usage: lm-research data list
        lm-research data show data=OPTION [text=OPTION]    what each step of the cleaning did
                              [documents=200] [examples=2]
        lm-research data audit data=OPTION [text=OPTION]   sizes, splits, duplicates, omissions
+       lm-research data fetch data=OPTION                 download public corpora ahead of training
+       lm-research data fetch vectors=glove_6b_50d        word vectors (or 100d, 200d, 300d)
 
 --config-dir DIR adds options of your own, laid out like conf/: DIR/data/mine.yaml."""
 
 
 def run(arguments: list[str]) -> int:
     """Dispatch to the action."""
-    actions = {"list": _list, "show": show, "audit": _audit}
+    actions = {"list": _list, "show": show, "audit": _audit, "fetch": fetch}
     if not arguments or {"-h", "--help"} & set(arguments):
         print(USAGE)
         return 0 if arguments else 2
@@ -46,11 +49,14 @@ def _list(arguments: list[str]) -> int:
 
     from lm_research.config.build import build
 
+    downloads = _composed(arguments)["downloads"]
     table = Table(title="data options", title_justify="left")
     for column in ("data=", "language", "category", "licence", "ready"):
         table.add_column(column, overflow="fold")
     for file in sorted((shipped("conf") / "data").glob("*.yaml")):
         node = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if "downloads" in node:
+            node["downloads"] = downloads
         card = (node["language"], node["category"], node["licence"], _ready(node, build))
         table.add_row(*(Text(safe(text)) for text in (file.stem, *card)))
     Console(width=None if sys.stdout.isatty() else 140).print(table)
@@ -63,7 +69,10 @@ def _ready(node: dict[str, Any], build: Any) -> str:
     if "weights" in node:
         return "mixes others"
     try:
-        next(iter(build(node)))
+        source = build(node)
+        if "downloads" in node:
+            return readiness(source)
+        next(iter(source))
         return "yes, no network"
     except Exception as error:
         return str(error).splitlines()[0]
@@ -79,7 +88,7 @@ def _composed(arguments: list[str]) -> dict[str, Any]:
 def selection_of(config: dict[str, Any]) -> Any:
     """The whole source: a budget's caps would hide what it holds."""
     from lm_research.config.build import build
-    from lm_research.data.preparation import Selection
+    from lm_research.data.selection import Selection
     from lm_research.data.splits import SPLITS
 
     caps = dict.fromkeys(SPLITS, sys.maxsize)

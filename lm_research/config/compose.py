@@ -181,7 +181,7 @@ def finalise(cfg: DictConfig, hydra_node: DictConfig) -> dict[str, Any]:
 
 
 def _expand_home(plain: dict[str, Any]) -> dict[str, Any]:
-    for key in ("cache", "output"):
+    for key in ("cache", "downloads", "output"):
         if isinstance(plain.get(key), str):
             plain[key] = os.path.expanduser(plain[key])
     return plain

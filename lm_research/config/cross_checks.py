@@ -25,7 +25,7 @@ def cross_checks(config: Plain, file: File) -> Iterator[Problem]:
         config: plain containers.
         file: names the file of a field.
     """
-    for name in ("output", "cache"):
+    for name in ("output", "cache", "downloads"):
         if config.get(name) == "":
             yield Problem(name, "is empty", "", "a folder", file=file(name))
     for name, character in hidden(config):

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from lm_research.config.signatures import InstanceOf
 from lm_research.config.types import (
     DropProbability,
+    Fraction,
     Interval,
     NonNegativeFloat,
     NonNegativeInt,
@@ -18,7 +19,6 @@ from lm_research.config.types import (
 )
 
 Node = Annotated[object, InstanceOf("an object")]
-Fraction = Annotated[float, Interval(low=0, high=1, open_high=True)]
 
 
 @dataclass
@@ -152,6 +152,8 @@ class Run:
     splits: Splits
     evaluate_on: list[str] | dict[str, Node]
     cache: str
+    downloads: str
+    """the folder of public corpora's files"""
     resume: bool
     max_time: str | PositiveFloat | None
     """how long this attempt may take, at most; the same command goes on later"""
@@ -164,7 +166,7 @@ class Run:
     choices: dict[str, Any] | None
 
 
-OPTIONAL = {"averaging", "debug", "sweep", "choices"}
+OPTIONAL = {"averaging", "debug", "sweep", "choices", "downloads"}
 """Root fields that may be absent."""
 
 RUNTIME = {

@@ -43,3 +43,5 @@ Probability = Annotated[float, Interval(low=0, high=1)]
 """A number in [0, 1], both ends included."""
 DropProbability = Annotated[float, Interval(low=0, high=1, open_high=True)]
 """A dropout rate: [0, 1), since dropping everything learns nothing."""
+Fraction = Annotated[float, Interval(low=0, high=1, open_high=True)]
+"""A share that leaves something: [0, 1)."""

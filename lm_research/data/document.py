@@ -16,6 +16,9 @@ Category = Literal[
     "technical",
     "dialogue",
     "reviews",
+    "academic",
+    "speeches",
+    "parallel",
     "mixed",
 ]
 
@@ -26,7 +29,8 @@ class Document:
 
     ``label`` serves classification, ``target`` sequence-to-sequence tasks. ``split`` is the
     official split ("train", "validation", "test") where a corpus has one; ``None`` leaves the
-    choice to the seeded split by content.
+    choice to the seeded split by content. Of a tagged corpus ``words`` are the tokens that its
+    annotators saw and ``tags`` one tag for each; ``text`` is what was written.
     """
 
     text: str
@@ -35,6 +39,8 @@ class Document:
     label: str | None = None
     target: str | None = None
     split: str | None = None
+    words: tuple[str, ...] | None = None
+    tags: tuple[str, ...] | None = None
 
 
 class Source(ABC):
@@ -43,6 +49,9 @@ class Source(ABC):
     Iterating twice yields the same documents in the same order. What had to be left out is
     counted in ``skipped`` (reason -> documents), which each iteration starts anew.
 
+    Documents are shuffled before they are used, unless the source is ``ordered``: then the order
+    within a split is part of the corpus, as where published results read line after line.
+
     Args:
         name: short name, used in ids, tables and metric names.
         language: ISO 639-1 code ("en", "zh"), or "mul".
@@ -50,6 +59,8 @@ class Source(ABC):
         licence: SPDX expression or a plain sentence.
         citation: whom to credit.
     """
+
+    ordered: bool = False
 
     def __init__(
         self,

@@ -11,7 +11,9 @@ A store is a folder::
 It is written beside its final place, forced to disk, and renamed when whole; its name is the hash
 of everything that went into it, so the same text prepared in the same way is prepared once.
 
-Of each split ``meta.json`` has two digests. ``sha256`` is of the ids, and tells tokenizers apart.
+Of each split ``meta.json`` has the CRC-32 of both files, by which a damaged one is found when the
+store is opened (3 GB a second), and two digests. ``sha256`` is of the ids, and tells tokenizers
+apart.
 ``text_sha256`` is of the text that they stand for, as it was handed to the tokenizer: scores per
 byte compare where it is the same. It is the SHA-256 of the documents' UTF-8 bytes in the order of
 the stream, each followed by the byte 0xFF, which UTF-8 does not have.
@@ -20,6 +22,8 @@ the stream, each followed by the byte 0xFF, which UTF-8 does not have.
 import json
 import os
 import shutil
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -30,8 +34,9 @@ import numpy as np
 
 from lm_research.data.construction import begin, force_names_to_disk, force_to_disk
 from lm_research.data.splits import SPLITS, Split
+from lm_research.data.stages.encoded import Encoded, id_dtype
 
-FORMAT = 3
+FORMAT = 4
 DOCUMENT = np.dtype(
     [
         ("start", np.int64),  # position of the document's first token
@@ -41,6 +46,7 @@ DOCUMENT = np.dtype(
         ("spelling_nats", np.float64),  # cost of spelling unknown pieces; NaN: undefined
     ]
 )
+_BLOCK = 1 << 24
 DOCUMENT_END = b"\xff"
 """What parts the documents in the digest of a text."""
 
@@ -93,34 +99,57 @@ class TokenStore:
         """One of "train", "validation", "test"."""
         return TokenSplit(self.folder, name, self.meta["dtype"])
 
+    def damaged(self) -> list[str]:
+        """Names of the files whose content is not what was written."""
+        wanted = {
+            f"{name}{suffix}": split[key]
+            for name, split in self.meta["splits"].items()
+            for suffix, key in ((".bin", "crc32"), (".documents.bin", "documents_crc32"))
+        }
+        return [name for name, crc in wanted.items() if _crc32(self.folder / name) != crc]
+
     def read_json(self, name: str) -> Any:
         """Content of ``name``.json, or None."""
         file = self.folder / f"{name}.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
+def _crc32(file: Path) -> int | None:
+    """CRC-32 of a file's content; None if it cannot be read."""
+    crc = 0
+    try:
+        with file.open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                crc = zlib.crc32(block, crc)
+    except OSError:
+        return None
+    return crc
+
+
 class StoreWriter:
-    """Writes a store document by document; nothing but sums is kept in memory."""
+    """Writes a store by documents or blocks of them; nothing but sums is kept in memory."""
 
     def __init__(self, folder: Path, vocabulary_size: int, separator_id: int) -> None:
         self.final = folder
         self.folder, first = begin(folder, f"{SPLITS[0]}.bin")
-        self.dtype = "uint16" if vocabulary_size <= 1 << 16 else "uint32"
-        self.separator = np.array([separator_id], self.dtype).tobytes()
+        self.dtype = id_dtype(vocabulary_size)
+        self.separator_id = separator_id
         self.files = {SPLITS[0]: first}
         self.files |= {name: (self.folder / f"{name}.bin").open("wb") for name in SPLITS[1:]}
         self.records = {name: (self.folder / f"{name}.documents.bin").open("wb") for name in SPLITS}
         self.hashes = {name: sha256() for name in SPLITS}
         self.text_hashes: dict[Split, Any] = {name: sha256() for name in SPLITS}
+        self.crcs = {name: {"crc32": 0, "documents_crc32": 0} for name in SPLITS}
         self.counts = {name: {"documents": 0, "tokens": 0, "bytes": 0} for name in SPLITS}
         self.position = dict.fromkeys(SPLITS, 0)
         for name in SPLITS:
-            self._write(name, self.separator)
+            self._write(name, np.array([separator_id], self.dtype))
 
-    def _write(self, split: Split, data: bytes) -> None:
-        self.files[split].write(data)
-        self.hashes[split].update(data)
-        self.position[split] += len(data) // np.dtype(self.dtype).itemsize
+    def _write(self, split: Split, ids_N: np.ndarray) -> None:
+        self.files[split].write(ids_N)
+        self.hashes[split].update(ids_N)
+        self.crcs[split]["crc32"] = zlib.crc32(ids_N, self.crcs[split]["crc32"])
+        self.position[split] += len(ids_N)
 
     def add(
         self,
@@ -137,22 +166,57 @@ class StoreWriter:
             text: the UTF-8 bytes that were encoded, for the digest; a split with a document whose
                 text is not given has none.
         """
-        record = (self.position[split], len(ids_N), text_bytes, words, spelling_nats)
-        self.records[split].write(np.array(record, DOCUMENT).tobytes())
-        counts = self.counts[split]
-        counts["documents"] += 1
-        counts["tokens"] += len(ids_N)
-        counts["bytes"] += text_bytes
-        self._write(split, ids_N.astype(self.dtype).tobytes())
-        self._write(split, self.separator)
-        self._hash_text(split, text)
+        one = (np.array([value]) for value in (len(ids_N), text_bytes, words, spelling_nats))
+        self._add(split, ids_N, *one)
+        self._hash_text(split, None if text is None else text + DOCUMENT_END)
 
-    def _hash_text(self, split: Split, text: bytes | None) -> None:
-        if text is None:
+    def add_block(self, encoded: Encoded, texts: Sequence[str]) -> None:
+        """Append documents of all splits, each with the separator that ends it.
+
+        Args:
+            encoded: of ``texts``.
+        """
+        for place, split in enumerate(SPLITS):
+            chosen_D = encoded.splits_D == place
+            if not chosen_D.any():
+                continue
+            ids_N = encoded.ids_N[np.repeat(chosen_D, encoded.tokens_D)]
+            columns = (encoded.tokens_D, encoded.bytes_D, encoded.words_D, encoded.nats_D)
+            self._add(split, ids_N, *(column[chosen_D] for column in columns))
+            data = [texts[i].encode() + DOCUMENT_END for i in np.flatnonzero(chosen_D).tolist()]
+            self._hash_text(split, b"".join(data))
+
+    def _add(
+        self,
+        split: Split,
+        ids_N: np.ndarray,
+        tokens_D: np.ndarray,
+        bytes_D: np.ndarray,
+        words_D: np.ndarray,
+        nats_D: np.ndarray,
+    ) -> None:
+        """Documents of one split: their records, and their ids with a separator behind each."""
+        ends_D = np.cumsum(tokens_D + 1)
+        records = np.empty(len(tokens_D), DOCUMENT)
+        records["start"] = self.position[split] + ends_D - tokens_D - 1
+        records["tokens"], records["bytes"], records["words"] = tokens_D, bytes_D, words_D
+        records["spelling_nats"] = nats_D
+        data, crcs = records.tobytes(), self.crcs[split]
+        self.records[split].write(data)
+        crcs["documents_crc32"] = zlib.crc32(data, crcs["documents_crc32"])
+        sums = {"documents": len(tokens_D), "tokens": len(ids_N), "bytes": int(bytes_D.sum())}
+        self.counts[split] = {key: n + sums[key] for key, n in self.counts[split].items()}
+        stream = np.full(len(ids_N) + len(tokens_D), self.separator_id, self.dtype)
+        is_token = np.ones(len(stream), bool)
+        is_token[ends_D - 1] = False
+        stream[is_token] = ids_N
+        self._write(split, stream)
+
+    def _hash_text(self, split: Split, data: bytes | None) -> None:
+        if data is None:
             self.text_hashes[split] = None
         elif self.text_hashes[split] is not None:
-            self.text_hashes[split].update(text)
-            self.text_hashes[split].update(DOCUMENT_END)
+            self.text_hashes[split].update(data)
 
     def write_json(self, name: str, value: Any) -> None:
         """Put ``name``.json into the store."""
@@ -182,9 +246,14 @@ class StoreWriter:
         texts = {name: h.hexdigest() if h else None for name, h in self.text_hashes.items()}
         return {
             "format": FORMAT,
-            "dtype": self.dtype,
+            "dtype": self.dtype.name,
             "splits": {
-                name: {**self.counts[name], "sha256": ids[name], "text_sha256": texts[name]}
+                name: {
+                    **self.counts[name],
+                    **self.crcs[name],
+                    "sha256": ids[name],
+                    "text_sha256": texts[name],
+                }
                 for name in SPLITS
             },
             "fingerprint": sha256("".join(ids.values()).encode()).hexdigest(),

@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lm_research.config.places import without_places
+
 NOT_IDENTITY = frozenset(
     {
         "output",  # where the run's folder is
@@ -29,7 +31,7 @@ NOT_IDENTITY = frozenset(
         "callbacks.checkpoint",  # how often to save, and how much of it stays
     }
 )
-"""Keys, dotted below the top, that do not move the numbers."""
+"""Keys, dotted below the top, that do not move the numbers. Nor do places: ``config/places.py``."""
 
 _ABSENT = "(absent)"
 _WIDTH = 60
@@ -37,7 +39,8 @@ _WIDTH = 60
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of ``config`` that moves the numbers, in plain JSON types."""
-    kept = {str(k): _canonical(v) for k, v in config.items() if k not in NOT_IDENTITY}
+    moving = without_places(config)
+    kept = {str(k): _canonical(v) for k, v in moving.items() if k not in NOT_IDENTITY}
     if isinstance(callbacks := kept.get("callbacks"), dict):
         names = [name for name in callbacks if f"callbacks.{name}" not in NOT_IDENTITY]
         kept["callbacks"] = {name: callbacks[name] for name in names}

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from lm_research.data.document import DataError, Document
-from lm_research.data.preparation import LONGEST_SHARE, PreparedText, prepare, training_documents
+from lm_research.data.preparation import PreparedText, prepare, training_documents
+from lm_research.data.selection import LONGEST_SHARE
 from lm_research.data.sources.files import LocalFiles
 from lm_research.data.splits import SPLITS, Split, split_of
 from lm_research.text.word import segment_words
@@ -190,8 +191,10 @@ def test_a_cache_hit_does_not_read_the_source(source, make, monkeypatch) -> None
     assert again.store.folder == first.store.folder
     assert again.tokenizer.state_dict() == first.tokenizer.state_dict()
     assert decoded(again, "test") == decoded(first, "test")
+    make(node, text(BYTES))  # another tokenizer, or other rules: the documents are kept
+    make(node, text(BYTES, NFKC))
     with pytest.raises(AssertionError, match="read again"):
-        make(node, text(BYTES))
+        make(node, splits={"seed": 1})  # another order
 
 
 def changes() -> dict[str, dict[str, Any]]:

@@ -2,8 +2,8 @@
 
 Rules that look at one text at a time are applied to several shards at once. From the first rule on
 that compares texts with those before them (``text.cleaning.Comparing``) one process meets all
-shards in their order, and what comes out is a stage of its own: to change such a rule redoes nothing
-that is before it.
+shards in their order, and what comes out is a stage of its own: a change of such a rule redoes
+nothing that is before it.
 """
 
 from collections import Counter
@@ -105,7 +105,7 @@ def added(counts: Iterable[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 
 def _sum(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in first.items():
         if isinstance(value, dict):
             found[name] = dict(Counter(value) + Counter(second[name]))

@@ -11,8 +11,9 @@ from lm_research.data.document import DataError, Document
 from lm_research.data.stages.shards import Shards
 from lm_research.text.unicode import utf8_length
 
-SHARD_BYTES = 8 << 20
-"""Bytes of text after which a shard ends. Its documents are in memory several times over."""
+SMALLEST, LARGEST = 1 << 18, 1 << 22
+"""Bytes of text after which a shard ends: the first ones are small, for budgets that need no more,
+each twice the one before. Its documents are in memory several times over."""
 _REST = [f.name for f in fields(Document) if f.name != "text"]
 
 
@@ -97,7 +98,7 @@ class DocumentStage:
                 next(documents)
         last = False
         while not last:
-            held, last = _taken(documents)
+            held, last = _taken(documents, min(SMALLEST << min(number, 9), LARGEST))
             shard = Shard(number, held, self._notes(), last)
             self.shards.write(number, to_parts(shard))
             yield shard
@@ -111,13 +112,13 @@ class DocumentStage:
         return len(parts[1]) // np.dtype(np.int64).itemsize
 
 
-def _taken(documents: Iterator[Document]) -> tuple[list[Document], bool]:
-    """The next documents, and whether these are the last."""
+def _taken(documents: Iterator[Document], enough: int) -> tuple[list[Document], bool]:
+    """The next documents, of so many bytes, and whether these are the last."""
     held: list[Document] = []
     size = 0
     for document in documents:
         held.append(document)
         size += utf8_length(document.text)
-        if size >= SHARD_BYTES:
+        if size >= enough:
             return held, False
     return held, True

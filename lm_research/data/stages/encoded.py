@@ -12,7 +12,7 @@ from lm_research.data.stages.workers import in_order
 from lm_research.text.tokenizer import Tokenizer
 from lm_research.text.unicode import utf8_length
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 2 << 20
 """Bytes of text after which a block ends."""
 
 
@@ -99,18 +99,28 @@ def id_dtype(vocabulary_size: int) -> np.dtype:
 
 def encode_block(block: Block, tokenizer: Tokenizer, dtype: np.dtype) -> list[bytes]:
     """The arrays of :class:`Encoded`, as bytes."""
-    encodings = [tokenizer.encode(text) for text in block.texts]
-    ids = [encoding.ids_N.astype(dtype) for encoding in encodings]
+    ids, nats = [], []
+    for text in block.texts:
+        ids_N, spelled = tokenizer.encode(text)
+        ids.append(ids_N.astype(dtype))  # at once: what is encoded takes 8 bytes an id
+        nats.append(spelled)
     return [
         np.array([SPLITS.index(split) for split in block.splits], np.uint8).tobytes(),
         np.array([len(ids_N) for ids_N in ids], np.int64).tobytes(),
         np.array([utf8_length(text) for text in block.texts], np.int64).tobytes(),
         np.array([len(text.split()) for text in block.texts], np.int64).tobytes(),
-        np.array([encoding.spelling_nats for encoding in encodings], np.float64).tobytes(),
-        b"".join(ids_N.tobytes() for ids_N in ids),
+        np.array(nats, np.float64).tobytes(),
+        b"".join(ids),
     ]
 
 
 def _from_parts(parts: Sequence[bytes], dtype: np.dtype) -> Encoded:
-    kinds = (np.uint8, np.int64, np.int64, np.int64, np.float64, dtype)
-    return Encoded(*(np.frombuffer(p, k) for p, k in zip(parts, kinds, strict=True)))
+    splits, tokens, size, words, nats, ids = parts
+    return Encoded(
+        np.frombuffer(splits, np.uint8),
+        np.frombuffer(tokens, np.int64),
+        np.frombuffer(size, np.int64),
+        np.frombuffer(words, np.int64),
+        np.frombuffer(nats, np.float64),
+        np.frombuffer(ids, dtype),
+    )

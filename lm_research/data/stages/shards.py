@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import shutil
 import struct
 import time
 import uuid
@@ -84,6 +85,10 @@ class Shards:
                 "the text in each of its stages: cache=FOLDER puts it on another disk"
             ) from error
 
+    def remove(self) -> None:
+        """Remove the stage, which nobody needs any more."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def clear_leftovers(self) -> None:
         """Remove what builders that were killed have left half written."""
         before = time.time() - _LEFTOVER_S
@@ -91,6 +96,27 @@ class Shards:
             with contextlib.suppress(OSError):
                 if file.stat().st_mtime < before:
                     file.unlink()
+
+
+class Unkept(Shards):
+    """Where nothing is kept: a stage that is passed through."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(os.devnull))
+
+    def has(self, number: int) -> bool:
+        """Never."""
+        return False
+
+    def read(self, number: int) -> list[bytes] | None:
+        """Nothing."""
+        return None
+
+    def write(self, number: int, parts: Sequence[bytes]) -> None:
+        """Let go of it."""
+
+    def clear_leftovers(self) -> None:
+        """There are none."""
 
 
 def _packed(parts: Sequence[bytes]) -> bytes:

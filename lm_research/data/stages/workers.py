@@ -11,15 +11,20 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from itertools import chain, count, islice
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 _PR_SET_PDEATHSIG = 1
+HERE = 2
+"""Pieces of work that this process does itself, before it starts others."""
 AHEAD = 2
 """Pieces of work that wait beside those that are under way."""
 
-_function: Callable[[Any], Any] | None = None
+_functions: dict[int, Callable[[Any], Any]] = {}
+"""What the processes call, by a number; those of one stage may be forked while another works."""
+_numbers = count()
 
 
 def default_workers(text_bytes: int, worth: int = 64 << 20) -> int:
@@ -36,26 +41,33 @@ def in_order(function: Callable[[T], R], work: Iterable[T], workers: int) -> Ite
     """``map(function, work)``, by so many processes where ``workers`` is above 1.
 
     Args:
-        function: called in a process forked at the first piece of work.
+        function: called in processes forked when there is work for them.
     """
     if workers <= 1:
         yield from map(function, work)
         return
-    global _function
-    _function = function
-    fork = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(workers, fork, initializer=_begin) as pool:
-        waiting: deque[Future[R]] = deque()
-        try:
+    pieces = iter(work)
+    yield from map(function, islice(pieces, HERE))
+    for piece in pieces:  # there is a first one more
+        yield from _by_processes(function, chain([piece], pieces), workers)
+
+
+def _by_processes(function: Callable[[T], R], work: Iterable[T], workers: int) -> Iterator[R]:
+    number, fork = next(_numbers), multiprocessing.get_context("fork")
+    _functions[number] = function
+    waiting: deque[Future[R]] = deque()
+    try:
+        with ProcessPoolExecutor(workers, fork, initializer=_begin) as pool:
             for piece in work:
-                waiting.append(pool.submit(_call, piece))
+                waiting.append(pool.submit(_call, number, piece))
                 if len(waiting) >= workers + AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    finally:
+        for future in waiting:
+            future.cancel()
+        del _functions[number]
 
 
 def _begin() -> None:
@@ -66,6 +78,5 @@ def _begin() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _call(piece: Any) -> Any:
-    assert _function is not None
-    return _function(piece)
+def _call(number: int, piece: Any) -> Any:
+    return _functions[number](piece)

@@ -1,0 +1,160 @@
+"""What the sources of public corpora share: files by download, official splits, leaks mended."""
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import BinaryIO, ClassVar, Literal
+
+from lm_research.data.document import Category, DataError, Document, Source
+from lm_research.data.downloads import Downloads, RemoteFile
+from lm_research.data.sources.records import check_choice
+from lm_research.data.sources.streams import record_lines
+from lm_research.data.splits import SPLITS
+
+LONGEST_RECORD = 64 << 20  # bytes of a line
+LEAKED = "leaked from a held-out split"
+Leaks = Literal["drop", "keep"]
+SplitName = Literal["train", "validation", "test"]
+
+
+class DownloadedSource(Source):
+    """Documents out of files that are downloaded when they are needed first.
+
+    A subclass says how a file becomes documents (``_documents``); it raises ``revision`` when it
+    cuts the same files into other documents than before.
+
+    Args:
+        files: what there is to download, in the order in which it is read.
+        downloads: the folder of all corpora's files.
+        leaks: "drop" leaves out documents of the training split whose text is also in a held-out
+            one (equal but for white space; of the splits that are read), and counts them in
+            ``skipped``. "keep" is for published
+            protocols, whose numbers are of the official text with what it leaks.
+        only: official splits to read, of those that there are; ``None``: all. Files of the others
+            are not downloaded.
+        encoding: of the text.
+    """
+
+    revision: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        files: list[RemoteFile],
+        downloads: str,
+        leaks: Leaks = "drop",
+        only: list[SplitName] | None = None,
+        encoding: str = "utf-8",
+        *,
+        name: str,
+        language: str,
+        category: Category,
+        licence: str,
+        citation: str,
+    ) -> None:
+        super().__init__(
+            name=name, language=language, category=category, licence=licence, citation=citation
+        )
+        check_choice("leaks", leaks, ("drop", "keep"))
+        for split in only or ():
+            check_choice("only", split, SPLITS)
+        if not files:
+            raise ValueError("files: at least one")
+        self.files = [f for f in files if only is None or f.split is None or f.split in only]
+        if not self.files:
+            raise ValueError(f"only={only}: no file holds documents of these splits")
+        self.downloads = Downloads(downloads)
+        self.leaks = leaks
+        self.only = only
+        self.encoding = encoding
+
+    @abstractmethod
+    def _documents(self) -> Iterator[Document]:
+        """Cut the files, which are here, into documents; what is left out goes into ``skipped``."""
+
+    def fetch(self) -> None:
+        """Download what is missing, and check what is here.
+
+        Raises:
+            DataError: a wrong checksum, or a file that cannot be had.
+        """
+        self.downloads.fetch(self.files, f"data={self.name}")
+
+    def __iter__(self) -> Iterator[Document]:
+        self.fetch()
+        held_out = self._held_out() if self.leaks == "drop" else set()
+        self.skipped = Counter()
+        for document in self._wanted():
+            if document.split == "train" and _key(document) in held_out:
+                self.skipped[LEAKED] += 1
+            else:
+                yield document
+
+    def signature(self) -> str:
+        """How the files are cut, and their checksums; of one without, size and time of change.
+
+        Such a file is downloaded if it is not here; for the others no file is looked at.
+        """
+        unverified = [file for file in self.files if file.sha256 is None]
+        if unverified:
+            self.downloads.fetch(unverified, f"data={self.name}")
+        stats = [self.downloads.stat(file) for file in unverified]
+        files = [file.content() for file in self.files]
+        described = ("skipped", "language", "category", "licence", "citation", "files", "downloads")
+        options = {key: value for key, value in vars(self).items() if key not in described}
+        content = json.dumps([self.revision, options, files, stats], sort_keys=True)
+        digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+        return f"{type(self).__name__}:{len(files)} files:{digest}"
+
+    def _held_out(self) -> set[bytes]:
+        """Keys of the held-out documents' texts, of the official splits that are read."""
+        return {_key(doc) for doc in self._wanted() if doc.split in ("validation", "test")}
+
+    def _wanted(self) -> Iterator[Document]:
+        for document in self._documents():
+            if self.only is None or document.split in self.only:
+                yield document
+
+    @contextmanager
+    def _open(self, file: RemoteFile) -> Iterator[BinaryIO]:
+        """The content of a file that is here, or of its member."""
+        with self.downloads.open(file) as content:
+            yield content
+
+    def _lines(self, file: RemoteFile) -> Iterator[str]:
+        """The lines of a file, without their ends: LF, or CR LF."""
+        with self._open(file) as content:
+            for number, line in enumerate(record_lines(content, LONGEST_RECORD), start=1):
+                yield self._text(line, f"{file.name}, line {number}").rstrip("\n").rstrip("\r")
+
+    def _text(self, content: bytes, where: str) -> str:
+        try:
+            return content.decode(self.encoding)
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"data={self.name}: {where}: not {self.encoding} ({error.reason}); fix: "
+                "data.encoding=ENCODING"
+            ) from error
+
+    def _id(self, file: RemoteFile, number: int) -> str:
+        """ "ptb/train/17", or by the file's name where it is of no split."""
+        part = file.split or file.name.rpartition("/")[2]
+        return f"{self.name}/{part}/{number}"
+
+    def _beside(self, text: RemoteFile, role: str) -> RemoteFile | None:
+        """The file that holds labels or targets, line for line, of a file of text."""
+        found = [file for file in self.files if file.role == role and file.split == text.split]
+        return found[0] if found else None
+
+
+def texts(files: Sequence[RemoteFile]) -> list[RemoteFile]:
+    """The files that hold text."""
+    return [file for file in files if file.role == "text"]
+
+
+def _key(document: Document) -> bytes:
+    """The same for texts that differ in white space alone."""
+    normal = " ".join(document.text.split())
+    return hashlib.blake2b(normal.encode("utf-8", "surrogatepass"), digest_size=16).digest()

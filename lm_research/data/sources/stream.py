@@ -1,0 +1,101 @@
+"""Corpora that are one stream of text, cut into splits by position, as published results do."""
+
+import io
+from collections.abc import Iterator
+
+from lm_research.config.types import Fraction, PositiveInt
+from lm_research.data.document import Category, Document
+from lm_research.data.downloads import RemoteFile
+from lm_research.data.sources.downloaded import DownloadedSource, texts
+from lm_research.data.sources.streams import pieces
+from lm_research.data.splits import SPLITS
+
+
+class Stream(DownloadedSource):
+    """The characters of the files, one after the other: first training, then validation, then test.
+
+    A split is one document, so that its stream is the file's, character for character; documents
+    are used in order. The cuts are at floor((1 - validation - test) n) and floor((1 - test) n) of n
+    characters (of ASCII, bytes).
+
+    Args:
+        files, downloads: see :class:`DownloadedSource`.
+        validation, test: shares of the characters.
+        unit_bytes: cut a split into documents of at most so many bytes, at borders of paragraphs,
+            lines or words; a separator then stands between them. ``None``: one document.
+        by_byte: shares are of UTF-8 bytes; a character that a cut would part stays before it.
+    """
+
+    ordered = True
+
+    def __init__(
+        self,
+        files: list[RemoteFile],
+        downloads: str,
+        validation: Fraction,
+        test: Fraction,
+        unit_bytes: PositiveInt | None = None,
+        by_byte: bool = False,
+        encoding: str = "utf-8",
+        *,
+        name: str,
+        language: str,
+        category: Category,
+        licence: str,
+        citation: str = "",
+    ) -> None:
+        super().__init__(
+            files,
+            downloads,
+            "keep",
+            None,
+            encoding,
+            name=name,
+            language=language,
+            category=category,
+            licence=licence,
+            citation=citation,
+        )
+        if not 0 <= validation + test < 1:
+            raise ValueError(f"validation={validation} and test={test}: together below 1")
+        self.validation = validation
+        self.test = test
+        self.unit_bytes = unit_bytes
+        self.by_byte = by_byte
+
+    def _documents(self) -> Iterator[Document]:
+        for split, text in zip(SPLITS, self._parts(), strict=True):
+            for number, piece in enumerate(self._pieces(text)):
+                yield Document(piece, self.name, f"{self.name}/{split}/{number}", split=split)
+
+    def _parts(self) -> list[str]:
+        text = "".join(self._whole(file) for file in texts(self.files))
+        # In millionths, since 1 - 0.05 - 0.05 is a little less than 0.9 in floating point.
+        test, validation = round(self.test * 10**6), round(self.validation * 10**6)
+        shares = (10**6 - test - validation, 10**6 - test)
+        if not self.by_byte or text.isascii():
+            first, second = (len(text) * share // 10**6 for share in shares)
+            return [text[:first], text[first:second], text[second:]]
+        content = text.encode()
+        first, second = (_whole_character(content, len(content) * s // 10**6) for s in shares)
+        return [
+            part.decode() for part in (content[:first], content[first:second], content[second:])
+        ]
+
+    def _whole(self, file: RemoteFile) -> str:
+        with self._open(file) as content:
+            return self._text(content.read(), file.name)
+
+    def _pieces(self, text: str) -> Iterator[str]:
+        if self.unit_bytes is None:
+            yield from [text] if text else []
+        else:
+            for piece in pieces(io.BytesIO(text.encode()), "file", self.unit_bytes):
+                yield piece.decode()
+
+
+def _whole_character(content: bytes, cut: int) -> int:
+    """The first position from ``cut`` on that no character spans."""
+    while cut < len(content) and content[cut] & 0xC0 == 0x80:
+        cut += 1
+    return cut
