@@ -55,7 +55,8 @@ def axes() -> dict[str, list[list[str]]]:
 
 
 def _options(group: str) -> list[list[str]]:
-    names = sorted(file.stem for file in (shipped("conf") / group).glob("*.yaml"))
+    files = sorted((shipped("conf") / group).glob("*.yaml"))
+    names = [file.stem for file in files if "${downloads}" not in file.read_text()]  # no network
     return [[f"{group}={name}", *FILL.get(f"{group}={name}", ())] for name in names]
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import nn
 
-from lm_research.cli.data_fetch import fetched
 from lm_research.config.build import build
 from lm_research.data.module import TextDataModule
 from lm_research.data.preparation import PATIENCE_S, PreparedText, prepare, training_documents
@@ -17,7 +16,6 @@ from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.text.tags import TagLexicon
 from lm_research.text.tokenizer import Tokenizer
-from lm_research.vectorizers.glove import GloVe
 from lm_research.vectorizers.tagged import TaggedVectorizer
 from lm_research.vectorizers.vectorizer import Vectorizer
 
@@ -118,8 +116,6 @@ def _optimizer(node: Config, params: Any) -> Any:
 
 def fit_vectorizer(vectorizer: Vectorizer, tokenizer: Tokenizer, prepared: PreparedText) -> None:
     """Document frequencies, co-occurrences or pre-trained vectors, from the training split."""
-    if isinstance(vectorizer, GloVe) and vectorizer.download is not None:
-        vectorizer.path = fetched(vectorizer.download, vectorizer.downloads)
     load = getattr(vectorizer, "load_vectors", None)
     if load is not None and getattr(vectorizer, "path", None) is not None:
         load([tokenizer.decode([i]) for i in range(tokenizer.vocabulary_size)])

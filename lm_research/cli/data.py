@@ -16,6 +16,7 @@ USAGE = """usage: lm-research data list
        lm-research data show data=OPTION [text=OPTION]    examples before and after cleaning
        lm-research data audit data=OPTION [text=OPTION]   sizes, splits, duplicates, omissions
        lm-research data fetch data=OPTION                 download public corpora ahead of training
+       lm-research data fetch vectors=glove_6b_50d        word vectors (or 100d, 200d, 300d)
 
 --config-dir DIR adds options of your own, laid out like conf/: DIR/data/mine.yaml."""
 

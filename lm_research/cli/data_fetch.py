@@ -7,23 +7,34 @@ FETCH = "lm-research data fetch data="
 
 
 def fetch(arguments: list[str]) -> int:
-    """Download and check what a run with these overrides would read."""
+    """Download and check what a run with these overrides would read; or word vectors."""
     from lm_research.cli.options import split_config_dir
     from lm_research.config.compose import compose
 
-    config_dir, overrides = split_config_dir(arguments)
+    vectors = [text.partition("=")[2] for text in arguments if text.startswith("vectors=")]
+    others = [text for text in arguments if not text.startswith("vectors=")]
+    config_dir, overrides = split_config_dir(others)
     config = compose(overrides, config_dir).config
     sources = list(_sources(config))
     for source in sources:
         source.fetch()
         for file in source.files:
             print(f"{source.name}: {_told(source.downloads, file)}")
-    download = config["vectorizer"].get("download")
-    if download:
-        print(f"vectors: {fetched(_built(download), config['vectorizer']['downloads'])}")
-    if not sources and not download:
+    for name in vectors:
+        _fetch_vectors(name, config["downloads"])
+    if not sources and not vectors:
         print("nothing to download: no source of this configuration is a public corpus")
     return 0
+
+
+def _fetch_vectors(name: str, folder: str) -> None:
+    from lm_research.data.downloads import Downloads
+    from lm_research.data.vectors import GLOVE_6B, word_vectors
+
+    file, downloads = word_vectors(name), Downloads(folder)
+    downloads.fetch([file], f"vectors={name}")
+    path = downloads.path(file)
+    print(f"{name}: vectorizer=glove vectorizer.dim={GLOVE_6B[name]} vectorizer.path={path}")
 
 
 def _built(node: Any) -> Any:
@@ -55,19 +66,6 @@ def _leaves(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def _told(downloads: Any, file: Any) -> str:
     checked = f"sha256 {file.sha256[:12]}…" if file.sha256 else "not verified"
     return f"{downloads.path(file)} ({checked})"
-
-
-def fetched(file: Any, folder: str) -> str:
-    """Where a ``RemoteFile`` lies, downloaded now if it was not there.
-
-    Raises:
-        DataError: it cannot be had, or has another checksum.
-    """
-    from lm_research.data.downloads import Downloads
-
-    downloads = Downloads(folder)
-    downloads.fetch([file], f"download {file.name}")
-    return str(downloads.path(file))
 
 
 def readiness(source: Any) -> str:

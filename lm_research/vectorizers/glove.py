@@ -6,7 +6,6 @@ Shapes: B batch, T time, N tokens of a document, V vocabulary, D vector size.
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -34,9 +33,6 @@ class GloVe(Fitted):
         vocabulary_size: V.
         dim: D; a file must have this width.
         path: file of word vectors, or None.
-        download: a ``RemoteFile`` of word vectors (``lm_research/data/downloads.py``) in place of
-            ``path``, which is set to where it lies before :meth:`load_vectors` is called.
-        downloads: the folder of downloads.
         trainable: whether the model's training moves the vectors ("non-static") or not.
         window: farthest neighbour counted, in tokens to either side; weighs 1 / distance.
         x_max: co-occurrences from which on a pair has its full weight.
@@ -63,8 +59,6 @@ class GloVe(Fitted):
         learning_rate: PositiveFloat = 0.1,
         batch_size: PositiveInt = 16_384,
         seed: int = 0,
-        download: Any = None,
-        downloads: str = "",
     ) -> None:
         super().__init__(vocabulary_size)
         check_setting("vocabulary_size", vocabulary_size, PositiveInt)
@@ -76,13 +70,8 @@ class GloVe(Fitted):
         check_setting("learning_rate", learning_rate, PositiveFloat)
         check_setting("batch_size", batch_size, PositiveInt)
         self.dim = dim
-        if path is not None and download is not None:
-            raise ValueError(
-                f"path={path!r} and download: one of them says where vectors come from"
-            )
         self.path = path
-        self.download, self.downloads = download, downloads
-        self.needs_fit = path is None and download is None
+        self.needs_fit = path is None
         self.window = window
         self.x_max, self.alpha = x_max, alpha
         self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
@@ -98,7 +87,7 @@ class GloVe(Fitted):
         Does nothing when ``path`` is set: :meth:`load_vectors` is called for then. Raises
         ``ValueError`` when no two tokens occur together.
         """
-        if not self.needs_fit:
+        if self.path is not None:
             return
         from lm_research.vectorizers.cooccurrence import cooccurrences
         from lm_research.vectorizers.glove_training import train
@@ -163,7 +152,7 @@ class GloVe(Fitted):
 
     def forward(self, ids_BT: Tensor) -> Tensor:
         """x_BTD, zero where there is no token. Raises ``RuntimeError`` before fitting."""
-        fix = "fit(documents)" if self.needs_fit else "load_vectors(tokens)"
+        fix = "fit(documents)" if self.path is None else "load_vectors(tokens)"
         self.require_fitted(f"call {fix}, or load its state")
         return look_up(ids_BT, self.weight)
 

@@ -33,6 +33,7 @@ def options(group: str) -> list[str]:
     return sorted(file.stem for file in (CONF / group).glob("*.yaml"))
 
 
+DOWNLOADED = [o for o in options("data") if "${downloads}" in (CONF / f"data/{o}.yaml").read_text()]
 GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name != "local")
 ALL = [(group, option) for group in GROUPS for option in options(group)]
 
@@ -81,7 +82,7 @@ def node(group: str, option: str) -> dict:
     return compose([f"{group}={option}", *TINY]).config[group]
 
 
-@pytest.mark.parametrize("data", options("data"))
+@pytest.mark.parametrize("data", [o for o in options("data") if o not in DOWNLOADED])
 def test_every_vectorizer_and_model_takes_a_training_step(data, folder, cache):
     import torch
 
@@ -106,6 +107,20 @@ def test_every_vectorizer_and_model_takes_a_training_step(data, folder, cache):
         assert torch.isfinite(loss), choice
         after = assembly.model.parameters()
         assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True)), choice
+
+
+@pytest.mark.parametrize("data", DOWNLOADED)
+def test_a_downloaded_corpus_takes_a_training_step_where_it_is(data, cache):
+    from lm_research.cli.assembly import assemble
+
+    config = compose([f"data={data}", *TINY, f"cache={cache}"]).config
+    source = build(config["data"])
+    missing = sorted({file.name for file in source.files if not source.downloads.find(file)})
+    if missing:
+        pytest.skip(f"not downloaded (LM_RESEARCH_DOWNLOADS): {', '.join(missing)}")
+    assembly = assemble(config)
+    loss = assembly.model.training_step(assembly.data.train_dataloader().batch(0), 0)
+    assert loss.isfinite()
 
 
 @pytest.mark.parametrize("text", options("text"))
