@@ -16,6 +16,8 @@ SMALLEST_PERMUTATION_N = 6
 """Below this the smallest p a sign-flip test can give, 2 / 2^n, exceeds 0.05: it is left out."""
 RESAMPLED_AT_ONCE = 1 << 22
 """Values held in memory while resampling."""
+SAMPLES_AT_ONCE = 200
+"""Samples resampled together: all resampled means of each are held in memory."""
 
 
 @dataclass(frozen=True)
@@ -146,10 +148,11 @@ def bootstrap_intervals(
     found = [_without_spread(values, level) for values in samples]
     for n in sorted({len(values) for values in samples}):
         todo = [i for i, values in enumerate(samples) if len(values) == n and found[i] is None]
-        if todo:
-            x_SN = np.array([samples[i] for i in todo], dtype=float)
+        for start in range(0, len(todo), SAMPLES_AT_ONCE):
+            some = todo[start : start + SAMPLES_AT_ONCE]
+            x_SN = np.array([samples[i] for i in some], dtype=float)
             low_S, high_S = _bca(x_SN, level, resamples, seed)
-            for i, low, high in zip(todo, low_S, high_S, strict=True):
+            for i, low, high in zip(some, low_S, high_S, strict=True):
                 spread = standard_deviation(samples[i])
                 found[i] = Estimate(mean(samples[i]), n, spread, float(low), float(high), level)
     return [estimate for estimate in found if estimate is not None]

@@ -10,7 +10,7 @@ from lm_research.analysis.palette import Encoding, encode
 from lm_research.analysis.plots.figure import figure, label, translucent
 from lm_research.analysis.plots.settings import how_many, shown
 from lm_research.analysis.settings import Setting
-from lm_research.analysis.study import Study
+from lm_research.analysis.study import Study, once
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -32,7 +32,8 @@ def curve_plots(study: Study, axis: Axis = "tokens") -> dict[str, "Figure"]:
         every = study.of_source(source)
         which = ", ".join(filter(None, [f"{source}: over {axis}", how_many(len(every))]))
         drawn = figure(which, CURVE_PX, TITLES[axis], study.metric.label)
-        lines = [_curve(s, study.metric, axis) for s in shown(every)]
+        measured = _measured(study)
+        lines = [_curve(measured[s], axis) for s in shown(every)]
         for setting, line in zip(shown(every), lines, strict=True):
             if line is not None:
                 _add_curve(drawn, setting, line, encoding, study.metric, axis)
@@ -47,17 +48,33 @@ Curve = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Tokens or seconds; mean, lowest and highest over seeds. float64, all of the same length."""
 
 
-def _curve(setting: Setting, metric: Metric, axis: Axis) -> Curve | None:
+Measured = tuple[list[np.ndarray], list[np.ndarray], int]
+"""(tokens, value) and (tokens, seconds), float64 [rows, 2], of the runs of a setting that have a
+curve of them; the number of runs."""
+
+
+@once
+def _measured(study: Study) -> dict[Setting, Measured]:
+    """Of each setting that is drawn, read once for both axes."""
+    drawn = [setting for source in study.sources for setting in shown(study.of_source(source))]
+    key = study.metric.key
+    return {s: (*_both(s, key), len(s.runs)) for s in drawn}
+
+
+def _both(setting: Setting, key: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    pairs = [(run.points(key), run.points("seconds")) for run in setting.runs]  # run by run
+    series, clocks = zip(*pairs, strict=True)
+    return tuple([np.array(points) for points in each if len(points) > 1] for each in (series, clocks))
+
+
+def _curve(measured: Measured, axis: Axis) -> Curve | None:
     """Mean and range over seeds on the union of their tokens, within what all seeds cover.
 
     Over seconds a point stands at the mean time that the seeds took to its tokens: what is
     averaged is equally trained, though no two runs are equally fast.
     """
-    series = [np.array(p) for run in setting.runs if len(p := run.points(metric.key)) > 1]
-    clocks = [np.array(p) for run in setting.runs if len(p := run.points("seconds")) > 1]
-    if not series or len(series) < len(setting.runs):
-        return None
-    if axis == "seconds" and len(clocks) < len(setting.runs):
+    series, clocks, runs = measured
+    if not series or len(series) < runs or (axis == "seconds" and len(clocks) < runs):
         return None
     low, high = max(p_N2[0, 0] for p_N2 in series), min(p_N2[-1, 0] for p_N2 in series)
     union = np.unique(np.concatenate([p_N2[:, 0] for p_N2 in series]))

@@ -12,7 +12,14 @@ from typing import Any
 from sqlalchemy import Engine, Select, select
 from sqlalchemy.exc import DatabaseError
 
-from lm_research.analysis.runs import SAMPLES, Run, load_rows, natural_order, run_folders
+from lm_research.analysis.runs import (
+    SAMPLES,
+    ColumnRows,
+    Run,
+    load_rows,
+    natural_order,
+    run_folders,
+)
 from lm_research.tracking.json_files import restored
 from lm_research.tracking.ledger import database
 from lm_research.tracking.ledger.refreshing import refresh
@@ -124,7 +131,7 @@ class _Loader:
                 found = [self._run(row) for row in connection.execute(columns)]
                 return sorted(found, key=lambda run: natural_order(run.folder))
             order = connection.execute(query).scalars().all()
-            rows = connection.execute(columns.where(RUNS.c.id.in_(query.order_by(None))))
+            rows = connection.execute(columns.where(RUNS.c.id.in_(query)))  # a limit needs its order
             by_id = {row.id: self._run(row) for row in rows}
             return [by_id[number] for number in order if number in by_id]
 
@@ -141,7 +148,7 @@ class _Loader:
             config=self._config(row.config),
             status={**restored(json.loads(row.status)), "state": row.state},
             summary=json.loads(row.summary),
-            curve=_OnDemand(lambda: self.curves.of(row.id)),
+            curve=_Curve(self.curves, row.id),
             samples=_OnDemand(lambda: load_rows(folder / SAMPLES)),
             environment=environment,
             data=self.data_sets.get(row.data_set, {}),
@@ -182,20 +189,48 @@ def _no_collection() -> Iterator[None]:
 
 
 class _Curves:
-    """Rows of metrics, read when they are asked for: all curves at once may not fit in memory."""
+    """Metrics, read when they are asked for: all curves at once may not fit in memory."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._connection: Any = None
+        self._last: tuple[int, dict[str, list[Any]]] = -1, {}
 
-    def of(self, run: int) -> list[dict[str, Any]]:
+    def of(self, run: int) -> dict[str, list[Any]]:
+        """Column by column; who asks for one quantity of a run may ask for the next."""
+        if self._last[0] == run:
+            return self._last[1]
         if self._connection is None:  # the driver's own: tens of thousands of tiny queries
             self._connection = self._engine.raw_connection()
         cursor = self._connection.cursor()
         found = cursor.execute('SELECT "columns" FROM curves WHERE run = ?', (run,)).fetchall()
-        columns: dict[str, list[Any]] = json.loads(found[0][0]) if found else {}
+        self._last = run, json.loads(found[0][0]) if found else {}
+        return self._last[1]
+
+
+@dataclass(frozen=True)
+class _Curve(ColumnRows):
+    """The metrics of one run, fetched each time they are read."""
+
+    curves: _Curves = field(repr=False)
+    run: int
+
+    def columns(self) -> Mapping[str, Sequence[Any]]:
+        return self.curves.of(self.run)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        columns = self.columns()
         cells = zip(*columns.values(), strict=True)
         return [{k: v for k, v in zip(columns, row, strict=True) if v is not None} for row in cells]
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return iter(self._rows())
+
+    def __len__(self) -> int:
+        return max(map(len, self.columns().values()), default=0)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._rows()[index]
 
 
 @dataclass(frozen=True)
