@@ -1,19 +1,17 @@
 """Learning curves, over training tokens and over seconds."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from lm_research.analysis.metric import Metric
 from lm_research.analysis.palette import Encoding, encode
+from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.plots.figure import figure, label, translucent
 from lm_research.analysis.plots.settings import how_many, shown
 from lm_research.analysis.settings import Setting
 from lm_research.analysis.study import Study, once
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 CURVE_PX = 300
 CURVE_POINTS = 200
@@ -24,7 +22,7 @@ Axis = Literal["tokens", "seconds"]
 TITLES = {"tokens": "training tokens", "seconds": "seconds of training"}
 
 
-def curve_plots(study: Study, axis: Axis = "tokens") -> dict[str, "Figure"]:
+def curve_plots(study: Study, axis: Axis = "tokens") -> dict[str, Figure]:
     """One plot a source: the metric over tokens or seconds, mean over seeds with their range."""
     found = {}
     encoding = encode(study.settings)
@@ -64,7 +62,9 @@ def _measured(study: Study) -> dict[Setting, Measured]:
 def _both(setting: Setting, key: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
     pairs = [(run.points(key), run.points("seconds")) for run in setting.runs]  # run by run
     series, clocks = zip(*pairs, strict=True)
-    return tuple([np.array(points) for points in each if len(points) > 1] for each in (series, clocks))
+    return tuple(
+        [np.array(points) for points in each if len(points) > 1] for each in (series, clocks)
+    )
 
 
 def _curve(measured: Measured, axis: Axis) -> Curve | None:
@@ -94,7 +94,7 @@ def _at(tokens_N: np.ndarray, series: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _add_curve(
-    drawn: "Figure", setting: Setting, curve: Curve, encoding: Encoding, metric: Metric, axis: Axis
+    drawn: Figure, setting: Setting, curve: Curve, encoding: Encoding, metric: Metric, axis: Axis
 ) -> None:
     x_N, mean_N, low_N, high_N = curve
     colour = encoding.colour(setting)
@@ -114,7 +114,7 @@ def _add_curve(
     )  # fmt: skip
 
 
-def _frame_curves(drawn: "Figure", curves: Sequence[Curve], metric: Metric) -> None:
+def _frame_curves(drawn: Figure, curves: Sequence[Curve], metric: Metric) -> None:
     """Cut the first steps, where everything is equally bad, so that the ends can be told apart."""
     ends = [float(mean_N[-1]) for _, mean_N, _, _ in curves]
     starts = [float(mean_N[0]) for _, mean_N, _, _ in curves]

@@ -131,7 +131,9 @@ class _Loader:
                 found = [self._run(row) for row in connection.execute(columns)]
                 return sorted(found, key=lambda run: natural_order(run.folder))
             order = connection.execute(query).scalars().all()
-            rows = connection.execute(columns.where(RUNS.c.id.in_(query)))  # a limit needs its order
+            rows = connection.execute(
+                columns.where(RUNS.c.id.in_(query))
+            )  # a limit needs its order
             by_id = {row.id: self._run(row) for row in rows}
             return [by_id[number] for number in order if number in by_id]
 
