@@ -143,9 +143,8 @@ def _differing_parts(runs: Sequence[Run]) -> list[str]:
 
 
 def _several(values: Sequence[Any]) -> bool:
-    """Whether not all are equal; runs of a ledger share what is, which tells it at a glance."""
-    first = values[0]
-    return any(value is not first and value != first for value in values)
+    """Whether not all are equal; runs of a ledger share what is, which is told at a glance."""
+    return values.count(values[0]) < len(values)
 
 
 def value_of(run: Run, axis: str) -> str:
