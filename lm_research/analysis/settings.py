@@ -138,7 +138,10 @@ def differing_fields(runs: Sequence[Run]) -> dict[str, list[Any]]:
 
 def _differing_parts(runs: Sequence[Run]) -> list[str]:
     """The top-level keys under which not all configurations are equal: most runs share most."""
-    names = dict.fromkeys(key for run in runs for key in run.config if key not in FREE_FIELDS)
+    keys: dict[str, None] = {}
+    for run in runs:
+        keys |= dict.fromkeys(run.config)
+    names = [key for key in keys if key not in FREE_FIELDS]
     return [name for name in names if _several([run.config.get(name, MISSING) for run in runs])]
 
 
