@@ -39,6 +39,14 @@ class ColumnRows(Sequence[Mapping[str, Any]]):
         """Name -> one value a row, ``None`` where a row has none."""
 
 
+def curve_columns(curve: Sequence[Mapping[str, Any]]) -> Mapping[str, Sequence[Any]]:
+    """Name -> one value a row, ``None`` where a row has none; each column has a value."""
+    if isinstance(curve, ColumnRows):
+        return curve.columns()
+    names = dict.fromkeys(name for row in curve for name, value in row.items() if value is not None)
+    return {name: [row.get(name) for row in curve] for name in names}
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
     """One recorded run.
