@@ -8,7 +8,9 @@ a spreadsheet would take for a formula gets an apostrophe before it.
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from operator import itemgetter
 from typing import Any, BinaryIO
 
 from lm_research.analysis.runs import Run, curve_columns
@@ -27,18 +29,28 @@ Columns = dict[str, list[Any]]
 def run_columns(runs: Sequence[Run]) -> Columns:
     """One row a run."""
     flat: dict[tuple[str, int], dict[str, Any]] = {}  # parts that runs share are flattened once
-    names: dict[str, None] = {}
+    shapes: dict[tuple[str, ...], tuple[str, ...]] = {}  # most rows have the names of others
+    rows: list[tuple[tuple[str, ...], tuple[Any, ...]]] = []
     for run in runs:
-        names |= dict.fromkeys(_run_row(run, flat))
-    rows = (_cells_of(_run_row(run, flat), list(names)) for run in runs)  # never all at once
-    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+        row = _run_row(run, flat)
+        names = tuple(row)
+        rows.append((shapes.setdefault(names, names), tuple(row.values())))
+    return _columns(rows, dict.fromkeys(name for names in shapes for name in names))
+
+
+def _columns(
+    rows: Iterable[tuple[tuple[str, ...], tuple[Any, ...]]], names: Iterable[str]
+) -> Columns:
+    """Rows, each as its names and values, turned into a column for each of ``names``."""
+
+    @cache
+    def pick(shape: tuple[str, ...]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+        places = {name: place for place, name in enumerate(shape)}
+        return itemgetter(*(places.get(name, len(shape)) for name in names))
+
     cells = _Cells()
-    return {name: cells(name, column) for name, column in columns.items()}
-
-
-def _cells_of(row: Mapping[str, Any], names: Sequence[str]) -> Iterable[Any]:
-    """The values of ``names``; of most rows those are all values, in order."""
-    return row.values() if list(row) == names else map(row.get, names)
+    turned = zip(*(pick(shape)((*values, None)) for shape, values in rows), strict=True)
+    return {name: cells(name, column) for name, column in zip(names, turned, strict=True)}
 
 
 def _run_row(run: Run, flat: dict[tuple[str, int], dict[str, Any]]) -> dict[str, Any]:
@@ -90,10 +102,7 @@ def _as_they_come(columns: Mapping[str, Sequence[Any]]) -> list[str]:
     """Names in the order in which a row first has them."""
 
     def first(name: str) -> int:
-        column = columns[name]
-        return (
-            0 if column[0] is not None else next(i for i, v in enumerate(column) if v is not None)
-        )
+        return next(i for i, value in enumerate(columns[name]) if value is not None)
 
     return sorted(columns, key=first)
 
