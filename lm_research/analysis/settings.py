@@ -63,12 +63,10 @@ class Setting:
 
     def values_by_seed(self, key: str) -> dict[int, float]:
         """Seed -> final value; empty if any seed leaves it undefined or unrecorded."""
-        known = self._by_seed.get(key)
-        if known is None:
+        if key not in self._by_seed:
             found = {run.seed: run.summary.get(key) for run in self.runs}
-            known = {} if None in found.values() else found  # type: ignore[assignment]
-            self._by_seed[key] = known
-        return dict(known)
+            self._by_seed[key] = {} if None in found.values() else found  # type: ignore[assignment]
+        return dict(self._by_seed[key])
 
     def undefined(self, key: str) -> bool:
         """Whether a run recorded ``key`` as null."""

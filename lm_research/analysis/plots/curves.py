@@ -62,9 +62,11 @@ def _measured(study: Study) -> dict[Setting, Measured]:
 def _both(setting: Setting, key: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
     pairs = [(run.points(key), run.points("seconds")) for run in setting.runs]  # run by run
     series, clocks = zip(*pairs, strict=True)
-    return tuple(
-        [np.array(points) for points in each if len(points) > 1] for each in (series, clocks)
-    )
+    return _arrays(series), _arrays(clocks)
+
+
+def _arrays(curves: Sequence[Sequence[tuple[float, float]]]) -> list[np.ndarray]:
+    return [np.array(points) for points in curves if len(points) > 1]
 
 
 def _curve(measured: Measured, axis: Axis) -> Curve | None:
