@@ -2,21 +2,18 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lm_research.analysis import facts, plots, tables
 from lm_research.analysis.cards import data_card, emphasised, escape_lines, sample_html
 from lm_research.analysis.legend import legend_html
 from lm_research.analysis.page import MARK, page, placed, write_text
 from lm_research.analysis.palette import encode
+from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.render import escape, notes_html, to_html
 from lm_research.analysis.runs import Run
 from lm_research.analysis.sentences import answer
 from lm_research.analysis.study import Study, analyse
 from lm_research.analysis.sweep import Sweep
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 SAMPLES_SHOWN = 30
 """Settings of a source, the best, whose samples are shown."""
@@ -80,11 +77,11 @@ class _Writer:
             f"<h1>{escape(sweep.title)}</h1>{question}<nav>{links}</nav></header>"
         )
 
-    def place(self, figure: "Figure", min_width: int = 0) -> str:
+    def place(self, figure: Figure, min_width: int = 0) -> str:
         self.figures.append(figure)
         return placed(figure, len(self.figures) - 1, min_width)
 
-    def facets(self, figures: Iterable["Figure"], legend: str = "", *, narrow: bool = True) -> str:
+    def facets(self, figures: Iterable[Figure], legend: str = "", *, narrow: bool = True) -> str:
         drawn = "".join(self.place(figure) for figure in figures)
         kind = "facets narrow" if narrow else "facets"
         return f'{legend}<div class="{kind}">{drawn}</div>' if drawn else ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from lm_research.analysis.metric import MISSING
@@ -55,12 +56,17 @@ class Setting:
 
     def others(self, *axes: str) -> tuple[str, ...]:
         """The values of all axes but ``axes``: what a comparison along them holds fixed."""
-        return tuple(v for a, v in zip(self.axes, self.values, strict=True) if a not in axes)
+        if axes not in self._others:
+            pairs = zip(self.axes, self.values, strict=True)
+            self._others[axes] = tuple(v for a, v in pairs if a not in axes)
+        return self._others[axes]
 
     def values_by_seed(self, key: str) -> dict[int, float]:
         """Seed -> final value; empty if any seed leaves it undefined or unrecorded."""
-        found = {run.seed: run.summary.get(key) for run in self.runs}
-        return {} if None in found.values() else found  # type: ignore[return-value]
+        if key not in self._by_seed:
+            found = {run.seed: run.summary.get(key) for run in self.runs}
+            self._by_seed[key] = {} if None in found.values() else found  # type: ignore[assignment]
+        return dict(self._by_seed[key])
 
     def undefined(self, key: str) -> bool:
         """Whether a run recorded ``key`` as null."""
@@ -68,13 +74,29 @@ class Setting:
 
     def estimate(self, key: str) -> Estimate | None:
         """Mean and t interval over the seeds; ``None`` if undefined or unrecorded."""
-        values = self.values_by_seed(key)
-        return t_interval(list(values.values())) if values else None
+        if key not in self._estimates:
+            values = self.values_by_seed(key)
+            self._estimates[key] = t_interval(list(values.values())) if values else None
+        return self._estimates[key]
 
     def average(self, key: str) -> float | None:
         """Mean over the seeds that recorded ``key`` (throughput, parameters)."""
         values = [v for run in self.runs if (v := run.summary.get(key)) is not None]
         return mean(values) if values else None
+
+    # A report asks a setting the same a hundred times: what was answered is remembered.
+
+    @cached_property
+    def _others(self) -> dict[tuple[str, ...], tuple[str, ...]]:
+        return {}
+
+    @cached_property
+    def _by_seed(self) -> dict[str, dict[int, float]]:
+        return {}
+
+    @cached_property
+    def _estimates(self) -> dict[str, Estimate | None]:
+        return {}
 
 
 class ReplicateError(ValueError):
@@ -114,13 +136,16 @@ def differing_fields(runs: Sequence[Run]) -> dict[str, list[Any]]:
 
 def _differing_parts(runs: Sequence[Run]) -> list[str]:
     """The top-level keys under which not all configurations are equal: most runs share most."""
-    names = dict.fromkeys(key for run in runs for key in run.config if key not in FREE_FIELDS)
-    first = runs[0].config if runs else {}
-    return [
-        name
-        for name in names
-        if any(run.config.get(name, MISSING) != first.get(name, MISSING) for run in runs)
-    ]
+    keys: dict[str, None] = {}
+    for run in runs:
+        keys |= dict.fromkeys(run.config)
+    names = [key for key in keys if key not in FREE_FIELDS]
+    return [name for name in names if _several([run.config.get(name, MISSING) for run in runs])]
+
+
+def _several(values: Sequence[Any]) -> bool:
+    """Whether not all are equal; runs of a ledger share what is, which is told at a glance."""
+    return values.count(values[0]) < len(values)
 
 
 def value_of(run: Run, axis: str) -> str:

@@ -1,16 +1,54 @@
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
-from lm_research.analysis import plots
+from lm_research.analysis import plots as drawings
 from lm_research.analysis.palette import COLOURS, encode
 from lm_research.analysis.plots.curves import CURVE_POINTS
+from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.plots.figure import label, span
 from lm_research.analysis.runs import find_runs
 from lm_research.analysis.statistics import Estimate
 from lm_research.analysis.study import Study, analyse
 from lm_research.analysis.sweep import Sweep, load_sweep
+
+
+class _Checked:
+    """The plots as Plotly's own figures, which refuse names and values that they do not know."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *arguments: _checked(getattr(drawings, name)(*arguments))
+
+
+def _checked(drawn: Any) -> Any:
+    if isinstance(drawn, Figure):
+        return go.Figure(json.loads(drawn.to_json()))
+    if isinstance(drawn, dict):
+        return {name: _checked(figure) for name, figure in drawn.items()}
+    return [_checked(figure) for figure in drawn]
+
+
+plots = _Checked()
+
+
+def test_what_a_figure_has_is_what_plotly_would_have_made_of_it() -> None:
+    def build(drawn: Any) -> Any:
+        drawn.update_layout(xaxis={"title": {"text": "a"}}, height=30)
+        drawn.update_layout(xaxis={"title": {"standoff": 8}})
+        drawn.update_xaxes(range=[0, 1])
+        drawn.update_yaxes(title={"text": "b"})
+        drawn.add_scatter(x=[1, 2], y=[1.5, float("nan")], marker={"size": 3})
+        drawn.add_heatmap(z=[[1, None]])
+        drawn.add_annotation(x=1, y=2, text="<b>", showarrow=False)
+        drawn.add_vline(x=0, line={"width": 1})
+        return json.loads(drawn.to_json())
+
+    assert build(Figure()) == build(go.Figure(layout={"template": "none"}))
 
 
 @pytest.fixture(scope="module")

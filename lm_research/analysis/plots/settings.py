@@ -1,17 +1,14 @@
 """Every setting: its mean and seeds, and its quality against its speed."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from lm_research.analysis.metric import Metric
 from lm_research.analysis.palette import Encoding, encode
+from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.plots.figure import ROW_PX, bars, figure, label, span
 from lm_research.analysis.settings import Setting
 from lm_research.analysis.study import Study
 from lm_research.analysis.tables import plus_minus
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 SPEED_PX = 300
 SETTINGS_SHOWN = 30
@@ -28,7 +25,7 @@ def how_many(count: int) -> str:
     return f"the best {SETTINGS_SHOWN} of {count:,} settings" if count > SETTINGS_SHOWN else ""
 
 
-def setting_plots(study: Study) -> dict[str, "Figure"]:
+def setting_plots(study: Study) -> dict[str, Figure]:
     """One forest plot a source: every setting's mean, interval and single seeds, best on top."""
     found = {}
     encoding = encode(study.settings)
@@ -42,7 +39,7 @@ def setting_plots(study: Study) -> dict[str, "Figure"]:
 
 def _setting_plot(
     metric: Metric, title: str, settings: Sequence[Setting], encoding: Encoding
-) -> "Figure":
+) -> Figure:
     drawn = figure(title, height=86 + ROW_PX * len(settings), x_title=metric.label)
     estimates = [e for s in settings if (e := s.estimate(metric.key))]
     every = [value for s in settings for value in s.values_by_seed(metric.key).values()]
@@ -73,7 +70,7 @@ def _setting_plot(
     return drawn
 
 
-def speed_plots(study: Study) -> dict[str, "Figure"]:
+def speed_plots(study: Study) -> dict[str, Figure]:
     """One plot a source: quality against training speed; towards the better corner is better."""
     found = {}
     encoding, metric = encode(study.settings), study.metric
@@ -95,7 +92,7 @@ def speed_plots(study: Study) -> dict[str, "Figure"]:
     return found
 
 
-def _add_speed(drawn: "Figure", setting: Setting, encoding: Encoding, metric: Metric) -> None:
+def _add_speed(drawn: Figure, setting: Setting, encoding: Encoding, metric: Metric) -> None:
     estimate, colour = setting.estimate(metric.key), encoding.colour(setting)
     if estimate is None:
         return
