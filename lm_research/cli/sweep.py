@@ -42,6 +42,7 @@ the work. Fields may be overridden, axes too: seed=1,2,3 model=rnn,lstm.
   job=FOLDER                 this one of its jobs, by the name of its folder, and no report
   hydra/launcher=basic       one run after the other, in one process
   hydra.launcher.n_jobs=4    so many at a time (default: one a core)
+  hydra/launcher=ray         on a cluster of Ray's, or this machine (extra `ray`)
   --config-dir DIR           options of your own, laid out like conf/"""
 FLAGS = ("--dry-run", "--retry")
 BACKEND = ["--backend", "wandb"]
@@ -151,6 +152,9 @@ def _node(composed: Composed | None) -> dict[str, Any]:
 
 def _one_a_gpu(composed: Composed | None, node: dict[str, Any], fixed: list[str]) -> list[str]:
     """As many runs at a time as the pool has GPUs, where the launcher leaves that open."""
+    if node.get("gpus") and composed is not None and "num_gpus" in composed.hydra.launcher:
+        message, allowed = "is for one machine; Ray has its own queue", "hydra.launcher.num_gpus=1"
+        raise ConfigError([Problem("sweep.gpus", message, None, allowed)])
     count, key = len(pool(node.get("gpus"))), "hydra.launcher.n_jobs"
     given = any(text.startswith(f"{key}=") for text in fixed)
     known = composed is not None and "n_jobs" in composed.hydra.launcher
