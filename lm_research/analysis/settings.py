@@ -105,11 +105,21 @@ def differing_fields(runs: Sequence[Run]) -> dict[str, list[Any]]:
             flat[FINGERPRINT] = run.data["fingerprint"]
     found = {}
     for name in dict.fromkeys(name for flat in flats for name in flat):
+        if _follows_seed(name, runs, flats):
+            continue
         values = [flat.get(name) for flat in flats]
         different = [v for i, v in enumerate(values) if v not in values[:i]]
         if len(different) > 1:
             found[name] = different
     return found
+
+
+def _follows_seed(name: str, runs: Sequence[Run], flats: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a part's own seed (``vectorizer.seed``) is the run's in every run that has it."""
+    pairs = zip(runs, flats, strict=True)
+    return name.endswith(".seed") and all(
+        flat[name] == run.seed for run, flat in pairs if name in flat
+    )
 
 
 def _differing_parts(runs: Sequence[Run]) -> list[str]:

@@ -26,6 +26,7 @@ from lm_research.studies.jobs import Planned, planned, write_jobs
 from lm_research.studies.plan import Plan
 from lm_research.studies.states import Standing, standings
 from lm_research.tracking.json_files import write_text
+from lm_research.tracking.wandb_leet import leet_command
 
 AGAIN = "the same command runs what is not done, and nothing else"
 HELP = """usage: lm-research sweep sweep=NAME [GROUP=OPTION] [GROUP.FIELD=VALUE] ...
@@ -222,4 +223,6 @@ def _end(folder: Path, found: Sequence[Standing], page: str | None) -> int:
         print(f"{AGAIN}{failed}", file=sys.stderr)
     if path:
         print(f"report: {path}")
+    if command := leet_command(folder):
+        print(f"in a terminal: {command}")
     return 1 if undone else 0

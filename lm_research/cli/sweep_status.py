@@ -16,6 +16,7 @@ from lm_research.config.compose import compose
 from lm_research.config.problems import ConfigError, Problem
 from lm_research.studies.jobs import Planned, read_jobs
 from lm_research.studies.states import Standing, seconds_left, standings
+from lm_research.tracking.wandb_leet import leet_command
 
 JSON = "--json"
 
@@ -72,6 +73,8 @@ def _print(folder: Path, found: Sequence[Standing], console: Console) -> None:
         console.print(f"{len(others)} more {are} in the folder, of the study as it was before")
     if all(s.state == "done" for s in found):
         console.print("nothing is left to do")
+    if command := leet_command(folder):
+        console.print(Text(f"in a terminal: {safe(command)}"), soft_wrap=True)
 
 
 def _runs(folder: Path) -> set[str]:
