@@ -49,8 +49,9 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """The values of every axis but the source: "embedding · lstm"."""
-        shown = [v for axis, v in zip(self.axes, self.values, strict=True) if axis != "data"]
+        """The values of every axis but the source: "embedding · lstm", "lstm · hidden_size 64"."""
+        pairs = zip(self.axes, self.values, strict=True)
+        shown = [_named(axis, value) for axis, value in pairs if axis != "data"]
         return " · ".join(shown) or self.source
 
     def others(self, *axes: str) -> tuple[str, ...]:
@@ -75,6 +76,15 @@ class Setting:
         """Mean over the seeds that recorded ``key`` (throughput, parameters)."""
         values = [v for run in self.runs if (v := run.summary.get(key)) is not None]
         return mean(values) if values else None
+
+
+def _named(axis: str, value: str) -> str:
+    """An option speaks for itself, a number needs the name of its field."""
+    try:
+        float(value)
+    except ValueError:
+        return value
+    return f"{axis.rpartition('.')[2]} {value}"
 
 
 class ReplicateError(ValueError):

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
-from torch import nn
 
 from lm_research.config.build import build
 from lm_research.data.module import TextDataModule

@@ -119,7 +119,7 @@ def _cluster() -> Iterator[Any]:
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
-    common = {"log_to_driver": False, "logging_level": logging.ERROR}
+    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     own = None if os.environ.get(ADDRESS) else mkdtemp(prefix="lm-research-ray-", dir="/tmp")
     try:
         with _signals_kept(), sparing():

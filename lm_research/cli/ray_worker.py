@@ -1,8 +1,9 @@
 """A job in a worker of Ray's: handed on to a process that Ray has no threads in.
 
-A worker of Ray's is full of threads, so that no run may be forked from it, and Ray asks it to stop by
-raising KeyboardInterrupt. Each worker therefore keeps one process beside it, of loky's, which stands where a
-worker of joblib's would: it forks the runs, passes signals on to them, and ends with its parent.
+A worker of Ray's is full of threads, so that no run may be forked from it, and Ray asks it to stop
+by raising KeyboardInterrupt. Each worker therefore keeps one process beside it, of loky's, which
+stands where a worker of joblib's would: it forks the runs, passes signals on to them, and ends
+with its parent.
 """
 
 import os

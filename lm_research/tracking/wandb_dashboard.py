@@ -97,7 +97,7 @@ def _report(study: Study) -> Any:
             study.entity,
             study.project,
             filters=f"Metric('Group') == '{study.name}'",
-            groupby=[wr.Config(name) for name in study.grouped],
+            groupby=[f"config.{name}" for name in study.grouped],
         )
         panels = [draw(panel, wr) for panel in section.panels]
         for place, panel in enumerate(panels):

@@ -1,8 +1,8 @@
 """The runs of a folder side by side in ``wandb leet``, W&B's viewer in the terminal.
 
 It reads W&B's own files, offline or online, and shows what is in one folder ``wandb``. Each of our
-runs has one of its own, so that the study's folder gets a ``wandb`` with links to what is in theirs.
-It goes by the names of W&B's folders, which are kept.
+runs has one of its own, so that the study's folder gets a ``wandb`` with links to what is in
+theirs. It goes by the names of W&B's folders, which are kept.
 """
 
 import os

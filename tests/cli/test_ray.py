@@ -103,7 +103,7 @@ def test_asked_to_stop_it_cancels_what_runs_and_begins_nothing_more(monkeypatch)
 def test_a_job_that_fits_nowhere_is_told(monkeypatch, capsys):
     ray = Ray(resources={"CPU": 2.0})
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with pytest.raises(ConfigError, match="hydra.launcher.num_gpus=1"):
+    with pytest.raises(ConfigError, match=r"hydra\.launcher\.num_gpus=1"):
         ray_cluster._check_room(ray, {"CPU": 2, "GPU": 1})
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     ray_cluster._check_room(ray, {"CPU": 2, "GPU": 1})

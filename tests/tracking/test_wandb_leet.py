@@ -22,7 +22,9 @@ CLI = [sys.executable, "-c", "from wandb.cli.cli import cli; cli()", "leet"]
 @pytest.fixture
 def study(tmp_path):
     for number in (1, 2):
-        place = tmp_path / f"study/seed-{number}/wandb/offline-run-20261128_12000{number}-abc{number}"
+        place = (
+            tmp_path / f"study/seed-{number}/wandb/offline-run-20261128_12000{number}-abc{number}"
+        )
         place.mkdir(parents=True)
         (place / f"run-abc{number}.wandb").write_bytes(b"")
         (place.parent / "latest-run").symlink_to(place.name)
