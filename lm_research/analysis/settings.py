@@ -49,7 +49,13 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """The values of every axis but the source: "embedding · lstm", "lstm · hidden_size 64"."""
+        """The values of every axis but the source: "embedding · lstm"."""
+        shown = [v for axis, v in zip(self.axes, self.values, strict=True) if axis != "data"]
+        return " · ".join(shown) or self.source
+
+    @property
+    def phrase(self) -> str:
+        """The label as a sentence has it: "lstm · hidden_size 64"."""
         pairs = zip(self.axes, self.values, strict=True)
         shown = [_named(axis, value) for axis, value in pairs if axis != "data"]
         return " · ".join(shown) or self.source
