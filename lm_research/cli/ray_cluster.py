@@ -1,8 +1,9 @@
 """Jobs as tasks of Ray's, for ``hydra/launcher=ray``: this is the side of the command.
 
-RAY_ADDRESS says which cluster; without it Ray is started on this machine alone, for this command,
-on the loopback address, and ended with it. Ray's dashboard and its statistics of usage are off. The
-other side is ``ray_worker.py``.
+RAY_ADDRESS says which cluster; without it Ray is started for this command, on this machine, and
+ended with it. Its ports are open to the network (Ray turns the loopback address into the
+machine's); a token guards them, which Ray from 2.60 on asks for by itself. Ray's dashboard and its
+statistics of usage are off. The other side is ``ray_worker.py``.
 
 A worker or a machine that is lost costs its own job; the others are waited for, and then the round
 ends with the error, as with any launcher (``sweep_rounds.py``).
@@ -145,7 +146,6 @@ def _local(place: str) -> dict[str, Any]:
         "num_cpus": len(os.sched_getaffinity(0)),
         "include_dashboard": False,
         "object_store_memory": OBJECT_STORE_BYTES,
-        "_node_ip_address": "127.0.0.1",
         "_temp_dir": place,
     }
 
