@@ -50,13 +50,14 @@ class _Writer:
     def sections(self) -> Iterable[str]:
         parts: list[tuple[str, str, Callable[[], str]]] = [
             ("expected", "What was expected", self.hypotheses),
+            ("search", "The search", self.search),
             ("sources", "Source by source", self.matrix),
             ("choices", "What each choice does", self.effects),
             ("factorial", "Main effects and interactions", self.factorial),
             ("settings", "Every setting", self.ablation),
             ("curves", "Learning curves", self.curves),
             ("scaling", "Scaling", self.scaling),
-            ("speed", "Quality against speed", self.speed),
+            ("cost", "Quality against cost", self.cost),
             ("samples", "Samples", self.samples),
             ("data", "The data", self.data),
             ("failures", "Failed and unfinished runs", self.failures),
@@ -198,9 +199,14 @@ class _Writer:
         notes = notes_html(["Points: runs. Line: the law; band: its 95 % bootstrap interval."])
         return drawn + notes + to_html(tables.scaling_table(self.study), heading="")
 
-    def speed(self) -> str:
+    def cost(self) -> str:
         legend = legend_html(encode(self.study.settings), lines=False)
-        return self.facets(plots.speed_plots(self.study).values(), legend)
+        return self.facets(plots.cost_plots(self.study), legend)
+
+    def search(self) -> str:
+        drawn = plots.search_plot(self.study)
+        key = "A line is a trial, from what it tried to its score on the right; orange: the best."
+        return self.place(drawn) + notes_html([key]) if drawn is not None else ""
 
     def samples(self) -> str:
         parts = []

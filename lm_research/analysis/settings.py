@@ -54,6 +54,13 @@ class Setting:
         shown = [v for axis, v in zip(self.axes, self.values, strict=True) if axis != "data"]
         return " · ".join(shown) or self.source
 
+    @property
+    def phrase(self) -> str:
+        """The label as a sentence has it: "lstm · hidden_size 64"."""
+        pairs = zip(self.axes, self.values, strict=True)
+        shown = [_named(axis, value) for axis, value in pairs if axis != "data"]
+        return " · ".join(shown) or self.source
+
     def others(self, *axes: str) -> tuple[str, ...]:
         """The values of all axes but ``axes``: what a comparison along them holds fixed."""
         if axes not in self._others:
@@ -99,6 +106,15 @@ class Setting:
         return {}
 
 
+def _named(axis: str, value: str) -> str:
+    """An option speaks for itself, a number needs the name of its field."""
+    try:
+        float(value)
+    except ValueError:
+        return value
+    return f"{axis.rpartition('.')[2]} {value}"
+
+
 class ReplicateError(ValueError):
     """Runs that must not be averaged: they differ in more than the seed, or repeat one."""
 
@@ -127,11 +143,21 @@ def differing_fields(runs: Sequence[Run]) -> dict[str, list[Any]]:
             flat[FINGERPRINT] = run.data["fingerprint"]
     found = {}
     for name in dict.fromkeys(name for flat in flats for name in flat):
+        if _follows_seed(name, runs, flats):
+            continue
         values = [flat.get(name) for flat in flats]
         different = [v for i, v in enumerate(values) if v not in values[:i]]
         if len(different) > 1:
             found[name] = different
     return found
+
+
+def _follows_seed(name: str, runs: Sequence[Run], flats: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a part's own seed (``vectorizer.seed``) is the run's in every run that has it."""
+    pairs = zip(runs, flats, strict=True)
+    return name.endswith(".seed") and all(
+        flat[name] == run.seed for run, flat in pairs if name in flat
+    )
 
 
 def _differing_parts(runs: Sequence[Run]) -> list[str]:

@@ -118,19 +118,21 @@ def analyse(runs: Sequence[Run], sweep: Sweep) -> Study:
     axes = find_axes(usable, sweep.axes) if usable else ()
     settings = tuple(group_settings(usable, axes)) if usable else ()
     common = _common_evaluations(settings, sweep.metric)
+    # Trials of a search lie where it looked, one seed each: no two share their other choices.
+    compared = () if sweep.searched else settings
     return Study(
         sweep=sweep,
         runs=tuple(runs),
         settings=settings,
         axes=axes,
-        effects=_effects(settings, axes, sweep.metric, common),
+        effects=_effects(compared, axes, sweep.metric, common),
         matrix=source_matrix(settings, sweep.metric),
         winners=winners(settings, sweep.metric),
         notes=tuple(_notes(runs, settings, axes, sweep)),
         warnings=tuple(text_warnings(settings, sweep.metric)),
         hypotheses=judge(settings, sweep.hypotheses, sweep.metric, common),
-        factorial=_factorial(settings, axes, sweep.metric, common),
-        scaling=scaling_laws(settings, sweep.metric),
+        factorial=_factorial(compared, axes, sweep.metric, common),
+        scaling=scaling_laws(compared, sweep.metric),
     )
 
 

@@ -1,4 +1,4 @@
-"""Every setting: its mean and seeds, and its quality against its speed."""
+"""Every setting: its mean and seeds."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,6 @@ from lm_research.analysis.settings import Setting
 from lm_research.analysis.study import Study
 from lm_research.analysis.tables import plus_minus
 
-SPEED_PX = 300
 SETTINGS_SHOWN = 30
 """A plot keeps so many settings of a source, the best: more cannot be told apart."""
 
@@ -68,39 +67,3 @@ def _setting_plot(
         range=[-0.6, len(names) - 0.4],
     )
     return drawn
-
-
-def speed_plots(study: Study) -> dict[str, Figure]:
-    """One plot a source: quality against training speed; towards the better corner is better."""
-    found = {}
-    encoding, metric = encode(study.settings), study.metric
-    for source in study.sources:
-        settings = [
-            s
-            for s in shown(study.of_source(source))
-            if s.estimate(metric.key) and s.average("perf/tokens_per_s")
-        ]
-        if len(settings) < 2:
-            continue
-        drawn = figure(
-            f"{source}: quality against speed", SPEED_PX, "training tokens per second", metric.label
-        )
-        for setting in settings:
-            _add_speed(drawn, setting, encoding, metric)
-        drawn.update_xaxes(rangemode="tozero", tickformat="~s", nticks=6)
-        found[source] = drawn
-    return found
-
-
-def _add_speed(drawn: Figure, setting: Setting, encoding: Encoding, metric: Metric) -> None:
-    estimate, colour = setting.estimate(metric.key), encoding.colour(setting)
-    if estimate is None:
-        return
-    drawn.add_scatter(
-        x=[setting.average("perf/tokens_per_s")], y=[estimate.mean], mode="markers",
-        marker={"size": 11, "color": colour, "symbol": encoding.symbol(setting)},
-        hovertemplate=(
-            f"{label(setting.label)}<br>%{{x:.3s}} tokens/s<br>"
-            f"%{{y:.{metric.decimals}f}} {metric.label}<extra></extra>"
-        ),
-    )  # fmt: skip
