@@ -12,7 +12,9 @@ from lm_research.data.sources.raw_files import marked_encoding
 
 MOST_TAGS = 200_000
 MOST_DEPTH = 512
-MOST_ATTRIBUTES = 1000  # of one tag
+LONG_TAG = 8000  # characters, within which attributes cannot be so many that they need counting
+MOST_LONG_TAGS = 1000
+MOST_ATTRIBUTES = 1000  # of a long tag
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 _NEVER_NEST = frozenset(
     "area base br col embed hr img input link meta param source track wbr p li dt dd tr td th tbody "
@@ -80,9 +82,13 @@ def main_text(html: str) -> MainText:
 
 def check_bounds(html: str) -> None:
     """Raises ``NoMainText``: "too deep" or "too large". Linear in the page's length."""
-    depth, last = 0, len(html)
+    depth = long_tags = 0
     for count, tag in enumerate(_TAG.finditer(html)):
-        if count > MOST_TAGS or _attributes(html, tag.end(), last) > MOST_ATTRIBUTES:
+        if html.find(">", tag.end(), tag.end() + LONG_TAG) < 0:
+            long_tags += 1
+            if _attributes(html, tag.end()) > MOST_ATTRIBUTES:
+                raise NoMainText("too large")
+        if count > MOST_TAGS or long_tags > MOST_LONG_TAGS:
             raise NoMainText("too large")
         if tag[2].lower() not in _NEVER_NEST:
             depth = max(0, depth - 1) if tag[1] else depth + 1
@@ -90,9 +96,6 @@ def check_bounds(html: str) -> None:
                 raise NoMainText("too deep")
 
 
-def _attributes(html: str, start: int, last: int) -> int:
-    """Words up to the tag's end, where it is so long that they may be many."""
-    if html.find(">", start, start + 2 * MOST_ATTRIBUTES) >= 0:
-        return 0
+def _attributes(html: str, start: int) -> int:
     end = html.find(">", start)
-    return len(html[start : end if end >= 0 else last].split())
+    return len(html[start : end if end >= 0 else len(html)].split())

@@ -15,13 +15,14 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Literal
+from typing import BinaryIO, ClassVar, Literal, TypeVar
 
 from lm_research.data.document import Category, DataError, Document, Source
 from lm_research.data.sources.found import find
 from lm_research.data.sources.records import SMALLEST_LIMIT, check_choice
 from lm_research.data.sources.streams import OPENERS, READ_ERRORS, open_utf8, pieces
 
+T = TypeVar("T")
 Errors = Literal["skip", "replace", "error"]
 BROKEN = ("vanished", "unreadable", "undecodable", "malformed")
 _BOMS = {
@@ -104,12 +105,16 @@ class RawFiles(Source):
 
     def _all(self) -> Iterator[Document]:
         for path, id in self._files():
-            try:
-                yield from self._read(path, id)
-            except FileNotFoundError:
-                self._skip("vanished", id)
-            except READ_ERRORS as error:
-                self._skip("unreadable", id, str(error))
+            yield from self._guarded(self._read(path, id), id)
+
+    def _guarded(self, items: Iterator[T], id: str) -> Iterator[T]:
+        """What a file yields until it ends or breaks; a break is counted."""
+        try:
+            yield from items
+        except FileNotFoundError:
+            self._skip("vanished", id)
+        except READ_ERRORS as error:
+            self._skip("unreadable", id, str(error))
 
     def _files(self) -> list[tuple[Path, str]]:
         example = f"[FOLDER/**/*{self.suffixes[0]}]"
