@@ -38,8 +38,17 @@ LANGUAGES: dict[str, str] = {
     "typescript": ".ts .tsx",
 }
 VENDORED = frozenset(
-    "node_modules bower_components vendor vendored third_party thirdparty site-packages "
-    "dist-packages __pycache__".split()
+    [
+        "node_modules",
+        "bower_components",
+        "vendor",
+        "vendored",
+        "third_party",
+        "thirdparty",
+        "site-packages",
+        "dist-packages",
+        "__pycache__",
+    ]
 )
 LONGEST_LINE = 5000  # characters: nobody writes longer ones by hand
 MEAN_LINE = 300
@@ -110,7 +119,7 @@ class CodeFiles(RawFiles):
     def _files(self) -> list[tuple[Path, str]]:
         found: dict[str, None] = {}
         for name in self.paths:
-            folder = os.path.expanduser(name)
+            folder = os.path.abspath(os.path.expanduser(name))
             inside = os.path.isdir(folder)
             files = list(self._tree(folder)) if inside else expand(name, self._is_wanted)
             if not files:

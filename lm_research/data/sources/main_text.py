@@ -17,8 +17,40 @@ MOST_LONG_TAGS = 1000
 MOST_ATTRIBUTES = 1000  # of a long tag
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 _NEVER_NEST = frozenset(
-    "area base br col embed hr img input link meta param source track wbr p li dt dd tr td th tbody "
-    "thead tfoot option optgroup colgroup html head body script style".split()
+    [
+        "area",
+        "base",
+        "br",
+        "col",
+        "embed",
+        "hr",
+        "img",
+        "input",
+        "link",
+        "meta",
+        "param",
+        "source",
+        "track",
+        "wbr",
+        "p",
+        "li",
+        "dt",
+        "dd",
+        "tr",
+        "td",
+        "th",
+        "tbody",
+        "thead",
+        "tfoot",
+        "option",
+        "optgroup",
+        "colgroup",
+        "html",
+        "head",
+        "body",
+        "script",
+        "style",
+    ]
 )
 """No content, or an end tag that may be left away: these add no depth that others do not show."""
 

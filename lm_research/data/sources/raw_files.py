@@ -91,12 +91,13 @@ class RawFiles(Source):
     def signature(self) -> str:
         """The options, and each file's id, size and time of change."""
         self._check_libraries()
-        files = []
+        files, skipped = [], self.skipped.copy()
         for path, id in self._files():
             try:
                 files.append((id, path.stat().st_size, path.stat().st_mtime_ns))
             except FileNotFoundError:
                 files.append((id, -1, -1))
+        self.skipped = skipped  # looking for files counts, too, and this is no iteration
         unread = ("skipped", "language", "category", "licence", "citation", "paths")
         options = {key: value for key, value in vars(self).items() if key not in unread}
         content = json.dumps([options, files], sort_keys=True, default=str)

@@ -66,17 +66,19 @@ class WebArchive(WebSource):
                 self._skip("malformed", id, "no WARC record in it")
 
     def _record(self, record: Any, id: str) -> Iterator[Document]:
-        kind = record.record_type.name
+        from fastwarc.warc import WarcRecordType
+
+        kind = record.record_type
         where = record.headers.get("WARC-Target-URI", "").strip("<>") or f"{id}#{record.record_id}"
-        if kind not in ("response", "conversion"):
+        if kind not in (WarcRecordType.response, WarcRecordType.conversion):
             self._skip("no page", where)
             return
-        if kind == "response" and not self._is_html(record, where):
+        if kind == WarcRecordType.response and not self._is_html(record, where):
             return
         content = record.reader.read(self.max_page_bytes + 1)
         if len(content) > self.max_page_bytes:
             self._skip("too large", where)
-        elif kind == "response":
+        elif kind == WarcRecordType.response:
             yield from self._page(content, where, record.http_charset)
         else:
             text = self._decode(content, "utf-8", where)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,7 +15,19 @@ MOST_DEPTH = 100
 """Of brackets and tags in one another: the parser's time grows with its square."""
 _BRACKET = re.compile(r"(\[\[|\{\{|\{\||<[a-zA-Z]+[^<>]{0,500}(?<!/)>)|(\]\]|\}\}|\|\}|</[a-zA-Z])")
 _VOID = re.compile(r"<(?:br|hr|wbr|li|p|ref[^<>]*/)\b", re.IGNORECASE)
-_UNREAD_TAGS = "ref references table gallery math score timeline syntaxhighlight chem".split()
+_UNREAD_TAGS = frozenset(
+    (
+        "ref",
+        "references",
+        "table",
+        "gallery",
+        "math",
+        "score",
+        "timeline",
+        "syntaxhighlight",
+        "chem",
+    )
+)
 _OTHER_WIKI = re.compile(r"^:?[a-z]{2,3}(-[a-z]+)*:(?=\S)")
 _SWITCH = re.compile(r"__[A-Z]+__")
 _BLANKS = re.compile(r"[ \t]*\n(?:[ \t]*\n){2,}")
@@ -85,7 +98,9 @@ class WikiDump(RawFiles):
         if not text:
             self._skip("empty", page.title)
             return
-        yield from self._documents(f"{page.title}\n\n{text}" if self.keep_title else text, page.title)
+        yield from self._documents(
+            f"{page.title}\n\n{text}" if self.keep_title else text, page.title
+        )
 
     def _unread(self, page: Page) -> str | None:
         if page.ns.strip() != "0":
@@ -132,7 +147,5 @@ def plain_text(source: str, unseen: set[str]) -> str:
 
 
 def _remove(code: Any, node: Any) -> None:
-    try:
+    with suppress(ValueError):  # it went with the one that held it
         code.remove(node)
-    except ValueError:
-        pass  # it went with the one that held it

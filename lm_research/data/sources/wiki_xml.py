@@ -89,7 +89,7 @@ class WikiXML:
         self.unseen = self._target.unseen
 
     def pages(self) -> Iterator[Page]:
-        """Raises ``DataError`` for a DTD or entities, ``ValueError`` for what is no XML of a wiki."""
+        """Raises ``DataError`` for a DTD or entities, ``ValueError`` where it is no wiki's XML."""
         from xml.etree.ElementTree import ParseError
 
         from defusedxml.common import DefusedXmlException
