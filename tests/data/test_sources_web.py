@@ -21,7 +21,8 @@ SENTENCE = "The river rose by two metres in the night, and the lower town was un
 PAGE = (
     '<html lang="en-GB"><head><title>The  flood</title><style>p {}</style></head><body>'
     "<nav><a href=/>Home</a> <a href=/s>Sport</a></nav><header>Subscribe now</header>"
-    f"<main><article><h1>High water</h1><p>{SENTENCE * 3}</p><p>Nobody was hurt.</p></article></main>"
+    f"<main><article><h1>High water</h1><p>{SENTENCE * 3}</p><p>Nobody was hurt.</p></article>"
+    "</main>"
     "<footer>Copyright, cookies, imprint</footer><script>var x = 1;</script></body></html>"
 )
 
@@ -97,12 +98,8 @@ BOMBS = {
     "long": "<p>" + "x" * 5_000_000,
     "nothing": "<nav>Home</nav>",
 }
-REASONS = {
-    "deep": "too deep",
-    "half deep": "too deep",
-    "bold": "too deep",
-    "nothing": "no main text",
-}
+REASONS = {"nothing": "no main text"}
+REASONS |= dict.fromkeys(["deep", "half deep", "bold", "unclosed bare"], "too deep")
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
@@ -222,7 +219,7 @@ def test_an_archives_pages_and_texts(tmp_path: Path, suffix: str) -> None:
 
 def test_a_truncated_archive_keeps_what_came_before(tmp_path: Path) -> None:
     whole = b"".join(gzip.compress(one) for one in RECORDS)
-    (tmp_path / "a.warc.gz").write_bytes(whole[: -len(gzip.compress(RECORDS[-1])) // 2])
+    (tmp_path / "a.warc.gz").write_bytes(whole[:-40])
     mine = archive(tmp_path)
     assert len(texts(mine)) >= 1
     assert mine.skipped["unreadable"] == 1

@@ -151,7 +151,8 @@ class CodeFiles(RawFiles):
             self.skipped["vendored"] += 1
             return False
         ignored = _ignored(os.path.join(folder, name) + "/", rules)
-        self.skipped["ignored"] += ignored
+        if ignored:
+            self.skipped["ignored"] += 1
         return not ignored
 
     def _read(self, path: Path, id: str) -> Iterator[Document]:

@@ -1,4 +1,4 @@
-"""Which files a list of paths, folders and patterns means, in a fixed order; links may go in circles."""
+"""Which files paths, folders and patterns mean, in a fixed order; links may go in circles."""
 
 import glob
 import os

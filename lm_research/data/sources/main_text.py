@@ -15,6 +15,7 @@ MOST_DEPTH = 512
 LONG_TAG = 8000  # characters, within which attributes cannot be so many that they need counting
 MOST_LONG_TAGS = 1000
 MOST_ATTRIBUTES = 1000  # of a long tag
+BOILERPLATE = ["nav", "footer", "aside", "form", "body > header", "[role=navigation]"]
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
 _NEVER_NEST = frozenset(
     [
@@ -102,7 +103,13 @@ def main_text(html: str) -> MainText:
     check_bounds(html)
     try:
         tree = HTMLTree.parse(html)
-        text = extract_plain_text(tree, main_content=True, alt_texts=False, list_bullets=False)
+        text = extract_plain_text(
+            tree,
+            main_content=True,
+            alt_texts=False,
+            list_bullets=False,
+            skip_elements=BOILERPLATE,
+        )
     except (ValueError, RuntimeError) as error:  # the library's own errors are of these kinds
         raise NoMainText("malformed") from error
     if not text.strip():

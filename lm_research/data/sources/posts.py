@@ -15,17 +15,18 @@ from lm_research.data.sources.streams import record_lines
 from lm_research.data.sources.thread_index import Post, ThreadIndex
 
 LONGEST_RECORD = 16 * 2**20  # bytes
-_KIND = re.compile(r"t[1-6]_")  # Reddit's parents are named by kind, its posts are not
+_KIND = re.compile(r"^t[1-6]_")  # Reddit's parents are named by kind, its posts are not
 _BREAK = re.compile(r"<br ?/?>|</p>\s*(?=<p)", re.IGNORECASE)
 _MARKUP = re.compile(r"<[^<>]*>")
-_MENTION = re.compile(r"(?<![\w/])(?:@|/?u/)([\w-]+)")
+_MENTION = re.compile(r"(?<![\w/])(?:@|/?u/)([\w-]+(?:@[\w.-]+)?)")
 
 
 class Posts(RawFiles):
     """A document for each post, or for each thread: a post with its replies in the order of the tree.
 
     In a thread each post is a line "A: text", where the authors are A, B, C by their first
-    appearance, also where a post mentions one; their names are in no document. The thread's id is
+    appearance or mention (@name, u/name). Names without such a mark stay, and so do mentions in
+    single posts. The thread's id is
     that of its first post. Threads are put together in a temporary file. Counted in ``skipped``:
     "deleted" (its replies stay), "malformed", "missing_field" (no id or text), "repeated" (an id that
     was there before) and "circle" (posts that answer each other) in threads, and the reasons of
@@ -151,8 +152,7 @@ class Posts(RawFiles):
             self._skip("missing_field", where)
             return
         parent = _value(record, self.parent_field)
-        if parent is not None and parent != id:
-            parent = _KIND.sub("", parent, count=1) if _KIND.match(parent) else parent
+        parent = None if parent is None or parent == id else _KIND.sub("", parent, count=1)
         author, time = _value(record, self.author_field), _value(record, self.time_field)
         yield Post(id, parent, author or "", self._text(record, content), time or "")
 
@@ -194,5 +194,5 @@ def _letter(number: int) -> str:
 
 
 def _pseudonymous(text: str, letters: dict[str, str]) -> str:
-    """The text with its mentions (@name, u/name) of the thread's authors by their letters."""
-    return _MENTION.sub(lambda found: letters.get(found[1], found[0]), text)
+    """The text with mentions (@name, u/name) by letters; who was not met yet gets the next."""
+    return _MENTION.sub(lambda found: letters.setdefault(found[1], _letter(len(letters))), text)

@@ -15,7 +15,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Literal, TypeVar
+from typing import Any, BinaryIO, ClassVar, Literal, TypeVar
 
 from lm_research.data.document import Category, DataError, Document, Source
 from lm_research.data.sources.found import find
@@ -146,7 +146,7 @@ class RawFiles(Source):
 
     def _whole(self, path: Path, id: str, limit: int) -> bytes | None:
         """All of a file that is to be one document; ``None``, and counted, above ``limit`` bytes."""
-        with self._open(path) as stream:
+        with io.BufferedReader(opened(path)) as stream:  # with its byte order mark
             content = stream.read(limit + 1)
         if len(content) <= limit:
             return content
@@ -179,6 +179,12 @@ class RawFiles(Source):
             for number, part in enumerate(parts):
                 if part.strip():
                     yield Document(part.decode(), self.name, f"{self.name}/{id}#{number}", label)
+
+
+def opened(path: Path) -> Any:
+    """The file's bytes, decompressed by its suffix."""
+    opener = OPENERS.get(path.suffix.lower())
+    return opener(path) if opener else path.open("rb", buffering=0)
 
 
 def marked_encoding(content: bytes) -> str | None:

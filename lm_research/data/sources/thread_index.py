@@ -1,4 +1,4 @@
-"""Posts on disk by their parents, so that threads of any number are put together in little memory."""
+"""Posts on disk by their parents, so that threads are put together in little memory."""
 
 import sqlite3
 import tempfile
@@ -40,12 +40,14 @@ class ThreadIndex:
     @contextmanager
     def temporary(cls) -> Iterator["ThreadIndex"]:
         """An empty index, which is gone afterwards."""
-        with tempfile.TemporaryDirectory(prefix="lm-research-threads-") as folder:
-            with closing(sqlite3.connect(Path(folder) / "posts.sqlite")) as connection:
-                connection.execute("PRAGMA journal_mode = OFF")
-                connection.execute("PRAGMA synchronous = OFF")
-                connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-                yield cls(connection)
+        with (
+            tempfile.TemporaryDirectory(prefix="lm-research-threads-") as folder,
+            closing(sqlite3.connect(Path(folder) / "posts.sqlite")) as connection,
+        ):
+            connection.execute("PRAGMA journal_mode = OFF")
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            yield cls(connection)
 
     def fill(self, posts: Iterable[Post]) -> None:
         """Store the posts."""
