@@ -49,11 +49,9 @@ def test_what_is_ignored_is_what_git_ignores(tmp_path: Path) -> None:
         {
             ".gitignore": "*.gen.py\n/build/\n!kept.gen.py\nsub/*.c\ndoc/**/x.py\n",
             "sub/.gitignore": "local.py\n!b.c\n",
-            **{name: "x = 1\n" for name in ("a.py", "a.gen.py", "kept.gen.py", "build/a.py")},
-            **{
-                name: "x = 1\n" for name in ("sub/build/a.py", "sub/a.c", "sub/b.c", "sub/local.py")
-            },
-            **{name: "x = 1\n" for name in ("local.py", "doc/x.py", "doc/a/b/x.py", "doc/y.py")},
+            **dict.fromkeys(("a.py", "a.gen.py", "kept.gen.py", "build/a.py"), "x = 1\n"),
+            **dict.fromkeys(("sub/build/a.py", "sub/a.c", "sub/b.c", "sub/local.py"), "x = 1\n"),
+            **dict.fromkeys(("local.py", "doc/x.py", "doc/a/b/x.py", "doc/y.py"), "x = 1\n"),
         },
     )
     git = ["git", "-C", str(tmp_path)]

@@ -56,7 +56,7 @@ _NEVER_NEST = frozenset(
 """No content, or an end tag that may be left away: these add no depth that others do not show."""
 
 
-class NoMainText(Exception):
+class MainTextError(Exception):
     """A page that is left out; the message is the reason under which it is counted."""
 
 
@@ -96,7 +96,7 @@ def _meta(content: bytes) -> str | None:
 
 
 def main_text(html: str) -> MainText:
-    """The page's main text. Raises ``NoMainText`` with the reason."""
+    """The page's main text. Raises ``MainTextError`` with the reason."""
     from resiliparse.extract.html2text import extract_plain_text
     from resiliparse.parse.html import HTMLTree
 
@@ -111,28 +111,28 @@ def main_text(html: str) -> MainText:
             skip_elements=BOILERPLATE,
         )
     except (ValueError, RuntimeError) as error:  # the library's own errors are of these kinds
-        raise NoMainText("malformed") from error
+        raise MainTextError("malformed") from error
     if not text.strip():
-        raise NoMainText("no main text")
+        raise MainTextError("no main text")
     root = tree.document.query_selector("html") if tree.document else None
     language = (root.getattr("lang") or "") if root else ""
     return MainText(" ".join((tree.title or "").split()), text.strip(), language)
 
 
 def check_bounds(html: str) -> None:
-    """Raises ``NoMainText``: "too deep" or "too large". Linear in the page's length."""
+    """Raises ``MainTextError``: "too deep" or "too large". Linear in the page's length."""
     depth = long_tags = 0
     for count, tag in enumerate(_TAG.finditer(html)):
         if html.find(">", tag.end(), tag.end() + LONG_TAG) < 0:
             long_tags += 1
             if _attributes(html, tag.end()) > MOST_ATTRIBUTES:
-                raise NoMainText("too large")
+                raise MainTextError("too large")
         if count > MOST_TAGS or long_tags > MOST_LONG_TAGS:
-            raise NoMainText("too large")
+            raise MainTextError("too large")
         if tag[2].lower() not in _NEVER_NEST:
             depth = max(0, depth - 1) if tag[1] else depth + 1
             if depth > MOST_DEPTH:
-                raise NoMainText("too deep")
+                raise MainTextError("too deep")
 
 
 def _attributes(html: str, start: int) -> int:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from lm_research.config.types import PositiveInt
 from lm_research.data.document import Category, Document
-from lm_research.data.sources.main_text import NoMainText, declared_encoding, main_text
+from lm_research.data.sources.main_text import MainTextError, declared_encoding, main_text
 from lm_research.data.sources.raw_files import RawFiles
 
 
@@ -61,7 +61,7 @@ class WebSource(RawFiles):
             return
         try:
             page = main_text(html)
-        except NoMainText as reason:
+        except MainTextError as reason:
             self._skip(str(reason), id)
             return
         wanted = (self.only_language or "").lower()
