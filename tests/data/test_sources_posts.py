@@ -48,7 +48,7 @@ def test_a_thread_is_a_tree_with_letters_for_its_authors(tmp_path: Path) -> None
         "p/o": "A: orphan",
     }
     assert mine.skipped == {"deleted": 1}
-    assert list(mine)[0].id == "p/o"
+    assert next(iter(mine)).id == "p/o"
     in_file_order = posts(write(path, THREAD), document="thread")
     assert next(iter(in_file_order)).text.startswith("A: Root\nB: late, A\nA: to cyd")
 

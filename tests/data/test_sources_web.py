@@ -93,13 +93,17 @@ BOMBS = {
     "bold": "<b>" * 50_000 + "text",
     "tags": "<p>a</p>" * 400_000,
     "attributes": "<p " + " ".join(f"a{i}=1" for i in range(200_000)) + ">x</p>",
+    "quoted attributes": '<p a=\'"\' b=">" ' + " ".join(f"a{i}" for i in range(99_999)) + ">x</p>",
+    "text under much": "<div>" * 500 + f"<p>{SENTENCE}" * 10_000,
     "unclosed": "<a " * 200_000,
     "unclosed bare": "<a" * 200_000,
     "long": "<p>" + "x" * 5_000_000,
     "nothing": "<nav>Home</nav>",
 }
 REASONS = {"nothing": "no main text"}
-REASONS |= dict.fromkeys(["deep", "half deep", "bold", "unclosed bare"], "too deep")
+REASONS |= dict.fromkeys(
+    ["deep", "half deep", "bold", "unclosed bare", "text under much"], "too deep"
+)
 
 
 @pytest.mark.parametrize("bomb", BOMBS)

@@ -18,7 +18,8 @@ NAMESPACES = (
     '<siteinfo><namespaces><namespace key="0" /><namespace key="6">Datei</namespace>'
     '<namespace key="14">Kategorie</namespace></namespaces></siteinfo>'
 )
-WIKITEXT = """{{Infobox|a={{b|c}}}}'''Foo''' is a [[Bar (x)|bar]]&nbsp;thing.<ref name="a">Cited {{x}}</ref><ref name=b />
+WIKITEXT = """{{Infobox|a={{b|c}}}}'''Foo''' is a [[Bar (x)|bar]]&nbsp;thing.<ref name="a">Cited
+{{x}}</ref><ref name=b />
 [[Datei:X.png|thumb|A caption with a [[link]]]]
 == History ==
 It began in [http://a.test Rome].<!-- hidden -->

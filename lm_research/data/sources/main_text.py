@@ -12,11 +12,15 @@ from lm_research.data.sources.raw_files import marked_encoding
 
 MOST_TAGS = 200_000
 MOST_DEPTH = 512
+MOST_WEIGHT = 200_000_000  # characters, each counted as often as tags are open around it
 LONG_TAG = 8000  # characters, within which attributes cannot be so many that they need counting
 MOST_LONG_TAGS = 1000
 MOST_ATTRIBUTES = 1000  # of a long tag
 BOILERPLATE = ["nav", "footer", "aside", "form", "body > header", "[role=navigation]"]
 _TAG = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)")
+_INSIDE = re.compile(r"""(?:[^=>]++|=\s*+(?:"[^"]*+"?|'[^']*+'?)?)*+""")
+"""What a tag holds, up to the ``>`` that ends it and is in no quoted value."""
+_QUOTED = re.compile(r"""=\s*+(?:"[^"]*+"?|'[^']*+'?)""")
 _NEVER_NEST = frozenset(
     [
         "area",
@@ -121,20 +125,19 @@ def main_text(html: str) -> MainText:
 
 def check_bounds(html: str) -> None:
     """Raises ``MainTextError``: "too deep" or "too large". Linear in the page's length."""
-    depth = long_tags = 0
+    depth = long_tags = weight = end = 0
     for count, tag in enumerate(_TAG.finditer(html)):
-        if html.find(">", tag.end(), tag.end() + LONG_TAG) < 0:
+        inside = _INSIDE.match(html, tag.end())
+        if inside is not None and inside.end() - inside.start() > LONG_TAG:
             long_tags += 1
-            if _attributes(html, tag.end()) > MOST_ATTRIBUTES:
+            if len(_QUOTED.sub("", inside[0]).split()) > MOST_ATTRIBUTES:
                 raise MainTextError("too large")
         if count > MOST_TAGS or long_tags > MOST_LONG_TAGS:
             raise MainTextError("too large")
+        weight, end = weight + depth * (tag.start() - end), tag.start()
+        if weight > MOST_WEIGHT:
+            raise MainTextError("too deep")
         if tag[2].lower() not in _NEVER_NEST:
             depth = max(0, depth - 1) if tag[1] else depth + 1
             if depth > MOST_DEPTH:
                 raise MainTextError("too deep")
-
-
-def _attributes(html: str, start: int) -> int:
-    end = html.find(">", start)
-    return len(html[start : end if end >= 0 else len(html)].split())

@@ -22,15 +22,14 @@ _MENTION = re.compile(r"(?<![\w/])(?:@|/?u/)([\w-]+(?:@[\w.-]+)?)")
 
 
 class Posts(RawFiles):
-    """A document for each post, or for each thread: a post with its replies in the order of the tree.
+    """A document for each post, or each thread: a post with its replies in the order of the tree.
 
     In a thread each post is a line "A: text", where the authors are A, B, C by their first
     appearance or mention (@name, u/name). Names without such a mark stay, and so do mentions in
-    single posts. The thread's id is
-    that of its first post. Threads are put together in a temporary file. Counted in ``skipped``:
-    "deleted" (its replies stay), "malformed", "missing_field" (no id or text), "repeated" (an id that
-    was there before) and "circle" (posts that answer each other) in threads, and the reasons of
-    ``raw_files``. A reply to a post that is not there begins a thread.
+    single posts. The thread's id is that of its first post. Threads are put together in a temporary
+    file. Counted in ``skipped``: "deleted" (its replies stay), "malformed", "missing_field" (no id
+    or text), "repeated" (an id that was there before) and "circle" (posts that answer each other)
+    in threads, and the reasons of ``raw_files``. A reply to what is not there begins a thread.
 
     Args:
         document: "post" or "thread".
@@ -101,7 +100,7 @@ class Posts(RawFiles):
         return self._guarded(self._posts(path, id), id)
 
     def _thread(self, posts: Iterable[Post], id: str) -> Iterator[Document]:
-        """The thread's documents: one, or several where it is longer than ``max_document_bytes``."""
+        """The thread's documents: one, or several above ``max_document_bytes``."""
         letters: dict[str, str] = {}
         held: list[str] = []
         size = number = 0

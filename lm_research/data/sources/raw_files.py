@@ -1,6 +1,6 @@
 """What sources of raw formats share: files read one after the other, limits, and counts.
 
-Reasons in ``skipped`` that all of them know: "vanished" (a file that went away while the others were
+Reasons in ``skipped`` that all of them know: "vanished" (a file that went away while others were
 read), "unreadable" (broken or truncated compression; what came before the break is kept), "binary"
 (NUL bytes), "undecodable", "empty", "too large". With ``errors="error"`` the broken ones
 (``BROKEN``) raise ``DataError`` instead.
@@ -145,7 +145,7 @@ class RawFiles(Source):
         return open_utf8(path)
 
     def _whole(self, path: Path, id: str, limit: int) -> bytes | None:
-        """All of a file that is to be one document; ``None``, and counted, above ``limit`` bytes."""
+        """All of a file that is one document; ``None``, and counted, above ``limit`` bytes."""
         with io.BufferedReader(opened(path)) as stream:  # with its byte order mark
             content = stream.read(limit + 1)
         if len(content) <= limit:
