@@ -7,18 +7,14 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.render import escape
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
 
 MARK = "Written by lm_research"
 
 
-def page(title: str, header: str, sections: Sequence[str], figures: Sequence["Figure"]) -> str:
+def page(title: str, header: str, sections: Sequence[str], figures: Sequence[Figure]) -> str:
     """The whole document. ``header`` and ``sections`` are HTML; figures follow as data.
 
     The content security policy allows the two scripts of this page by their hash and nothing else:
@@ -62,14 +58,14 @@ nothing.</footer>
 """
 
 
-def placed(figure: "Figure", index: int, min_width: int = 0) -> str:
+def placed(figure: Figure, index: int, min_width: int = 0) -> str:
     """The place where figure ``index`` is drawn, under its title as a caption.
 
     The title moves from the figure to the caption, which wraps on a phone.
     """
-    title = str(figure.layout.title.text or "")
-    figure.update_layout(title_text="", margin_t=10)
-    height = int(figure.layout.height)
+    title = str(figure.layout["title"]["text"])
+    figure.update_layout(title={"text": ""}, margin={"t": 10})
+    height = int(figure.layout["height"])
     style = f"height:{height}px" + (f";min-width:{min_width}px" if min_width else "")
     return (
         f'<figure><figcaption>{title}</figcaption><div class="scroll">'
@@ -112,7 +108,7 @@ def _asset(name: str) -> str:
     return resources.files("lm_research.analysis").joinpath(name).read_text(encoding="utf-8")
 
 
-def _figure_json(figure: "Figure") -> str:
+def _figure_json(figure: Figure) -> str:
     """JSON that cannot end its own script element."""
     text = str(figure.to_json())
     for character in "<>&\u2028\u2029":

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
-from torch import nn
 
 from lm_research.config.build import build
 from lm_research.data.module import TextDataModule
@@ -123,12 +122,20 @@ def fit_vectorizer(vectorizer: Vectorizer, tokenizer: Tokenizer, prepared: Prepa
         vectorizer.fit(training_documents(prepared))
 
 
-def size_summary(model: LanguageModeling | CountedLanguageModel) -> dict[str, float | None]:
-    """Parameters and FLOPs, named as in the summary."""
+def size_summary(
+    model: LanguageModeling | CountedLanguageModel, tokens: int
+) -> dict[str, float | None]:
+    """Parameters and FLOPs, named as in the summary.
+
+    Args:
+        tokens: of the whole training. A token's backward pass costs twice its forward pass.
+    """
     if isinstance(model, CountedLanguageModel):
-        return {"model/parameters": model.model.parameter_count(), "model/flops_per_token": None}
-    core: nn.Module = model.model
+        size = model.model.parameter_count()
+        return {"model/parameters": size, "model/flops_per_token": None, "train/flops": None}
+    flops = flops_per_token(model.vectorizer, model.model, model.head)
     return {
         "model/parameters": parameter_count(model),
-        "model/flops_per_token": flops_per_token(model.vectorizer, core, model.head),
+        "model/flops_per_token": flops,
+        "train/flops": 3.0 * flops * tokens,
     }

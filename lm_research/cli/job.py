@@ -76,7 +76,7 @@ def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
     assembly = assemble(config)
     if recorder.folder.state is not None:
         same_text(recorder.folder, assembly.data.prepared)
-    _describe(assembly, recorder)
+    _describe(config, assembly, recorder)
     assembly, result = fit(config, assembly, recorder, signals)
     results = {"val": result, **_elsewhere(config, assembly, recorder)}
     scores = {f"{group}/{k}": v for group, r in results.items() for k, v in r.scores.items()}
@@ -106,11 +106,12 @@ def same_text(folder: RunFolder, prepared: PreparedText) -> None:
     )
 
 
-def _describe(assembly: Assembly, recorder: Recorder) -> None:
+def _describe(config: Config, assembly: Assembly, recorder: Recorder) -> None:
     """What a reader, and a later evaluation or generation, need beside the weights."""
     prepared = assembly.data.prepared
     recorder.data(prepared.store.meta)
-    recorder.summary(size_summary(assembly.model))
+    tokens = assembly.steps * config["budget"]["batch_size"] * config["budget"]["window"]
+    recorder.summary(size_summary(assembly.model, tokens))
     recorder.planned(assembly.steps)
     if recorder.folder.state is not None:
         write_json(recorder.folder.tokenizer, vocabulary_state(prepared))

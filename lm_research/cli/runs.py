@@ -207,6 +207,8 @@ def _export(arguments: list[str]) -> int:
     options, _ = parse(ExportOptions, given)
     ledger, query = _selected(options, filters)
     from lm_research.cli.runs_exported import export
+    from lm_research.tracking.ledger.ledger import no_collection
 
-    export(ledger, query, options)
+    with no_collection():  # the process ends with the file
+        export(ledger, query, options)
     return 0

@@ -1,6 +1,6 @@
 """The tables of a study, free of any output format, one module for each section of the report."""
 
-from lm_research.analysis.study import Study
+from lm_research.analysis.study import Study, once
 from lm_research.analysis.tables.effects import effects_table
 from lm_research.analysis.tables.factorial import contrasts_table, factorial_table
 from lm_research.analysis.tables.hypotheses import hypotheses_table
@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 
+@once
 def all_tables(study: Study) -> list[Table]:
     """The tables that have rows, in the order of the report."""
     matrix = study.matrix if study.matrix is not None and study.matrix.cells else None
