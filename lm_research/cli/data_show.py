@@ -128,8 +128,9 @@ def difference(before: str, after: str, marks: bool = True) -> Any:
 
 def _changes(before: str, after: str) -> Iterator[tuple[str, str]]:
     """(" ", kept), ("-", removed), ("+", added) from around the first change on."""
-    start = _common(before, after)
-    start = max(0, before.rfind(" ", 0, start + 1), start - AROUND)
+    common = _common(before, after)
+    start = max(0, common - AROUND)
+    start = before.find(" ", start, common) + 1 if start else 0
     old = _PIECE.findall(before[start : start + DIFFED])
     new = _PIECE.findall(after[start : start + DIFFED])
     for tag, i, j, k, m in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
