@@ -108,7 +108,7 @@ def test_every_vectorizer_and_model_takes_a_training_step(data, folder, cache):
         assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True)), choice
 
 
-ENGLISH_ALONE = ("c4", "gopher", "fineweb")
+ENGLISH_ALONE = ("gopher", "fineweb")  # c4 keeps reviews too short to tell
 
 
 @pytest.mark.parametrize("text", options("text"))
