@@ -58,6 +58,8 @@ def _left_out(report: Mapping[str, Any]) -> dict[str, str]:
 def _rule(rule: Mapping[str, Any]) -> str:
     changed, dropped = rule.get("documents_changed") or 0, rule.get("documents_dropped") or 0
     counts = [f"{n} {what}" for n, what in ((changed, "changed"), (dropped, "dropped")) if n]
+    if counts and (reasons := mapping(rule.get("reasons"))):
+        counts[-1] += f": {_sizes(reasons)}"
     return f"{rule.get('name', 'rule')} ({', '.join(counts) or 'nothing to do'})"
 
 

@@ -3,30 +3,28 @@
 import json
 import sys
 from collections import Counter
-from itertools import islice
 from typing import Any
 
 from lm_research.cli.data_fetch import fetch, readiness
+from lm_research.cli.data_show import show
 from lm_research.cli.options import split_config_dir
 from lm_research.cli.tell import safe
 from lm_research.config.paths import shipped
 from lm_research.config.problems import ConfigError, Problem, closest, listing
 
 USAGE = """usage: lm-research data list
-       lm-research data show data=OPTION [text=OPTION]    examples before and after cleaning
+       lm-research data show data=OPTION [text=OPTION]    what each step of the cleaning did
+                             [documents=200] [examples=2]
        lm-research data audit data=OPTION [text=OPTION]   sizes, splits, duplicates, omissions
        lm-research data fetch data=OPTION                 download public corpora ahead of training
        lm-research data fetch vectors=glove_6b_50d        word vectors (or 100d, 200d, 300d)
 
 --config-dir DIR adds options of your own, laid out like conf/: DIR/data/mine.yaml."""
 
-SHOWN = 600
-"""Characters of a document that are shown."""
-
 
 def run(arguments: list[str]) -> int:
     """Dispatch to the action."""
-    actions = {"list": _list, "show": _show, "audit": _audit, "fetch": fetch}
+    actions = {"list": _list, "show": show, "audit": _audit, "fetch": fetch}
     if not arguments or {"-h", "--help"} & set(arguments):
         print(USAGE)
         return 0 if arguments else 2
@@ -87,7 +85,7 @@ def _composed(arguments: list[str]) -> dict[str, Any]:
     return compose(overrides, config_dir).config
 
 
-def _selection(config: dict[str, Any]) -> Any:
+def selection_of(config: dict[str, Any]) -> Any:
     """The whole source: a budget's caps would hide what it holds."""
     from lm_research.config.build import build
     from lm_research.data.preparation import Selection
@@ -97,48 +95,12 @@ def _selection(config: dict[str, Any]) -> Any:
     return Selection(build(config["data"]), config["text"]["cleaning"], config["splits"], caps)
 
 
-def _show(arguments: list[str]) -> int:
-    """A few documents, before and after cleaning."""
-    from rich.console import Console
-
-    from lm_research.config.build import build
-    from lm_research.text.cleaning import Cleaner
-
-    config = _composed(arguments)
-    console = Console()
-    cleaner = Cleaner(build(config["text"]["cleaning"]))
-    for document in islice(build(config["data"]), 3):
-        cleaned = cleaner.clean(document.text)
-        label = "" if document.label is None else f" (label: {document.label})"
-        console.print(_panel(document.text, f"{document.id}{label}"))
-        if cleaned is None:
-            console.print("dropped by cleaning")
-        elif cleaned != document.text:
-            console.print(_panel(cleaned, "after cleaning"))
-    for rule in cleaner.report():
-        changed, dropped = rule["documents_changed"], rule["documents_dropped"]
-        line = safe(f"{rule['name']}: {changed} changed, {dropped} dropped")
-        console.print(line, markup=False)
-    return 0
-
-
-def _panel(text: str, title: str) -> Any:
-    """Text of strangers, with nothing in it obeyed: neither markup nor control characters."""
-    from rich.panel import Panel
-    from rich.text import Text
-
-    from lm_research.config.visible import visible
-
-    shown = text[:SHOWN] + ("…" if len(text) > SHOWN else "")
-    return Panel(Text(visible(shown, keep="\n\t")), title=Text(visible(title)))
-
-
 def _audit(arguments: list[str]) -> int:
     """Read the whole source once and count."""
     from rich.console import Console
 
     config = _composed(arguments)
-    report = audit(_selection(config))
+    report = audit(selection_of(config))
     Console().print_json(json.dumps(report), ensure_ascii=True)
     return 0
 

@@ -194,4 +194,9 @@ def _expand_names(plain: dict[str, Any], options: DataOptions) -> list[Problem]:
     if isinstance(names, list):
         plain["evaluate_on"] = options.nodes("evaluate_on", names)
     options.fill("data", plain.get("data"))
+    cleaning = (plain.get("text") or {}).get("cleaning")
+    for index, rule in enumerate(cleaning if isinstance(cleaning, list) else ()):
+        if isinstance(rule, dict) and isinstance(rule.get("against"), list):
+            field = f"text.cleaning.{index}.against"
+            rule["against"] = options.nodes(field, rule["against"])
     return options.problems

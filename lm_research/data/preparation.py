@@ -46,14 +46,21 @@ class Selection:
     caps: dict[Split, int]
     patience_s: float = PATIENCE_S
 
-    def __iter__(self) -> Iterator[tuple[Split, Document]]:
+    def begin(self) -> tuple[Iterator[Document], Cleaner]:
+        """The documents of a new pass, as the source has them but in their order, and its rules."""
         self.cleaner = Cleaner(build(self.cleaning))
+        self.cleaner.learn(lambda other: in_time(other, self.patience_s))
         self.counts: Counter[str] = Counter()
+        documents = in_time(self.source, self.patience_s)
+        ordered = documents if self.source.ordered else shuffle(documents, self.splits["seed"])
+        return ordered, self.cleaner
+
+    def __iter__(self) -> Iterator[tuple[Split, Document]]:
+        documents, _ = self.begin()
         room = dict(self.caps)
         seed, validation, test = self.splits["seed"], self.splits["validation"], self.splits["test"]
-        documents = in_time(self.source, self.patience_s)
-        for document in documents if self.source.ordered else shuffle(documents, seed):
-            text = self.cleaner.clean(document.text)
+        for document in documents:
+            text = self.cleaner.clean(document.text, document.source)
             if not text:
                 self.counts["dropped"] += 1
                 continue
@@ -94,7 +101,11 @@ class Selection:
 
     def omissions(self) -> str:
         """The same in a few words, without what is zero."""
-        dropped = {f"dropped by {c.name}": c.documents_dropped for c in self.cleaner.counts}
+        dropped = {
+            f"dropped by {c.name}" + (f" ({reason})" if reason else ""): count
+            for c in self.cleaner.counts
+            for reason, count in (c.reasons or {"": c.documents_dropped}).items()
+        }
         selected = {f"documents {name}": n for name, n in self.counts.items() if name != "dropped"}
         counts = {**self.source.skipped, **dropped, **selected}
         return ", ".join(f"{name}: {n}" for name, n in counts.items() if n) or "nothing"
@@ -138,7 +149,8 @@ def prepare(
         "test": budget["eval_bytes"],
     }
     selection = Selection(source, text["cleaning"], splits, caps, patience_s)
-    parts = [FORMAT, without_places(data), source.signature(), text, splits, caps, trained]
+    parts = without_places([FORMAT, data, source.signature(), text, splits, caps, trained])
+    parts += filter(None, (rule.signature() for rule in build(text["cleaning"])))
     key = sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:20]
     folder = Path(cache) / "tokens" / key
     if (folder / "meta.json").exists():

@@ -2,36 +2,83 @@
 
 The rules are the items of ``cleaning:`` in conf/text/*.yaml, applied in that order. Order matters:
 `RemoveMarkup` after `MaskUrls` would take a mask like "<url>" for a tag. All patterns here match in
-time linear in the text. Two larger rules have files of their own: `markup.RemoveMarkup` and
-`language.LanguageFilter`.
+time linear in the text. Larger rules have files of their own: docs/preprocessing.md lists all.
 """
 
+import json
 import re
 import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
 
 from lm_research.config.types import NonNegativeInt, PositiveInt
 from lm_research.text.unicode import COMBINING_MARKS, utf8_length, valid_unicode
+
+
+class Texts(Protocol):
+    """What a rule may compare with: a source, as `lm_research.data.document.Source` has it."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Documents, each with a ``text`` and the name of its ``source``."""
+
+    def signature(self) -> str:
+        """A string that changes whenever the documents would."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Returned by a rule in place of a text: drops the document, and says why in the report."""
+
+    reason: str
 
 
 class Rule(ABC):
     """One step of cleaning. ``name`` stands for it in the report."""
 
     name: ClassVar[str]
+    source = ""
+    """Name of the source that the next text comes from; for rules that compare sources."""
 
     @abstractmethod
-    def __call__(self, text: str) -> str | None:
-        """The text after this rule; None drops the document."""
+    def __call__(self, text: str) -> str | Drop | None:
+        """The text after this rule; ``Drop``, or None where there is but one reason, drops it."""
+
+    def signature(self) -> str:
+        """What the results depend on beside the fields (a file's content); keys the cache."""
+        return ""
+
+
+class Comparing(Rule):
+    """A rule that judges a text by those before it, and by the texts of other sources.
+
+    It begins empty, and a pass over a source meets the documents in a fixed order, so that each
+    pass drops the same ones. A text is never compared with those that ``against`` has from a source
+    of its own name: an evaluation source that is prepared by the same rules keeps its documents.
+
+    Args:
+        against: the sources whose texts are read first, by name.
+    """
+
+    def __init__(self, against: dict[str, Texts] | None = None) -> None:
+        self.against = dict(against or {})
+
+    @abstractmethod
+    def learn(self, text: str) -> None:
+        """Remember a text of another source, whose name ``source`` is, without judging it."""
+
+    def signature(self) -> str:
+        """The signatures of the sources that are read first."""
+        return json.dumps([source.signature() for source in self.against.values()])
 
 
 @dataclass
 class RuleCounts:
     """What one rule did: documents that came in, left changed, were dropped; UTF-8 bytes.
 
-    The bytes of a dropped document count as in and not as out.
+    The bytes of a dropped document count as in and not as out. ``reasons`` has the dropped ones by
+    reason, where the rule gives some.
     """
 
     name: str
@@ -40,6 +87,28 @@ class RuleCounts:
     documents_dropped: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    def add(self, before: str, after: str | Drop | None) -> None:
+        """Count one document."""
+        self.documents_in += 1
+        self.bytes_in += utf8_length(before)
+        if isinstance(after, str):
+            self.documents_changed += after != before
+            self.bytes_out += utf8_length(after)
+            return
+        self.documents_dropped += 1
+        if after is not None:
+            self.reasons[after.reason] = self.reasons.get(after.reason, 0) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one rule made of one document: ``after`` is a text, or why it was dropped."""
+
+    rule: Rule
+    before: str
+    after: str | Drop | None
 
 
 class Cleaner:
@@ -53,21 +122,47 @@ class Cleaner:
         self.rules = list(rules)
         self.counts = [RuleCounts(rule.name) for rule in self.rules]
 
-    def clean(self, text: str) -> str | None:
-        """The cleaned text, or None if a rule dropped the document."""
-        size = utf8_length(text)
+    def learn(self, read: Callable[[Any], Iterable[Any]] = iter) -> None:
+        """Let rules that compare with other sources read those, before the first text is cleaned.
+
+        The texts come cleaned by the rules before, as those that they are compared with will.
+
+        Args:
+            read: yields the documents of a source.
+        """
+        for index, rule in enumerate(self.rules):
+            if not isinstance(rule, Comparing) or not rule.against:
+                continue
+            before = Cleaner(r for r in self.rules[:index] if not isinstance(r, Comparing))
+            for other in rule.against.values():
+                for document in read(other):
+                    text = before.clean(document.text)
+                    if text is not None:
+                        rule.source = document.source
+                        rule.learn(text)
+
+    def steps(self, text: str, source: str = "") -> Iterator[Step]:
+        """What each rule does to a text, until one drops it.
+
+        Args:
+            text: as the source has it.
+            source: the name of its source.
+        """
         for rule, counts in zip(self.rules, self.counts, strict=True):
-            counts.documents_in += 1
-            counts.bytes_in += size
+            rule.source = source
             result = rule(text)
-            if result is None:
-                counts.documents_dropped += 1
-                return None
-            if result != text:
-                counts.documents_changed += 1
-                text, size = result, utf8_length(result)
-            counts.bytes_out += size
-        return text
+            counts.add(text, result)
+            yield Step(rule, text, result)
+            if not isinstance(result, str):
+                return
+            text = result
+
+    def clean(self, text: str, source: str = "") -> str | None:
+        """The cleaned text, or None if a rule dropped the document."""
+        result: str | Drop | None = text
+        for step in self.steps(text, source):
+            result = step.after
+        return result if isinstance(result, str) else None
 
     def report(self) -> list[dict[str, Any]]:
         """The counts of each rule, in order, as plain dictionaries."""
@@ -155,7 +250,7 @@ class CollapseWhitespace(Rule):
         return " " if not breaks else "\n" if breaks == 1 else "\n\n"
 
 
-class _Substitution(Rule):
+class Substitution(Rule):
     """Replaces every match of a class's pattern by a fixed string."""
 
     pattern: ClassVar[re.Pattern[str]]
@@ -169,7 +264,7 @@ class _Substitution(Rule):
         return self.pattern.sub(self._template, text)
 
 
-class MaskUrls(_Substitution):
+class MaskUrls(Substitution):
     """Replaces web addresses: those that begin with http://, https://, ftp:// or www.
 
     Only ASCII belongs to an address (RFC 3986), so that Chinese text may follow directly;
@@ -187,7 +282,7 @@ class MaskUrls(_Substitution):
         super().__init__(replacement)
 
 
-class MaskEmails(_Substitution):
+class MaskEmails(Substitution):
     """Replaces e-mail addresses of the usual form: local@host.domain, in ASCII."""
 
     name = "mask_emails"
@@ -200,7 +295,7 @@ class MaskEmails(_Substitution):
         super().__init__(replacement)
 
 
-class MaskNumbers(_Substitution):
+class MaskNumbers(Substitution):
     """Replaces numbers: digits of any script with "." or "," between them ("1,234.5").
 
     A sign or a unit stays; digits right after a Latin letter or underscore ("h264", "x_1") do too.

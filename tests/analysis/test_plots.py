@@ -26,6 +26,8 @@ class _Checked:
 
 
 def _checked(drawn: Any) -> Any:
+    if drawn is None:
+        return None
     if isinstance(drawn, Figure):
         return go.Figure(json.loads(drawn.to_json()))
     if isinstance(drawn, dict):

@@ -62,7 +62,7 @@ class LocalFiles(RecordSource):
         quoting: whether CSV and TSV cells may stand in double quotes: "auto" is yes for CSV, no for
             TSV.
         document: what a document is in a plain text file: the file, a paragraph (blank lines
-            around it) or a line.
+            around it), a line or a sentence (`split_sentences`).
         encoding: of the files, except Parquet.
         errors: for undecodable bytes: "skip" the document, "replace" them with U+FFFD, or raise
             an "error", which then malformed records do, too.
@@ -81,7 +81,7 @@ class LocalFiles(RecordSource):
         split_field: str | None = None,
         columns: list[str] | None = None,
         quoting: Literal["auto", "standard", "none"] = "auto",
-        document: Literal["file", "paragraph", "line"] = "file",
+        document: Literal["file", "paragraph", "line", "sentence"] = "file",
         encoding: str = "utf-8",
         errors: Literal["skip", "replace", "error"] = "skip",
         max_document_bytes: PositiveInt = 1048576,
@@ -108,7 +108,7 @@ class LocalFiles(RecordSource):
         )
         check_choice("format", format, ("auto", "txt", "jsonl", "csv", "tsv", "parquet"))
         check_choice("quoting", quoting, ("auto", "standard", "none"))
-        check_choice("document", document, ("file", "paragraph", "line"))
+        check_choice("document", document, ("file", "paragraph", "line", "sentence"))
         try:
             codecs.lookup(encoding)
         except LookupError:

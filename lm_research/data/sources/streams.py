@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from lm_research.data.document import DataError
+from lm_research.text.sentences import split_sentences
 
-Unit = Literal["file", "paragraph", "line"]
+Unit = Literal["file", "paragraph", "line", "sentence"]
 
 _BUFFER = 1 << 16
 _ZSTD_BYTES = 1 << 7  # compressed, at a time: a few bytes can unfold to a block of 128 KiB
@@ -137,6 +138,8 @@ def pieces(stream: BinaryIO, unit: Unit, limit: int) -> Iterator[bytes]:
     """
     if unit == "file":
         return _blocks(stream, limit)
+    if unit == "sentence":
+        return _sentences(stream, limit)
     return _lines(stream, limit) if unit == "line" else _paragraphs(stream, limit)
 
 
@@ -163,6 +166,13 @@ def _paragraphs(stream: BinaryIO, limit: int) -> Iterator[bytes]:
             size += len(line)
     if held:
         yield b"".join(held)
+
+
+def _sentences(stream: BinaryIO, limit: int) -> Iterator[bytes]:
+    """Sentences of the paragraphs, bytes that are no UTF-8 included."""
+    for paragraph in _paragraphs(stream, limit):
+        for sentence in split_sentences(paragraph.decode("utf-8", "surrogateescape")):
+            yield sentence.encode("utf-8", "surrogateescape")
 
 
 def _lines(stream: BinaryIO, limit: int) -> Iterator[bytes]:

@@ -1,0 +1,1 @@
+"""Heuristics of quality as published: C4, Gopher, FineWeb."""
