@@ -107,6 +107,12 @@ def fit_mixing(
         if not known:
             raise ValueError(f"{len(runs.weights_RM)} mixtures: at least 4 are needed")
         law = max(known, key=lambda name: cross_validate(runs, name, seed)[0].r2)
+    elif not _enough(law, runs):
+        needed = fewest(law, len(runs.sources)) + 1
+        raise ValueError(
+            f"law={law}: {len(runs.weights_RM)} mixtures; it needs at least {needed}, one of them "
+            "to be predicted by the others"
+        )
     mean_worth, by_evaluation = cross_validate(runs, law, seed)
     laws = _fit_all(runs, law, seed)
     count = resamples or RESAMPLES.get(law, DEFAULT_RESAMPLES)

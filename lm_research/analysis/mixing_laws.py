@@ -140,7 +140,7 @@ class Exponential:
             c = lowest - below * spread
             t_M = np.linalg.lstsq(weights_RM, np.log(loss_R - c), rcond=None)[0]
             starts.append(np.array([c, *t_M]))
-        ends = [least_squares(error, start, jac=slope, max_nfev=200) for start in starts]
+        ends = [least_squares(error, start, jac=slope, method="lm") for start in starts]
         best = min(ends, key=lambda end: float(end.cost))
         return cls(float(best.x[0]), best.x[1:])
 

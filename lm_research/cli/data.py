@@ -1,4 +1,4 @@
-"""``lm-research data list | show | audit``: look at sources before training on them."""
+"""``lm-research data list | show | audit | mix``: look at sources before training on them."""
 
 import json
 import sys
@@ -14,6 +14,7 @@ from lm_research.config.problems import ConfigError, Problem, closest, listing
 USAGE = """usage: lm-research data list
        lm-research data show data=OPTION [text=OPTION]    examples before and after cleaning
        lm-research data audit data=OPTION [text=OPTION]   sizes, splits, duplicates, omissions
+       lm-research data mix sweep=NAME|runs=FOLDER        fit losses to shares, propose a mixture
 
 --config-dir DIR adds options of your own, laid out like conf/: DIR/data/mine.yaml."""
 
@@ -23,8 +24,8 @@ SHOWN = 600
 
 def run(arguments: list[str]) -> int:
     """Dispatch to the action."""
-    actions = {"list": _list, "show": _show, "audit": _audit}
-    if not arguments or {"-h", "--help"} & set(arguments):
+    actions = {"list": _list, "show": _show, "audit": _audit, "mix": _mix}
+    if not arguments or (arguments[0] != "mix" and {"-h", "--help"} & set(arguments)):
         print(USAGE)
         return 0 if arguments else 2
     if arguments[0] not in actions:
@@ -37,6 +38,13 @@ def run(arguments: list[str]) -> int:
         )
         raise ConfigError([problem])
     return actions[arguments[0]](arguments[1:])
+
+
+def _mix(arguments: list[str]) -> int:
+    """What runs on mixtures say about the next one."""
+    from lm_research.cli import data_mix
+
+    return data_mix.run(arguments)
 
 
 def _list(arguments: list[str]) -> int:

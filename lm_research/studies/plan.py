@@ -189,6 +189,10 @@ def _problems(study: Mapping[str, Any]) -> Iterator[Problem]:
             lengths = ", ".join(f"{key} {len(values)}" for key, values in block.items())
             allowed = "lists of one length, which advance together"
             yield Problem(f"sweep.zip[{number}]", "lists of different lengths", lengths, allowed)
+    mixed = (study.get("mixtures") or {}).get("sources")
+    if mixed is not None and len(set(mixed)) < max(len(mixed), 2):
+        allowed = "two or more data options, each once"
+        yield Problem("sweep.mixtures.sources", "is no mixture", ",".join(mixed) or None, allowed)
     yield from _clashes([*grid], zips, study.get("exclude") or [])
     yield from _bad_seeds(study.get("seeds"))
 
