@@ -51,4 +51,5 @@ class Evaluation(pl.Callback):
         tokens = step * batch.targets_BT.numel() * trainer.world_size
         clocks = [c.seconds for c in trainer.callbacks if isinstance(c, MetricsLogger)]  # type: ignore[attr-defined]
         seconds = clocks[0] if clocks else 0.0
-        self.recorder.metrics(step, tokens, seconds, as_numbers("val", result.scores))
+        row = {**as_numbers("val", result.scores), **self.data.mixture_row(step)}
+        self.recorder.metrics(step, tokens, seconds, row)

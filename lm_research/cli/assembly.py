@@ -6,7 +6,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from lm_research.config.build import build
+from lm_research.config.build import build, locate
+from lm_research.data.document import DataError
+from lm_research.data.mixture_streams import MixtureStreams, prepare_streams, sampling_rule
 from lm_research.data.module import TextDataModule
 from lm_research.data.preparation import PATIENCE_S, PreparedText, prepare, training_documents
 from lm_research.metrics.flops import flops_per_token, parameter_count
@@ -54,7 +56,7 @@ def prepare_text(
 
 def assemble(config: Config) -> Assembly:
     """Prepare the text, then seed, build, and fit what is fitted on the training split."""
-    prepared = prepare_text(config)
+    prepared, streams = _prepare(config)
     steps = steps_of(config)
     budget, debug = config["budget"], config.get("debug") or {}
     data = TextDataModule(
@@ -64,10 +66,26 @@ def assemble(config: Config) -> Assembly:
         steps,
         config["seed"],
         overfit=debug.get("overfit_batches", 0),
+        streams=streams,
     )
     pl.seed_everything(config["seed"], verbose=False)
     model = build_model(config, prepared.tokenizer, prepared.lexicon, steps, prepared)
     return Assembly(data, model, steps)
+
+
+def _prepare(config: Config) -> tuple[PreparedText, MixtureStreams | None]:
+    """The text, and the sources' streams of a mixture that is sampled while training."""
+    rule = sampling_rule(config["data"])
+    if rule is not None and issubclass(locate(config["model"]["_target_"]), CountModel):
+        raise DataError(
+            "data: temperature, epochs and schedule are about training time, and a counted model "
+            "has none\n  fix: data.temperature=null data.epochs=null data.schedule=null"
+        )
+    prepared = prepare_text(config)
+    if rule is None:
+        return prepared, None
+    patience_s = config.get("source_timeout", PATIENCE_S)
+    return prepared, prepare_streams(rule, config, prepared, patience_s)
 
 
 def build_model(

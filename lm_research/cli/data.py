@@ -1,4 +1,4 @@
-"""``lm-research data list | show | audit | fetch``: look at sources before training on them."""
+"""``lm-research data ACTION``: look at sources before training on them, and mix them."""
 
 import json
 import sys
@@ -18,14 +18,15 @@ USAGE = """usage: lm-research data list
        lm-research data audit data=OPTION [text=OPTION]   sizes, splits, duplicates, omissions
        lm-research data fetch data=OPTION                 download public corpora ahead of training
        lm-research data fetch vectors=glove_6b_50d        word vectors (or 100d, 200d, 300d)
+       lm-research data mix sweep=NAME|runs=FOLDER        fit losses to shares, propose a mixture
 
 --config-dir DIR adds options of your own, laid out like conf/: DIR/data/mine.yaml."""
 
 
 def run(arguments: list[str]) -> int:
     """Dispatch to the action."""
-    actions = {"list": _list, "show": show, "audit": _audit, "fetch": fetch}
-    if not arguments or {"-h", "--help"} & set(arguments):
+    actions = {"list": _list, "show": show, "audit": _audit, "fetch": fetch, "mix": _mix}
+    if not arguments or (arguments[0] != "mix" and {"-h", "--help"} & set(arguments)):
         print(USAGE)
         return 0 if arguments else 2
     if arguments[0] not in actions:
@@ -38,6 +39,13 @@ def run(arguments: list[str]) -> int:
         )
         raise ConfigError([problem])
     return actions[arguments[0]](arguments[1:])
+
+
+def _mix(arguments: list[str]) -> int:
+    """What runs on mixtures say about the next one."""
+    from lm_research.cli import data_mix
+
+    return data_mix.run(arguments)
 
 
 def _list(arguments: list[str]) -> int:

@@ -75,7 +75,7 @@ def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
         torch.set_num_threads(threads)
     assembly = assemble(config)
     if recorder.folder.state is not None:
-        same_text(recorder.folder, assembly.data.prepared)
+        same_text(recorder.folder, assembly.data.text())
     _describe(config, assembly, recorder)
     assembly, result = fit(config, assembly, recorder, signals)
     results = {"val": result, **_elsewhere(config, assembly, recorder)}
@@ -85,8 +85,11 @@ def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
         _keep_documents(recorder.folder.path / "evaluations", results)
 
 
-def same_text(folder: RunFolder, prepared: PreparedText) -> None:
+def same_text(folder: RunFolder, now: Config) -> None:
     """Refuse to go on with weights that were trained on another text, or with other tokens.
+
+    Args:
+        now: what data.json would say.
 
     Raises:
         RunFolderError: with what differs.
@@ -94,10 +97,10 @@ def same_text(folder: RunFolder, prepared: PreparedText) -> None:
     trained = CheckpointStore(folder.checkpoints).entries()
     if not trained or not (folder.path / "data.json").exists():
         return
-    before, now = read_json(folder.path / "data.json"), prepared.store.meta
-    if before.get("fingerprint") == now["fingerprint"]:
+    before = read_json(folder.path / "data.json")
+    if all(before.get(part) == now.get(part) for part in ("fingerprint", "mixture")):
         return
-    parts = ("signature", "vocabulary_size", "splits")
+    parts = ("signature", "vocabulary_size", "splits", "mixture")
     old, new = ({part: meta.get(part) for part in parts} for meta in (before, now))
     raise RunFolderError(
         f"{folder.path}: the text is not the one that this run was trained on. What differs "
@@ -109,7 +112,7 @@ def same_text(folder: RunFolder, prepared: PreparedText) -> None:
 def _describe(config: Config, assembly: Assembly, recorder: Recorder) -> None:
     """What a reader, and a later evaluation or generation, need beside the weights."""
     prepared = assembly.data.prepared
-    recorder.data(prepared.store.meta)
+    recorder.data(assembly.data.text())
     tokens = assembly.steps * config["budget"]["batch_size"] * config["budget"]["window"]
     recorder.summary(size_summary(assembly.model, tokens))
     recorder.planned(assembly.steps)
@@ -137,7 +140,7 @@ def _elsewhere(config: Config, assembly: Assembly, recorder: Recorder) -> dict[s
             results[f"eval/{name}"] = evaluate(model, store.split("validation"), window, words)
         texts[name] = {"text_sha256": store.meta["splits"]["validation"]["text_sha256"]}
     if texts:
-        recorder.data({**prepared.store.meta, "evaluated": texts})
+        recorder.data({**assembly.data.text(), "evaluated": texts})
     return results
 
 

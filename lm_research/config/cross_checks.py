@@ -1,16 +1,19 @@
 """Rules beyond a type, or that join fields; they speak only where each field is sound itself."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from lm_research.config.durations import FORMS, seconds_of
 from lm_research.config.hypotheses import hypothesis_problems
+from lm_research.config.mixture_rules import is_sampled, sampling_problems
 from lm_research.config.problems import Problem
 from lm_research.config.visible import hidden
 
 SPLIT_RULE = "splits.validation + splits.test below 1"
 WANTS_FLOATS = ("torch.optim.Adam", "torch.optim.AdamW")
 """Classes that refuse an integer among their betas: a 0 must be written 0.0."""
+MIXTURE = "lm_research.data.mixture.Mixture"
 Plain = Mapping[str, Any]
 File = Callable[[str], str]
 
@@ -28,7 +31,8 @@ def cross_checks(config: Plain, file: File) -> Iterator[Problem]:
     for name, character in hidden(config):
         message = f"holds the invisible character {character}"
         yield Problem(name, message, None, "visible text", None, file(name))
-    for check in (_time, _splits, _batch, _optimizer, _rollback, _averaging, _report, _hypotheses):
+    checks = (_time, _splits, _batch, _optimizer, _rollback, _averaging, _report, _hypotheses)
+    for check in (*checks, _mixture):
         try:
             yield from check(config, file)
         except (KeyError, TypeError, AttributeError):
@@ -52,6 +56,20 @@ def _splits(config: Plain, file: File) -> Iterator[Problem]:
     if validation < 1 and test < 1 <= validation + test:
         message = f"nothing is left for training ({validation} + {test})"
         yield Problem("splits", message, None, SPLIT_RULE)
+
+
+def _mixture(config: Plain, file: File) -> Iterator[Problem]:
+    """What a mixture asks of training time, and a member that asks for it: nobody would hear."""
+    node = config["data"]
+    if node["_target_"] != MIXTURE or not isinstance(node["weights"], Mapping):
+        return
+    for problem in sampling_problems(node):
+        yield replace(problem, field=f"data.{problem.field}", file=file("data"))
+    for name, member in node["sources"].items():
+        if member.get("_target_") == MIXTURE and is_sampled(member):
+            message = "is sampled while training, which a member of a mixture cannot be"
+            allowed = "temperature, epochs and schedule of the outer mixture alone"
+            yield Problem(f"data.sources.{name}", message, None, allowed, None, file("data"))
 
 
 def _time(config: Plain, file: File) -> Iterator[Problem]:

@@ -3,6 +3,7 @@
 Shapes: B lanes, T steps (window), N tokens of the stream.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -25,7 +26,53 @@ class Batch(NamedTuple):
     fresh: bool
 
 
-class TrainingBatches:
+class Batches(ABC):
+    """Batches that are a function of their number: the whole state is one integer.
+
+    Args:
+        batch_size: B over all processes.
+        steps: number of batches to yield.
+        world_size: processes that share the lanes.
+
+    Raises:
+        DataError: the lanes cannot be dealt out evenly.
+    """
+
+    def __init__(self, batch_size: int, steps: int, world_size: int) -> None:
+        if batch_size % world_size:
+            raise DataError(
+                f"budget.batch_size={batch_size} over {world_size} processes: every process takes "
+                f"as many lanes as the others, so it has to be a multiple of {world_size}"
+            )
+        self.steps, self.step, self.resumed = steps, 0, False
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Batch]:
+        # Who knows the length need not ask for the end, so an iteration begins by starting anew.
+        if self.step >= self.steps and not self.resumed:
+            self.step = 0
+        self.resumed = False
+        while self.step < self.steps:
+            step = self.step
+            self.step += 1
+            yield self.batch(step)
+
+    @abstractmethod
+    def batch(self, step: int) -> Batch:
+        """Batch number ``step`` (from 0)."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position: the number of batches handed out."""
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue after ``state["step"]`` batches."""
+        self.step, self.resumed = int(state["step"]), True
+
+
+class TrainingBatches(Batches):
     """A stream cut into B lanes that are read side by side, window by window.
 
     Lane b's window follows its last one, so a state may be carried (truncated back-propagation
@@ -62,11 +109,7 @@ class TrainingBatches:
     ) -> None:
         if len(split.ids_N) < 2:
             raise DataError(f"the {split.name} split has no document: there is nothing to train on")
-        if batch_size % world_size:
-            raise DataError(
-                f"budget.batch_size={batch_size} over {world_size} processes: every process takes "
-                f"as many lanes as the others, so it has to be a multiple of {world_size}"
-            )
+        super().__init__(batch_size, steps, world_size)
         self.ids_N = split.ids_N
         # The stream closes to a circle; its last separator doubles as the first.
         self.length = len(self.ids_N) - 1
@@ -74,22 +117,8 @@ class TrainingBatches:
         self.lane_length = max(self.length // batch_size, self.window)
         self.lanes = np.arange(batch_size)[rank::world_size] * self.lane_length
         self.windows_per_pass = max(self.lane_length // self.window, 1)
-        self.steps, self.seed, self.overfit = steps, seed, overfit
-        self.step, self.resumed = 0, False
+        self.seed, self.overfit = seed, overfit
         self.offsets_T = np.arange(self.window + 1)
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[Batch]:
-        # Who knows the length need not ask for the end, so an iteration begins by starting anew.
-        if self.step >= self.steps and not self.resumed:
-            self.step = 0
-        self.resumed = False
-        while self.step < self.steps:
-            step = self.step
-            self.step += 1
-            yield self.batch(step)
 
     def batch(self, step: int) -> Batch:
         """Batch number ``step`` (from 0)."""
@@ -103,14 +132,6 @@ class TrainingBatches:
         positions = (start + self.lanes[:, None] + self.offsets_T) % self.length
         ids = torch.from_numpy(self.ids_N[positions].astype(np.int64))
         return Batch(ids[:, :-1], ids[:, 1:], fresh=index == 0 or bool(self.overfit))
-
-    def state_dict(self) -> dict[str, Any]:
-        """The position: the number of batches handed out."""
-        return {"step": self.step}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue after ``state["step"]`` batches."""
-        self.step, self.resumed = int(state["step"]), True
 
 
 class EvaluationWindow(NamedTuple):

@@ -9,6 +9,9 @@ greatest deficit
 where the w_i sum to 1 and ties go to the source named first. Since deficits sum to 0 and only a
 source with a deficit of at least 0 is drawn from, no source is ever ahead of its share by more
 than (1 - w_i) of its own longest document. The state is the position and the bytes of each source.
+
+With a temperature, a cap on epochs or a schedule, training draws from each source's own stream
+instead (``mixture_plan``); the interleaved order then serves tokenizers and held-out text alone.
 """
 
 import hashlib
@@ -16,9 +19,10 @@ import json
 import math
 from collections import Counter
 from collections.abc import Generator, Iterator
-from typing import Literal
+from typing import Any, Literal
 
-from lm_research.config.types import NonNegativeFloat
+from lm_research.config.mixture_rules import SAMPLING, is_sampled, sampling_problems
+from lm_research.config.types import NonNegativeFloat, PositiveFloat, PositiveInt
 from lm_research.data.document import Category, Document, Source
 
 
@@ -32,7 +36,15 @@ class Mixture(Source):
         sources: the sources by name.
         on_exhausted: when a source has no more documents, "drop" goes on with the others, whose
             weights keep their proportions, until all are exhausted; "stop" ends the mixture, so
-            that its fractions hold to the end.
+            that its fractions hold to the end. A sampled mixture whose cap on epochs is met
+            drops the source in the same way, or, with "stop", is refused before it trains.
+        temperature: T of shares w_i n_i^(1/T) / sum_j, n the bytes of a source's training text:
+            1 is proportional to size, a large one goes towards the weights alone (Arivazhagan et
+            al. 2019, https://arxiv.org/abs/1907.05019).
+        epochs: how often a source's training text may be read at most, for all or by name.
+        schedule: source -> [[progress, weight], ...], in place of its weight: piecewise linear in
+            the fraction of the token budget, constant before the first point and after the last.
+        run_windows: windows that a lane of a sampled mixture reads in a row from one place.
 
     Attributes:
         positions: documents taken from each source in the latest iteration.
@@ -48,6 +60,10 @@ class Mixture(Source):
         weights: dict[str, NonNegativeFloat],
         sources: dict[str, Source],
         on_exhausted: Literal["drop", "stop"] = "drop",
+        temperature: PositiveFloat | None = None,
+        epochs: PositiveFloat | dict[str, PositiveFloat] | None = None,
+        schedule: dict[str, list[list[NonNegativeFloat]]] | None = None,
+        run_windows: PositiveInt = 16,
         *,
         name: str,
         language: str,
@@ -64,7 +80,19 @@ class Mixture(Source):
         self.weights = {member: float(weight) for member, weight in weights.items()}
         self.sources = {member: sources[member] for member in weights}
         self.on_exhausted = on_exhausted
+        self.temperature, self.epochs, self.schedule = temperature, epochs, schedule
+        self.run_windows = run_windows
+        for problem in sampling_problems(self._sampling()):
+            raise ValueError(str(problem).strip())
         self._begin()
+
+    def _sampling(self) -> dict[str, Any]:
+        return {"weights": self.weights, **{name: getattr(self, name) for name in SAMPLING}}
+
+    @property
+    def sampled(self) -> bool:
+        """Whether sources are drawn while training, and not once for all."""
+        return is_sampled(self._sampling())
 
     def _begin(self) -> None:
         self.skipped = Counter()
@@ -102,6 +130,11 @@ class Mixture(Source):
 
         return max(active, key=deficit)
 
+    def asked(self) -> dict[str, float]:
+        """The weights, summing to 1."""
+        total = math.fsum(self.weights.values())
+        return {member: weight / total for member, weight in self.weights.items()}
+
     def achieved(self) -> dict[str, float]:
         """Fractions of bytes that the latest iteration took from each source; all 0 before one."""
         total = sum(self.utf8_bytes.values())
@@ -117,6 +150,17 @@ class Mixture(Source):
         ]
         content = json.dumps([self.name, self.on_exhausted, members])
         return f"Mixture:{len(members)}:{hashlib.sha256(content.encode()).hexdigest()[:16]}"
+
+
+def store_node(node: Any) -> Any:
+    """A data node without what only training time sees: it does not change the prepared text."""
+    if not isinstance(node, dict) or node.get("_target_") != f"{__name__}.{Mixture.__name__}":
+        return node
+    kept = {key: item for key, item in node.items() if key not in (*SAMPLING, "run_windows")}
+    sources = kept.get("sources")
+    if isinstance(sources, dict):
+        kept["sources"] = {name: store_node(member) for name, member in sources.items()}
+    return kept
 
 
 def _check_weights(weights: dict[str, float], sources: dict[str, Source]) -> None:

@@ -5,6 +5,8 @@ from typing import Any
 import pytorch_lightning as pl
 
 from lm_research.data.batches import TrainingBatches
+from lm_research.data.mixture_batches import MixtureBatches
+from lm_research.data.mixture_streams import MixtureStreams
 from lm_research.data.preparation import PreparedText
 from lm_research.data.splits import Split
 from lm_research.data.token_store import TokenSplit
@@ -22,6 +24,10 @@ class TextDataModule(pl.LightningDataModule):
         prepared: token store and tokenizer.
         batch_size, window, steps, seed: see :class:`TrainingBatches`.
         overfit: repeat the first so many batches (0: all of the split).
+        streams: of a mixture that is sampled while training.
+
+    Raises:
+        DataError: such a mixture's caps do not go with the budget.
     """
 
     def __init__(
@@ -32,11 +38,13 @@ class TextDataModule(pl.LightningDataModule):
         steps: int,
         seed: int,
         overfit: int = 0,
+        streams: MixtureStreams | None = None,
     ) -> None:
         super().__init__()
         self.prepared = prepared
         self.options = {"batch_size": batch_size, "window": window, "steps": steps, "seed": seed}
-        self.overfit = overfit
+        self.overfit, self.streams = overfit, streams
+        self.plan = streams.plan(**self.options) if streams else None
 
     @property
     def words(self) -> bool:
@@ -51,6 +59,28 @@ class TextDataModule(pl.LightningDataModule):
         """This process's share of every batch."""
         rank = self.trainer.global_rank if self.trainer else 0
         world = self.trainer.world_size if self.trainer else 1
+        if self.streams and self.plan:
+            return MixtureBatches(self.streams.ids(), self.plan, rank, world, self.overfit)
         return TrainingBatches(
             self.split("train"), **self.options, rank=rank, world_size=world, overfit=self.overfit
         )
+
+    def mixture_row(self, step: int) -> dict[str, float]:
+        """Shares and epochs of a sampled mixture's sources after ``step`` batches, as metrics."""
+        if self.plan is None:
+            return {}
+        done = min(step, self.overfit) if self.overfit else step
+        return {
+            f"mixture/{name}_{part}": value
+            for name, parts in self.plan.achieved(done).items()
+            for part, value in parts.items()
+        }
+
+    def text(self) -> dict[str, Any]:
+        """For data.json: the store's card; of a sampled mixture also each source's stream, and
+        what all of training is going to read of it."""
+        meta = self.prepared.store.meta
+        if self.streams is None or self.plan is None:
+            return meta
+        planned = self.plan.achieved(self.plan.steps)
+        return {**meta, "mixture": {n: {**self.streams.card(n), **planned[n]} for n in planned}}

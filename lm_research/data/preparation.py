@@ -8,7 +8,7 @@ memory that is used does not grow with the corpus; what a stage leaves out is co
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 from lm_research.config.build import build
 from lm_research.config.places import without_places
 from lm_research.data.document import DataError, Document, Source
+from lm_research.data.mixture import store_node
 from lm_research.data.patience import in_time
 from lm_research.data.splits import SPLITS, Split, shuffle, split_of
 from lm_research.data.token_store import FORMAT, StoreWriter, TokenStore
@@ -141,15 +142,32 @@ def prepare(
     Raises:
         DataError: the source cannot be read, or hangs, or a split has no document.
     """
-    source: Source = build(data)
-    tokenizer: Tokenizer = build(text["tokenizer"])
     caps: dict[Split, int] = {
         "train": budget["train_bytes"] if trained is None else 0,
         "validation": budget["eval_bytes"],
         "test": budget["eval_bytes"],
     }
+    needed = SPLITS[:2] if trained is None else SPLITS[1:2]
+    return prepare_splits(data, text, splits, caps, needed, cache, trained, patience_s)
+
+
+def prepare_splits(
+    data: dict[str, Any],
+    text: dict[str, Any],
+    splits: dict[str, Any],
+    caps: dict[Split, int],
+    needed: Sequence[Split],
+    cache: str | Path,
+    trained: dict[str, Any] | None = None,
+    patience_s: float = PATIENCE_S,
+) -> PreparedText:
+    """As :func:`prepare`, with ``caps`` in bytes and the splits that must not be empty."""
+    source: Source = build(data)
+    tokenizer: Tokenizer = build(text["tokenizer"])
     selection = Selection(source, text["cleaning"], splits, caps, patience_s)
-    parts = without_places([FORMAT, data, source.signature(), text, splits, caps, trained])
+    parts = without_places(
+        [FORMAT, store_node(data), source.signature(), text, splits, caps, trained]
+    )
     parts += filter(None, (rule.signature() for rule in build(text["cleaning"])))
     key = sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:20]
     folder = Path(cache) / "tokens" / key
@@ -159,7 +177,7 @@ def prepare(
         return PreparedText(
             store, tokenizer, restore_lexicon(text, tokenizer, store.read_json("tags"))
         )
-    return _build_store(folder, selection, tokenizer, text, trained)
+    return _build_store(folder, selection, tokenizer, text, trained, needed)
 
 
 def restore_lexicon(text: dict[str, Any], tokenizer: Tokenizer, state: Any) -> TagLexicon | None:
@@ -177,6 +195,7 @@ def _build_store(
     tokenizer: Tokenizer,
     text: dict[str, Any],
     trained: dict[str, Any] | None,
+    needed: Sequence[Split],
 ) -> PreparedText:
     lexicon = None
     if trained is not None:
@@ -192,7 +211,7 @@ def _build_store(
             ids_N, nats = tokenizer.encode(document.text)
             data = document.text.encode()
             writer.add(split, ids_N, len(data), len(document.text.split()), nats, data)
-        _require_documents(writer, selection, trained is not None)
+        _require_documents(writer, selection, needed)
         writer.write_json("tokenizer", tokenizer.state_dict())
         if lexicon is not None:
             writer.write_json("tags", lexicon.state_dict())
@@ -214,8 +233,7 @@ def _train(tokenizer: Tokenizer, selection: Selection) -> None:
         ) from error
 
 
-def _require_documents(writer: StoreWriter, selection: Selection, evaluation_only: bool) -> None:
-    needed = SPLITS[1:2] if evaluation_only else SPLITS[:2]
+def _require_documents(writer: StoreWriter, selection: Selection, needed: Sequence[Split]) -> None:
     for split in needed:
         if not writer.counts[split]["documents"]:
             counts = ", ".join(f"{s} {writer.counts[s]['documents']}" for s in SPLITS)
@@ -233,7 +251,7 @@ def _require_documents(writer: StoreWriter, selection: Selection, evaluation_onl
 
 def _meta(selection: Selection, tokenizer: Tokenizer) -> dict[str, Any]:
     source = selection.source
-    achieved = getattr(source, "achieved", None)
+    asked, achieved = (getattr(source, name, None) for name in ("asked", "achieved"))
     return {
         "source": source.name,
         "language": source.language,
@@ -243,6 +261,7 @@ def _meta(selection: Selection, tokenizer: Tokenizer) -> dict[str, Any]:
         "signature": source.signature(),
         "vocabulary_size": tokenizer.vocabulary_size,
         "left_out": selection.report(),
+        "asked": asked() if asked else None,
         "achieved": achieved() if achieved else None,
     }
 
