@@ -6,16 +6,20 @@ Shapes: B batch, T time, N tokens of a document, V vocabulary, D vector size.
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lm_research.config.types import PositiveFloat, PositiveInt, Probability
-from lm_research.vectorizers.checks import check_setting
+from lm_research.vectorizers.checks import check_choice, check_setting
+from lm_research.vectorizers.compiled import FIX, has_numba
 from lm_research.vectorizers.fitted import Fitted
 from lm_research.vectorizers.window import look_up
 from lm_research.vectorizers.word_vectors import read_word_vectors
+
+Solver = Literal["auto", "numba", "numpy", "torch"]
 
 _SPACE_SIGNS = "\N{OPEN BOX}\N{LOWER ONE EIGHTH BLOCK}"
 
@@ -38,10 +42,16 @@ class GloVe(Fitted):
         x_max: co-occurrences from which on a pair has its full weight.
         alpha: exponent of the weight (x / x_max)^alpha below that.
         epochs: passes over the non-zero co-occurrences.
-        learning_rate: AdaGrad's. The usual 0.05 is for one pair at a time; in batches, rows move
-            more rarely and may move farther.
-        batch_size: most pairs in a step of AdaGrad (an epoch has at least 64 steps).
-        seed: of the start, the order of batches, and the rows drawn.
+        learning_rate: AdaGrad's; None: 0.05 for one pair at a time, 0.1 in batches, where rows
+            move more rarely and may move farther.
+        batch_size: most pairs in a step of AdaGrad in batches (an epoch has at least 64 steps).
+        seed: of the start, the order of pairs, and the rows drawn.
+        solver: "numba", a pair at a time on all threads (``glove_blocks.py``); "numpy", batches on
+            one thread; "torch", the same batches on a GPU if there is one; "auto": numba if it is
+            installed, else numpy. Each repeats its bits by seed, on one kind of machine, whatever
+            the number of threads; they differ from each other.
+        memory_gib: counts beyond it are kept on the disk while they are added up and, with numba,
+            trained on. The tables and the counts of one part of the text come on top.
     """
 
     coverage: Tensor
@@ -56,9 +66,11 @@ class GloVe(Fitted):
         x_max: PositiveFloat = 100.0,
         alpha: Probability = 0.75,
         epochs: PositiveInt = 10,
-        learning_rate: PositiveFloat = 0.1,
+        learning_rate: PositiveFloat | None = None,
         batch_size: PositiveInt = 16_384,
         seed: int = 0,
+        solver: Literal["auto", "numba", "numpy", "torch"] = "auto",
+        memory_gib: PositiveFloat = 4.0,
     ) -> None:
         super().__init__(vocabulary_size)
         check_setting("vocabulary_size", vocabulary_size, PositiveInt)
@@ -67,15 +79,19 @@ class GloVe(Fitted):
         check_setting("x_max", x_max, PositiveFloat)
         check_setting("alpha", alpha, Probability)
         check_setting("epochs", epochs, PositiveInt)
-        check_setting("learning_rate", learning_rate, PositiveFloat)
+        if learning_rate is not None:
+            check_setting("learning_rate", learning_rate, PositiveFloat)
         check_setting("batch_size", batch_size, PositiveInt)
+        check_setting("memory_gib", memory_gib, PositiveFloat)
+        self.solver = _solver(solver)
         self.dim = dim
         self.path = path
         self.needs_fit = path is None
         self.window = window
         self.x_max, self.alpha = x_max, alpha
-        self.epochs, self.learning_rate, self.batch_size = epochs, learning_rate, batch_size
-        self.seed = seed
+        self.learning_rate = learning_rate or (0.05 if self.solver == "numba" else 0.1)
+        self.epochs, self.batch_size = epochs, batch_size
+        self.seed, self.memory = seed, memory_gib * (1 << 30)
         self.objectives: list[float] = []
         self.weight = nn.Parameter(torch.zeros(vocabulary_size, dim), requires_grad=trainable)
         self.register_buffer("coverage", torch.tensor(0.0))
@@ -90,22 +106,35 @@ class GloVe(Fitted):
         if self.path is not None:
             return
         from lm_research.vectorizers.cooccurrence import cooccurrences
-        from lm_research.vectorizers.glove_training import train
 
-        counts_VV = cooccurrences(documents, self.vocabulary_size, self.window)
+        counts_VV = cooccurrences(documents, self.vocabulary_size, self.window, memory=self.memory)
         if counts_VV.nnz == 0:
             raise ValueError("GloVe.fit found no training document of two tokens or more")
-        weight_VD, self.objectives = train(
+        weight_VD, self.objectives = self._train(
             counts_VV,
             self.dim,
             x_max=self.x_max,
             alpha=self.alpha,
             epochs=self.epochs,
             learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
             seed=self.seed,
         )
         self._set(torch.from_numpy(weight_VD), torch.from_numpy(np.diff(counts_VV.indptr) > 0))
+
+    def _train(self, *arguments: Any, **settings: Any) -> tuple[np.ndarray, list[float]]:
+        if self.solver == "numba":
+            from lm_research.vectorizers.glove_blocks import train_blocks
+
+            threads = torch.get_num_threads()
+            return train_blocks(*arguments, threads=threads, memory=self.memory, **settings)
+        if self.solver == "torch":
+            from lm_research.vectorizers.glove_torch import train_torch
+
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            return train_torch(*arguments, batch_size=self.batch_size, device=device, **settings)
+        from lm_research.vectorizers.glove_training import train
+
+        return train(*arguments, batch_size=self.batch_size, **settings)
 
     def load_vectors(self, tokens: Sequence[str]) -> None:
         """Take the vectors of ``path``.
@@ -163,6 +192,16 @@ class GloVe(Fitted):
     def output_weight(self) -> Tensor:
         """``weight`` itself, V x D."""
         return self.weight
+
+
+def _solver(asked: Solver) -> Solver:
+    """What "auto" stands for here. Raises ``ValueError`` for what is not installed."""
+    check_choice("solver", asked, Solver)
+    if asked == "numba" and not has_numba():
+        raise ValueError(f"solver is 'numba', which is not installed: {FIX}, or solver=auto")
+    if asked == "auto":
+        return "numba" if has_numba() else "numpy"
+    return asked
 
 
 def _ids_of_spellings(tokens: Sequence[str]) -> dict[str, tuple[list[int], list[int]]]:
