@@ -109,7 +109,11 @@ def same_text(folder: RunFolder, prepared: PreparedText) -> None:
 def _describe(assembly: Assembly, recorder: Recorder) -> None:
     """What a reader, and a later evaluation or generation, need beside the weights."""
     prepared = assembly.data.prepared
-    recorder.data(prepared.store.meta)
+    vectorizer = getattr(assembly.model, "vectorizer", None)
+    report = vectorizer.report() if vectorizer is not None else {}
+    recorder.data({**prepared.store.meta, **({"vectorizer": report} if report else {})})
+    if "coverage" in report:
+        recorder.summary({"vectorizer/coverage": report["coverage"]})
     recorder.summary(size_summary(assembly.model))
     recorder.planned(assembly.steps)
     if recorder.folder.state is not None:

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from lm_research.config.types import PositiveFloat, PositiveInt, Probability
 from lm_research.vectorizers.checks import check_choice, check_setting
 from lm_research.vectorizers.compiled import FIX, has_numba
+from lm_research.vectorizers.document_bags import averaged
 from lm_research.vectorizers.fitted import Fitted
+from lm_research.vectorizers.unknown_words import Unknown, fill
 from lm_research.vectorizers.window import look_up
 from lm_research.vectorizers.word_vectors import read_word_vectors
 
@@ -29,9 +31,9 @@ class GloVe(Fitted):
 
     Without ``path``, :meth:`fit` trains the vectors on the training documents (see
     ``glove_training.py`` for the objective). With it, they come from a text file of word vectors
-    by :meth:`load_vectors`, and fitting does nothing. Rows that neither yields are drawn from
-    N(0, s^2), s being the standard deviation of the others' numbers; ``coverage`` is the share of
-    the vocabulary that has a row of its own. A saved state needs no file.
+    by :meth:`load_vectors`, and fitting does nothing. Rows that neither yields are made up
+    (``unknown``); ``coverage`` is the share of the vocabulary that has a row of its own. A saved
+    state needs no file.
 
     Args:
         vocabulary_size: V.
@@ -52,6 +54,9 @@ class GloVe(Fitted):
             the number of threads; they differ from each other.
         memory_gib: counts beyond it are kept on the disk while they are added up and, with numba,
             trained on. The tables and the counts of one part of the text come on top.
+        unknown: rows of tokens without a vector: "random", drawn like the known ones' numbers;
+            "zero"; "mean" of the known ones; "subword", of those that share character n-grams
+            (of a file; "mean" where the vectors are trained). See ``unknown_words.py``.
     """
 
     coverage: Tensor
@@ -71,6 +76,7 @@ class GloVe(Fitted):
         seed: int = 0,
         solver: Literal["auto", "numba", "numpy", "torch"] = "auto",
         memory_gib: PositiveFloat = 4.0,
+        unknown: Literal["random", "zero", "mean", "subword"] = "random",
     ) -> None:
         super().__init__(vocabulary_size)
         check_setting("vocabulary_size", vocabulary_size, PositiveInt)
@@ -83,7 +89,8 @@ class GloVe(Fitted):
             check_setting("learning_rate", learning_rate, PositiveFloat)
         check_setting("batch_size", batch_size, PositiveInt)
         check_setting("memory_gib", memory_gib, PositiveFloat)
-        self.solver = _solver(solver)
+        check_choice("unknown", unknown, Unknown)
+        self.solver, self.unknown = _solver(solver), unknown
         self.dim = dim
         self.path = path
         self.needs_fit = path is None
@@ -93,6 +100,7 @@ class GloVe(Fitted):
         self.epochs, self.batch_size = epochs, batch_size
         self.seed, self.memory = seed, memory_gib * (1 << 30)
         self.objectives: list[float] = []
+        self.broken = 0
         self.weight = nn.Parameter(torch.zeros(vocabulary_size, dim), requires_grad=trainable)
         self.register_buffer("coverage", torch.tensor(0.0))
         self.declare_fitted()
@@ -153,9 +161,11 @@ class GloVe(Fitted):
         if len(tokens) != self.vocabulary_size:
             raise ValueError(f"got {len(tokens)} tokens for a vocabulary of {self.vocabulary_size}")
         ids_of = _ids_of_spellings(tokens)
-        vectors, broken = read_word_vectors(self.path, ids_of.keys(), self.dim)
-        if broken:
-            warnings.warn(f"{self.path}: left out {broken} words that are not UTF-8", stacklevel=2)
+        vectors, self.broken = read_word_vectors(self.path, ids_of.keys(), self.dim)
+        if self.broken:
+            warnings.warn(
+                f"{self.path}: left out {self.broken} words that are not UTF-8", stacklevel=2
+            )
         if not vectors:
             raise ValueError(
                 f"{self.path} holds none of the {len(tokens)} tokens: word vectors need a "
@@ -168,16 +178,21 @@ class GloVe(Fitted):
                 for id in ids_of[spelling][rank]:
                     weight_VD[id] = torch.from_numpy(vector_D)
                     known_V[id] = True
-        self._set(weight_VD, known_V)
+        self._set(weight_VD, known_V, tokens)
 
     @torch.no_grad()
-    def _set(self, weight_VD: Tensor, known_V: Tensor) -> None:
-        std = weight_VD[known_V].std(correction=0).item()
-        generator = torch.Generator().manual_seed(self.seed)
-        drawn_VD = torch.randn(self.weight.shape, generator=generator) * std
-        self.weight.copy_(torch.where(known_V[:, None], weight_VD, drawn_VD))
+    def _set(self, weight_VD: Tensor, known_V: Tensor, tokens: Sequence[str] | None = None) -> None:
+        self.weight.copy_(fill(weight_VD, known_V, self.unknown, self.seed, tokens))
         self.coverage.fill_(known_V.float().mean().item())
         self.fitted.fill_(True)
+
+    def report(self) -> dict[str, Any]:
+        """The vocabulary's coverage and what was done about the rest; how training went."""
+        found: dict[str, Any] = {"coverage": self.coverage.item(), "unknown": self.unknown}
+        if self.path is not None:
+            return {**found, "path": self.path, "words_not_utf8": self.broken}
+        ends = self.objectives[:1] + self.objectives[-1:]
+        return {**found, "solver": self.solver, "objective_first_and_last": ends}
 
     def forward(self, ids_BT: Tensor) -> Tensor:
         """x_BTD, zero where there is no token. Raises ``RuntimeError`` before fitting."""
@@ -188,6 +203,10 @@ class GloVe(Fitted):
     def document(self, ids_N: Tensor) -> Tensor:
         """x_D, the mean of the tokens' rows; zero for an empty document."""
         return self(ids_N[None])[0].sum(0) / (ids_N >= 0).sum().clamp(min=1)
+
+    def documents(self, documents: Sequence[Tensor]) -> Tensor:
+        """x_BD, the mean of each document's rows."""
+        return averaged(documents, self.weight)
 
     def output_weight(self) -> Tensor:
         """``weight`` itself, V x D."""

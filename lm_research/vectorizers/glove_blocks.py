@@ -22,8 +22,8 @@ from lm_research.vectorizers.compiled import compiled
 
 PARTS = 32
 """K: at most so many threads have work; with more parts they would wait for each other more often."""
-_FIRST_SQUARES = 1e-10
-_GOLDEN = 0x9E3779B97F4A7C15
+_FIRST_SQUARES = 1.0
+"""So that a row moves by its gradient at first, not by the whole rate: better vectors (docs/vectorizers.md)."""
 
 
 class Blocks(NamedTuple):
@@ -49,7 +49,11 @@ def deal(weights_V: np.ndarray, parts: int) -> np.ndarray:
 
 
 def blocks(
-    counts_VV: sparse.csr_array, x_max: float, alpha: float, memory: float = np.inf, parts: int = PARTS
+    counts_VV: sparse.csr_array,
+    x_max: float,
+    alpha: float,
+    memory: float = np.inf,
+    parts: int = PARTS,
 ) -> Blocks:
     """Order the cells of X by block; on the disk where they take more than ``memory`` bytes."""
     part_V = deal(np.diff(counts_VV.indptr), parts)
@@ -59,7 +63,9 @@ def blocks(
     np.cumsum(starts, out=starts)
     cells = _room(counts_VV.nnz, memory)
     numbers = cells.view(np.float32)
-    _loops().place(*arrays, counts_VV.data, part_V, parts, starts[:-1].copy(), cells, numbers, x_max, alpha)
+    _loops().place(
+        *arrays, counts_VV.data, part_V, parts, starts[:-1].copy(), cells, numbers, x_max, alpha
+    )
     return Blocks(cells, starts, parts)
 
 
@@ -70,8 +76,10 @@ def _room(cells: int, memory: float) -> np.ndarray:
         return np.memmap(file, dtype=np.int32, shape=(cells, 4), mode="w+")
 
 
-def initial_rows(vocabulary_size: int, dim: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Main and context rows (V, 2 E): U(-0.5, 0.5) / D, and squares of nearly zero."""
+def initial_rows(
+    vocabulary_size: int, dim: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Main and context rows (V, 2 E): U(-0.5, 0.5) / D, and squares of one."""
     shape = (2, vocabulary_size, dim + 1)
     drawn = (rng.random(shape, dtype=np.float32) - 0.5) / dim
     main, context = np.concatenate([drawn, np.full_like(drawn, _FIRST_SQUARES)], -1)
@@ -128,7 +136,16 @@ def _epoch(
     for together in [np.concatenate(rounds)] if threads == 1 else rounds:
         heavy = together[np.argsort(starts[together] - starts[together + 1], kind="stable")]
         shares = [together] if threads == 1 else [heavy[t::threads] for t in range(threads)]
-        arguments = (starts, cells, numbers, main, context, np.float32(learning_rate), np.uint64(salt), values)
+        arguments = (
+            starts,
+            cells,
+            numbers,
+            main,
+            context,
+            np.float32(learning_rate),
+            np.uint64(salt),
+            values,
+        )
         for done in [pool.submit(_loops().run, share, *arguments) for share in shares]:
             done.result()
     return float(values.sum())

@@ -59,7 +59,9 @@ def _step(
     slope_C1 = (2 * weight_C * error_C)[:, None]
     ones = (main_CE.shape[1] - 1, main_CE.shape[1] - 2)  # they stay
     gradients = (slope_C1 * context_CE, slope_C1 * main_CE)
-    for table, square, end, each_CE, one in zip(tables, squares, ends, gradients, ones, strict=True):
+    for table, square, end, each_CE, one in zip(
+        tables, squares, ends, gradients, ones, strict=True
+    ):
         at_R, inverse_C = end.unique(return_inverse=True)
         sum_RE = each_CE.new_zeros(len(at_R), each_CE.shape[1]).index_add_(0, inverse_C, each_CE)
         sum_RE[:, one] = 0
