@@ -39,7 +39,8 @@ def _downloads(folder: Path) -> Iterator[str]:
 
 
 def encoded(documents: list[str], least: int = 5) -> tuple[list[str], list[np.ndarray]]:
-    """Words that occur ``least`` times or more, by frequency, and the documents' ids without others."""
+    """Words that occur ``least`` times or more, by frequency, and the documents' ids without
+    others."""
     pieces = [_WORD.findall(document) for document in documents]
     counts = Counter(word for words in pieces for word in words)
     kept = [word for word, count in counts.most_common() if count >= least]

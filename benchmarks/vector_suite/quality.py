@@ -6,6 +6,7 @@ Shapes: V vocabulary, D vector size.
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import svds
+
 from vector_suite.questions import analogies, triples
 
 

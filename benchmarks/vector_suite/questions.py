@@ -9,17 +9,23 @@ PAIRS = {
     "capital": "france paris england london germany berlin russia moscow italy rome spain madrid "
     "japan tokyo china beijing egypt cairo austria vienna ireland dublin norway oslo poland warsaw "
     "portugal lisbon greece athens cuba havana iran tehran canada ottawa",
-    "gender": "man woman king queen boy girl father mother son daughter brother sister husband wife "
+    "gender": "man woman king queen boy girl father mother son daughter brother sister husband "
+    "wife "
     "uncle aunt prince princess he she his her himself herself actor actress sir madam "
     "grandfather grandmother nephew niece gentleman lady",
     "plural": "car cars book books house houses year years day days week weeks month months ship "
-    "ships game games song songs river rivers city cities soldier soldiers eye eyes hand hands tree "
+    "ships game games song songs river rivers city cities soldier soldiers eye eyes hand hands "
+    "tree "
     "trees friend friends word words child children man men woman women",
-    "past": "go went come came see saw take took give gave make made know knew think thought say said "
+    "past": "go went come came see saw take took give gave make made know knew think thought say "
+    "said "
     "find found become became begin began write wrote win won lose lost leave left",
-    "comparative": "large larger small smaller high higher low lower great greater long longer strong "
-    "stronger old older young younger near nearer deep deeper warm warmer cold colder short shorter",
-    "opposite": "north south east west left right high low first last true false early late good bad "
+    "comparative": "large larger small smaller high higher low lower great greater long longer "
+    "strong "
+    "stronger old older young younger near nearer deep deeper warm warmer cold colder short "
+    "shorter",
+    "opposite": "north south east west left right high low first last true false early late good "
+    "bad "
     "rich poor war peace life death day night black white",
 }
 """Each word followed by its counterpart."""

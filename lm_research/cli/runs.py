@@ -22,7 +22,8 @@ USAGE = """usage: lm-research runs list [FIELD=VALUE ...]           what there i
        lm-research runs show RUN                         one run, whole
        lm-research runs compare RUN RUN [RUN ...]        what differs, and nothing else
        lm-research runs export [FIELD=VALUE ...]         one row a run, for other programs
-       lm-research runs vectors RUN output=FILE          the vectors of its tokens, for other programs
+       lm-research runs vectors RUN output=FILE          the vectors of its tokens, for other
+       programs
 
 RUN is a folder, or what the id or the name of a run in runs=FOLDER begins with.
 FIELD=VALUE keeps the runs with that option or configuration value: model=lstm,gru seed=1

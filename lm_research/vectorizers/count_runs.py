@@ -1,4 +1,5 @@
-"""Sums of many sparse matrices in bounded memory: sorted runs that are merged, on the disk if need be."""
+"""Sums of many sparse matrices in bounded memory: sorted runs that are merged, on the disk if need
+be."""
 
 import tempfile
 from pathlib import Path
@@ -70,9 +71,11 @@ class CountRuns:
         ]
         indptr = np.zeros(self.size + 1, dtype=np.int64)
         with open(folder / "indices", "wb") as indices, open(folder / "data", "wb") as data:
-            for first, last in self._spans(np.sum([run[0] for run in runs], 0, dtype=np.int64)):
-                rows = sum(_rows(*run, first, last, self.size) for run in runs[1:])
-                rows = _rows(*runs[0], first, last, self.size) + rows
+            for first, last in self._spans(
+                np.stack([run[0] for run in runs]).sum(0, dtype=np.int64)
+            ):
+                rows = sum(_rows(run, (first, last), self.size) for run in runs[1:])
+                rows = _rows(runs[0], (first, last), self.size) + rows
                 indptr[first + 1 : last + 1] = indptr[first] + rows.indptr[1:]
                 indices.write(rows.indices.astype(np.int32).tobytes())
                 data.write((rows.data / self.unit).tobytes())
@@ -94,9 +97,9 @@ def _bytes(run_VV: sparse.csr_array) -> int:
     return sum(getattr(run_VV, part).nbytes for part in _PARTS)
 
 
-def _rows(
-    indptr: np.ndarray, indices: np.ndarray, data: np.ndarray, first: int, last: int, size: int
-) -> sparse.csr_array:
+def _rows(run: list[np.ndarray], span: tuple[int, int], size: int) -> sparse.csr_array:
+    """Some rows of a run on the disk."""
+    (indptr, indices, data), (first, last) = run, span
     start, stop = indptr[first], indptr[last]
     parts = (np.array(data[start:stop]), np.array(indices[start:stop]))
     return sparse.csr_array((*parts, indptr[first : last + 1] - start), shape=(last - first, size))

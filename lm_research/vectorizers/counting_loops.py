@@ -89,7 +89,8 @@ def count_after(
     weights_n: np.ndarray,
     threads: int,
 ) -> sparse.csr_array:
-    """The weights summed over the pairs of a token of ``firsts_M`` and one after it in ``ids_M``."""
+    """The weights summed over the pairs of a token of ``firsts_M`` and one after it in
+    ``ids_M``."""
     find_places, fill = _compiled()
     starts_V1, places_M = np.zeros(vocabulary_size + 1, np.int64), np.empty(len(ids_M), np.int64)
     find_places(firsts_M, starts_V1, places_M)

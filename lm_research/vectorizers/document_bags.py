@@ -1,6 +1,7 @@
 """Bags of whole documents, sparse: what is stored and added up are the tokens that occur.
 
-Shapes: B documents, N tokens of a document, M distinct tokens of all documents, V columns, P projection.
+Shapes: B documents, N tokens of a document, M distinct tokens of all documents, V columns, P
+projection.
 """
 
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ class Bags(NamedTuple):
             include_last_offset=True,
         )
 
-    def segment_M(self) -> Tensor:
+    def segments(self) -> Tensor:
         """The document (int64) of each of the M tokens."""
         lengths_B = self.offsets.diff()
         return torch.arange(len(lengths_B), device=lengths_B.device).repeat_interleave(lengths_B)
@@ -73,7 +74,7 @@ def count(documents: Sequence[Tensor], weights: Sequence[Tensor] | None, columns
 
 def beside(left: Bags, right: Bags, columns: int) -> Bags:
     """Both bags of each document in one, the right one's ids after the left one's ``columns``."""
-    document = torch.cat([left.segment_M(), right.segment_M()])
+    document = torch.cat([left.segments(), right.segments()])
     order = document.argsort(stable=True)
     ids, weights = (
         torch.cat([left.ids_M, right.ids_M + columns]),

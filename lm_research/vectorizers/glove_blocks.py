@@ -1,13 +1,14 @@
 """AdaGrad for GloVe one cell at a time: compiled, on every core, with the same bits on any number.
 
-Tokens are dealt to K parts, so that cell (i, j) lies in block (part of i, part of j) of K x K. Blocks
-that share neither rows nor columns touch different vectors: in round s the blocks (p, p + s mod K)
-run side by side and give what they give one after another (Gemulla et al. 2011, "Large-scale matrix
-factorization with distributed stochastic gradient descent"). So the result depends on the seed and K,
-not on the threads; and a block's vectors fit the caches, which doubles the speed of one core.
+Tokens are dealt to K parts, so that cell (i, j) lies in block (part of i, part of j) of K x K.
+Blocks that share neither rows nor columns touch different vectors: in round s the blocks
+(p, p + s mod K) run side by side and give what they give one after another (Gemulla et al. 2011,
+"Large-scale matrix factorization with distributed stochastic gradient descent"). So the result
+depends on the seed and K, not on the threads; and a block's vectors fit the caches, which doubles
+the speed of one core.
 
-Shapes: C cells (pairs i, j with X_ij > 0), V vocabulary, D vector size, K parts, E = D + 1. A token's
-row (2 E) holds its D numbers, its bias, and the sum of the squared gradients of each.
+Shapes: C cells (pairs i, j with X_ij > 0), V vocabulary, D vector size, K parts, E = D + 1.
+A token's row (2 E) holds its D numbers, its bias, and the sum of the squared gradients of each.
 """
 
 import tempfile
@@ -21,9 +22,11 @@ from scipy import sparse
 from lm_research.vectorizers.compiled import compiled
 
 PARTS = 32
-"""K: at most so many threads have work; with more parts they would wait for each other more often."""
+"""K: at most so many threads have work; with more parts they would wait for each other more
+often."""
 _FIRST_SQUARES = 1.0
-"""So that a row moves by its gradient at first, not by the whole rate: better vectors (docs/vectorizers.md)."""
+"""So that a row moves by its gradient at first, not by the whole rate: better vectors
+(docs/vectorizers.md)."""
 
 
 class Blocks(NamedTuple):
@@ -136,7 +139,7 @@ def _epoch(
     for together in [np.concatenate(rounds)] if threads == 1 else rounds:
         heavy = together[np.argsort(starts[together] - starts[together + 1], kind="stable")]
         shares = [together] if threads == 1 else [heavy[t::threads] for t in range(threads)]
-        arguments = (
+        arguments: tuple[Any, ...] = (
             starts,
             cells,
             numbers,

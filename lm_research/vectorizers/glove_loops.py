@@ -1,4 +1,5 @@
-"""The loops of ``glove_blocks.py``, in the Python that numba compiles (its shapes hold here, too)."""
+"""The loops of ``glove_blocks.py``, in the Python that numba compiles (its shapes hold here,
+too)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -45,7 +46,8 @@ def place(
 
 
 def shuffle(cells: np.ndarray, start: int, stop: int, salt: np.uint64) -> None:
-    """Fisher and Yates' shuffle of a block, by SplitMix64 (Steele et al. 2014) from salt and start."""
+    """Fisher and Yates' shuffle of a block, by SplitMix64 (Steele et al. 2014) from salt and
+    start."""
     state = salt ^ (np.uint64(start) * np.uint64(0x9E3779B97F4A7C15))
     for last in range(stop - 1, start, -1):
         state += np.uint64(0x9E3779B97F4A7C15)
@@ -57,7 +59,7 @@ def shuffle(cells: np.ndarray, start: int, stop: int, salt: np.uint64) -> None:
             cells[last, field], cells[other, field] = cells[other, field], cells[last, field]
 
 
-def multiply(w: np.ndarray, w_: np.ndarray) -> float:
+def multiply(w: np.ndarray, w_: np.ndarray) -> np.float32:
     """The product of two vectors."""
     product = np.float32(0)
     for d in range(len(w)):

@@ -50,7 +50,8 @@ class NGrams(Vectorizer):
 
     def hashes(self, ids_BT: Tensor) -> list[Tensor]:
         """For k = 2 .. n the bucket (B, T) of the k-gram that ends at t, or ``NOTHING``."""
-        found, key_BT = [], ids_BT
+        found: list[Tensor] = []
+        key_BT = ids_BT
         for k in range(2, self.n + 1):
             before_BT = F.pad(ids_BT, (k - 1, 0), value=NOTHING)[:, : ids_BT.shape[1]]
             key_BT = (key_BT * _FACTOR) ^ before_BT  # int64 wraps

@@ -111,7 +111,7 @@ class TfIdf(Fitted, WindowBag):
         tf_M = 1 + bags.weights_M.log() if self.sublinear else bags.weights_M
         weights_M = tf_M * self.idf[bags.ids_M]
         if self.norm:
-            at_M = bags.segment_M()
+            at_M = bags.segments()
             squares_B = weights_M.new_zeros(len(documents)).index_add_(0, at_M, weights_M**2)
             weights_M = weights_M / squares_B.sqrt()[at_M]
         return bags._replace(weights_M=weights_M)

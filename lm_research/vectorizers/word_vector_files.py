@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO, Literal, get_args
+from typing import IO, Any, BinaryIO, Literal, get_args
 
 import numpy as np
 import zstandard
@@ -36,21 +36,21 @@ def opened(path: str | Path, mode: Literal["rb", "xb"] = "rb") -> Iterator[Binar
     suffix = Path(path).suffix
     try:
         with open(path, mode) as raw, _uncompressed(raw, suffix, mode) as file:
-            yield file  # type: ignore[misc]
+            yield file
     except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
         raise ValueError(f"{path} is damaged or cut short: {error}; fetch it again") from error
 
 
-def _uncompressed(raw: IO[bytes], suffix: str, mode: str) -> IO[bytes]:
+def _uncompressed(raw: IO[bytes], suffix: str, mode: str) -> Any:
     if suffix == ".gz":
         return gzip.GzipFile(fileobj=raw, mode=mode[0] + "b" if mode == "rb" else "wb")
     if suffix == ".xz":
         return lzma.LZMAFile(raw, "r" if mode == "rb" else "w")
     if suffix == ".zst" and mode == "rb":
         # Read ahead in pieces: readline of the raw stream would take a byte at a time.
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw))  # type: ignore[arg-type]
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw))
     if suffix == ".zst":
-        return zstandard.ZstdCompressor().stream_writer(raw, closefd=False)  # type: ignore[return-value]
+        return zstandard.ZstdCompressor().stream_writer(raw, closefd=False)
     return raw
 
 
@@ -66,7 +66,8 @@ def read_binary(path: str, words: Collection[str], dim: int) -> tuple[dict[str, 
     """The vectors of ``words`` in a ``word2vec_binary`` file, and how many words are not UTF-8.
 
     Raises:
-        ValueError: another format or width, a file that is cut short, or a number that is not finite.
+        ValueError: another format or width, a file that is cut short, or a number that is not
+        finite.
     """
     vectors: dict[str, np.ndarray] = {}
     broken = 0
@@ -92,7 +93,8 @@ def _header(path: str, file: BinaryIO, dim: int) -> int:
     fields = line.split()
     if line.startswith(FASTTEXT_MAGIC):
         raise ValueError(
-            f"{path} is a model of fastText, whose format is not read: use the .vec file beside it, or "
+            f"{path} is a model of fastText, whose format is not read: use the .vec file beside "
+            f"it, or "
             "`fasttext print-word-vectors`"
         )
     if len(fields) != 2 or not all(field.isdigit() for field in fields):
@@ -109,7 +111,8 @@ def _header(path: str, file: BinaryIO, dim: int) -> int:
 
 
 def _word(path: str, number: int, file: BinaryIO) -> bytes:
-    """Up to the next space; word2vec's own tool ends each vector with a line's end, others do not."""
+    """Up to the next space; word2vec's own tool ends each vector with a line's end, others do
+    not."""
     word = bytearray()
     while (byte := file.read(1)) != b" ":
         if not byte or len(word) > _LONGEST_WORD:

@@ -36,7 +36,8 @@ class WordVectors(NamedTuple):
 def read_word_vectors(path: str, words: Collection[str], dim: int) -> WordVectors:
     """The vectors of ``words``; where a file repeats a word, the first one counts.
 
-    The file is streamed; ``word_vector_files.py`` says which kinds there are. The width of every line is checked, the numbers of the words asked for.
+    The file is streamed; ``word_vector_files.py`` says which kinds there are. The width of every
+    line is checked, the numbers of the words asked for.
     A word may hold spaces, as some of GloVe 840B's do: the last D fields are its numbers.
 
     Raises:

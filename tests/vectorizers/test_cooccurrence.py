@@ -56,8 +56,8 @@ def some_documents() -> list[np.ndarray]:
 @pytest.mark.parametrize("window", [1, 7, 22])
 def test_chunks_spills_and_numba_change_no_bit(window: int) -> None:
     whole = cooccurrences(some_documents(), 50, window, compiled=False)
-    for settings in ({"compiled": True}, {"chunk": 60}, {"chunk": 60, "memory": 4000}):
-        other = cooccurrences(some_documents(), 50, window, **settings)
+    for changed in ({"compiled": True}, {"chunk": 60}, {"chunk": 60, "memory": 4000}):
+        other = cooccurrences(some_documents(), 50, window, **changed)
         assert np.array_equal(whole.toarray(), other.toarray())
         assert other.has_canonical_format
 

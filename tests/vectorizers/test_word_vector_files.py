@@ -65,7 +65,7 @@ def test_broken_binary_files_are_told(tmp_path: Path, content: bytes, message: s
 
 
 def test_what_cannot_be_written_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="ends in .bin where, and only where"):
+    with pytest.raises(ValueError, match=r"ends in \.bin where, and only where"):
         write_word_vectors(tmp_path / "v.bin", WORDS, VECTORS, "glove")
     with pytest.raises(ValueError, match="'New York' cannot be written"):
         write_word_vectors(tmp_path / "v.vec", ["New York"], VECTORS[:1], "word2vec")
