@@ -3,7 +3,7 @@
 | format | what it is | ending |
 | --- | --- | --- |
 | ``glove`` | ``word v1 ... vD`` a line | .txt |
-| ``word2vec`` | the same after a line with the number of words and D; fastText's .vec | .vec, .txt |
+| ``word2vec`` | a line with the number of words and D, then the same; .vec | .vec, .txt |
 | ``word2vec_binary`` | that first line; then word, space, D little-endian float32 | .bin |
 
 Any may end in .gz, .xz or .zst besides.
