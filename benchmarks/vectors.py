@@ -17,6 +17,7 @@ import datetime
 import json
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -181,7 +182,7 @@ def main() -> None:
     words, ids = encoded(documents)
     result: dict[str, Any] = {
         "date": datetime.date.today().isoformat(),
-        "command": "OMP_NUM_THREADS=1 python benchmarks/vectors.py",
+        "command": " ".join(["OMP_NUM_THREADS=1 python benchmarks/vectors.py", *sys.argv[1:]]),
         "machine": f"{environment()['cpu']['model']}, torch {torch.__version__}, one thread",
         "load_average": round(os.getloadavg()[0], 1),
         "corpus": name,
