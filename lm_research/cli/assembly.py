@@ -1,5 +1,6 @@
 """Put a run together: from a plain configuration to text, vectorizer, model and task."""
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,6 +21,7 @@ from lm_research.text.tokenizer import Tokenizer
 from lm_research.vectorizers.tagged import TaggedVectorizer
 from lm_research.vectorizers.vectorizer import Vectorizer
 
+_log = logging.getLogger(__name__)
 Config = dict[str, Any]
 
 
@@ -138,6 +140,10 @@ def fit_vectorizer(vectorizer: Vectorizer, tokenizer: Tokenizer, prepared: Prepa
         load([tokenizer.decode([i]) for i in range(tokenizer.vocabulary_size)])
     elif vectorizer.needs_fit:
         vectorizer.fit(training_documents(prepared))
+    report = vectorizer.report()
+    if report:
+        facts = ", ".join(f"{name} {value}" for name, value in report.items())
+        _log.info("%s: %s", type(vectorizer).__name__, facts)
 
 
 def size_summary(

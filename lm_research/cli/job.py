@@ -112,7 +112,11 @@ def same_text(folder: RunFolder, now: Config) -> None:
 def _describe(config: Config, assembly: Assembly, recorder: Recorder) -> None:
     """What a reader, and a later evaluation or generation, need beside the weights."""
     prepared = assembly.data.prepared
-    recorder.data(assembly.data.text())
+    vectorizer = getattr(assembly.model, "vectorizer", None)
+    report = vectorizer.report() if vectorizer is not None else {}
+    recorder.data({**assembly.data.text(), **({"vectorizer": report} if report else {})})
+    if "coverage" in report:
+        recorder.summary({"vectorizer/coverage": report["coverage"]})
     tokens = assembly.steps * config["budget"]["batch_size"] * config["budget"]["window"]
     recorder.summary(size_summary(assembly.model, tokens))
     recorder.planned(assembly.steps)
