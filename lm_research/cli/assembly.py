@@ -66,6 +66,7 @@ def assemble(config: Config) -> Assembly:
         config["seed"],
         overfit=debug.get("overfit_batches", 0),
     )
+    _ = data.contaminated_validation  # found, and cached, before training rather than during it
     pl.seed_everything(config["seed"], verbose=False)
     model = build_model(config, prepared.tokenizer, prepared.lexicon, steps, prepared)
     return Assembly(data, model, steps)

@@ -24,6 +24,7 @@ from lm_research.text.cleaning import Cleaner
 from lm_research.text.tags import TagLexicon
 from lm_research.text.tokenizer import Tokenizer
 from lm_research.text.unicode import valid_unicode
+from lm_research.text.units import unit_hashes
 
 LONGEST_SHARE = 8
 """A document longer than an eighth of its split's cap is cut there: a held-out split of one or two
@@ -127,15 +128,10 @@ def prepare(
     """
     source: Source = build(data)
     tokenizer: Tokenizer = build(text["tokenizer"])
-    caps: dict[Split, int] = {
-        "train": budget["train_bytes"] if trained is None else 0,
-        "validation": budget["eval_bytes"],
-        "test": budget["eval_bytes"],
-    }
+    caps = _caps(budget, trained)
     selection = Selection(source, text["cleaning"], splits, caps, patience_s)
     parts = [FORMAT, data, source.signature(), text, splits, caps, trained]
-    key = sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:20]
-    folder = Path(cache) / "tokens" / key
+    folder = _folder(cache, parts)
     if (folder / "meta.json").exists():
         store = TokenStore.open(folder)
         tokenizer.load_state_dict(store.read_json("tokenizer"))
@@ -143,6 +139,37 @@ def prepare(
             store, tokenizer, restore_lexicon(text, tokenizer, store.read_json("tags"))
         )
     return _build_store(folder, selection, tokenizer, text, trained)
+
+
+def cached(
+    data: dict[str, Any],
+    text: dict[str, Any],
+    splits: dict[str, Any],
+    budget: dict[str, Any],
+    cache: str | Path,
+) -> TokenStore | None:
+    """The token store that ``prepare`` would open, without making it; None if there is none.
+
+    Raises:
+        DataError, ModuleNotFoundError: the source cannot say what it would give.
+    """
+    signature = build(data).signature()
+    folder = _folder(cache, [FORMAT, data, signature, text, splits, _caps(budget, None), None])
+    return TokenStore.open(folder) if (folder / "meta.json").exists() else None
+
+
+def _caps(budget: dict[str, Any], trained: dict[str, Any] | None) -> dict[Split, int]:
+    return {
+        "train": budget["train_bytes"] if trained is None else 0,
+        "validation": budget["eval_bytes"],
+        "test": budget["eval_bytes"],
+    }
+
+
+def _folder(cache: str | Path, parts: list[Any]) -> Path:
+    """Where a store lies: under the hash of everything that goes into it."""
+    key = sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:20]
+    return Path(cache) / "tokens" / key
 
 
 def restore_lexicon(text: dict[str, Any], tokenizer: Tokenizer, state: Any) -> TagLexicon | None:
@@ -174,7 +201,8 @@ def _build_store(
         for split, document in selection:
             ids_N, nats = tokenizer.encode(document.text)
             data = document.text.encode()
-            writer.add(split, ids_N, len(data), len(document.text.split()), nats, data)
+            words, units_N = len(document.text.split()), unit_hashes(document.text)
+            writer.add(split, ids_N, len(data), words, nats, data, units_N)
         _require_documents(writer, selection, trained is not None)
         writer.write_json("tokenizer", tokenizer.state_dict())
         if lexicon is not None:
