@@ -1,4 +1,4 @@
-"""``lm-research data list | show | audit``: look at sources before training on them."""
+"""``lm-research data list | show | audit | contamination``: look at sources before training on them."""
 
 import json
 import sys
@@ -14,6 +14,10 @@ from lm_research.config.problems import ConfigError, Problem, closest, listing
 USAGE = """usage: lm-research data list
        lm-research data show data=OPTION [text=OPTION]    examples before and after cleaning
        lm-research data audit data=OPTION [text=OPTION]   sizes, splits, duplicates, omissions
+       lm-research data audit data=OPTION[,OPTION,...] output=FOLDER
+                                                          all there is to say, as JSON and a page
+       lm-research data contamination train=[OPTION,...] evaluate=[OPTION,...] [output=FOLDER]
+                                                          what evaluation shares with training
 
 --config-dir DIR adds options of your own, laid out like conf/: DIR/data/mine.yaml."""
 
@@ -23,7 +27,7 @@ SHOWN = 600
 
 def run(arguments: list[str]) -> int:
     """Dispatch to the action."""
-    actions = {"list": _list, "show": _show, "audit": _audit}
+    actions = {"list": _list, "show": _show, "audit": _audit, "contamination": _contamination}
     if not arguments or {"-h", "--help"} & set(arguments):
         print(USAGE)
         return 0 if arguments else 2
@@ -125,13 +129,23 @@ def _panel(text: str, title: str) -> Any:
 
 
 def _audit(arguments: list[str]) -> int:
-    """Read the whole source once and count."""
+    """Read the whole source once and count; more with ``output=FOLDER`` or several sources."""
     from rich.console import Console
 
+    from lm_research.cli.data_audit import more_is_asked, run
+
+    if more_is_asked(arguments):
+        return run(arguments)
     config = _composed(arguments)
     report = audit(_selection(config))
     Console().print_json(json.dumps(report), ensure_ascii=True)
     return 0
+
+
+def _contamination(arguments: list[str]) -> int:
+    from lm_research.cli.data_contamination import run
+
+    return run(arguments)
 
 
 def audit(selection: Any) -> dict[str, Any]:
