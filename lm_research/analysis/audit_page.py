@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 Found = Mapping[str, Any]
 DIVERGENCE = (
-    "Jensen-Shannon divergence, log base 2: 0 for equal distributions, 1 for disjoint ones; point at "
-    "a cell for its 95 % basic bootstrap interval over documents.",
-    "In italics: between two random halves of the same source. So much shows where nothing differs.",
+    "Jensen-Shannon divergence, log base 2: 0 for equal distributions, 1 for disjoint ones; point "
+    "at a cell for its 95 % basic bootstrap interval over documents.",
+    "In italics: between two random halves of the same source; so much shows where none differs.",
 )
 
 
@@ -127,8 +127,8 @@ class _Writer:
         if drawn is None:
             return ""
         note = notes_html(
-            ["Universal tags, of the first 200 kB of the sample; taggers err, each in its own way, so "
-             "compare within a language."]
+            ["Universal tags, of the first 200 kB of the sample; taggers err, each in its own way, "
+             "so compare within a language."]
         )  # fmt: skip
         return f"{_legend(self.found['sources'])}{self.place(drawn, 480)}{note}"
 
@@ -142,12 +142,13 @@ class _Writer:
 def _card(name: str, source: Found) -> dict[str, str]:
     sizes = source["splits"].values()
     documents, size = (sum(s[key] for s in sizes) for key in ("documents", "bytes"))
+    sample = source["sample"]
     return {
         "source": name,
         **{k: v for k, v in source["card"].items() if v and k != "name"},
         "documents": f"{documents:,}",
         "bytes": f"{size:,}",
-        "sample": f"{source['sample']['documents']:,} documents, {source['sample']['bytes']:,} bytes",
+        "sample": f"{sample['documents']:,} documents, {sample['bytes']:,} bytes",
     }
 
 

@@ -57,7 +57,7 @@ def _repeats(found: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
 def _personal(found: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
     for name, source in found["sources"].items():
         if source["personal"]:
-            counts = ", ".join(f"{n:,} {kind}" for kind, n in source["personal"].items())
+            counts = ", ".join(f"{kind} {n:,}" for kind, n in source["personal"].items())
             yield "unclear", f"`{name}` has what looks like personal data: {counts}."
 
 

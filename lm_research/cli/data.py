@@ -1,4 +1,4 @@
-"""``lm-research data list | show | audit | contamination``: look at sources before training on them."""
+"""``lm-research data list | show | audit | contamination``: look at sources first."""
 
 import json
 import sys
@@ -82,7 +82,7 @@ def _composed(arguments: list[str]) -> dict[str, Any]:
     return compose(overrides, config_dir).config
 
 
-def _selection(config: dict[str, Any]) -> Any:
+def whole(config: dict[str, Any]) -> Any:
     """The whole source: a budget's caps would hide what it holds."""
     from lm_research.config.build import build
     from lm_research.data.preparation import Selection
@@ -137,7 +137,7 @@ def _audit(arguments: list[str]) -> int:
     if more_is_asked(arguments):
         return run(arguments)
     config = _composed(arguments)
-    report = audit(_selection(config))
+    report = audit(whole(config))
     Console().print_json(json.dumps(report), ensure_ascii=True)
     return 0
 

@@ -1,4 +1,4 @@
-"""``lm-research data audit data=A,B output=FOLDER``: what sources are made of, as JSON and a page."""
+"""``lm-research data audit data=A,B output=FOLDER``: what sources hold, as JSON and a page."""
 
 import json
 import sys
@@ -106,12 +106,12 @@ def prepared_folder(output: str, name: str) -> Path:
 
 def audit(configs: Sequence[dict[str, Any]], options: Options) -> dict[str, Any]:
     """Read all sources and say what they are made of, as plain JSON values."""
-    from lm_research.cli.data import _selection
+    from lm_research.cli.data import whole
     from lm_research.data.audit.audit import audited
     from lm_research.data.audit.reading import chained, read
 
-    selections = [_selection(config) for config in configs]
-    with _progress() as (size, tell):
+    selections = [whole(config) for config in configs]
+    with working() as (size, tell):
         reading = read(chained(selections), options.sample_bytes, options.seed, size)
         _require_distinct(configs)
         cards = {card["name"]: card for one in selections for card in _cards(one.source)}
@@ -137,7 +137,7 @@ def _cards(source: Any) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def _progress() -> Iterator[Any]:
+def working() -> Iterator[Any]:
     """(told the bytes of a document, told what is being done)."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn

@@ -7,7 +7,7 @@ A store is a folder::
     tags.json              the tag lexicon, where the text has one
     {split}.bin            ids, uint16 or uint32: separator, document, separator, document, ...
     {split}.documents.bin  one DOCUMENT record a document
-    {split}.units.bin      uint32 hashes of the documents' units (text.units): what overlap is found by
+    {split}.units.bin      uint32 hashes of the documents' units (text.units), to find overlap by
     {split}.lengths.bin    int64, how many units each document has; -1: not known
 
 It is written beside its final place, forced to disk, and renamed when whole; its name is the hash

@@ -122,7 +122,8 @@ def test_the_clean_score_is_that_of_the_clean_documents_alone(prepared) -> None:
     split = first.store.split("validation")
     shared = contaminated(split, first.store)
     result = evaluate(Uniform(), split, 7, contaminated=shared)
-    clean = [("validation", t) for t, hit in zip(texts_of(first, "validation"), shared) if not hit]
+    texts = zip(texts_of(first, "validation"), shared, strict=True)
+    clean = [("validation", text) for text, hit in texts if not hit]
     alone = prepared(rows=[*clean, ("train", "x")], name="clean").store.split("validation")
     expected = evaluate(Uniform(), alone, 100).scores["bits_per_byte"]
     assert result.scores["bits_per_byte_clean"] == pytest.approx(expected, rel=1e-12)

@@ -12,7 +12,7 @@ texts = st.lists(st.lists(st.sampled_from("abc"), max_size=14).map(" ".join), ma
 
 
 def grams(text: str, n: int) -> set[tuple[str, ...]]:
-    """The definition, slowly: windows of n, or the whole of a shorter text under a name of its own."""
+    """The definition, slowly: windows of n, or the whole of a shorter text, marked as such."""
     words = text.split()
     if 0 < len(words) < n:
         return {("whole", *words)}

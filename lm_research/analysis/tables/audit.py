@@ -51,8 +51,8 @@ def copies_table(rows: Sequence[Found]) -> Table:
         "Bold: different splits, a leak. In a row of a split with itself: documents beyond each "
         "text's first.",
         "Nearly equal: Jaccard similarity of the sets of 5 neighbouring words (characters in "
-        "Chinese) of at least 0.8, candidates by MinHash; different texts of the sample, those that "
-        "are equal in both included.",
+        "Chinese) of at least 0.8, candidates by MinHash; different texts of the sample, those "
+        "that are equal in both included.",
     )
     return Table("Copies", columns, tuple(drawn), notes)
 
@@ -201,7 +201,7 @@ def overlap_table(rows: Sequence[Found]) -> Table:
         "al. 2020); ≥ 70 %: with at least 70 % of their runs there (n = 8: PaLM, Chowdhery et al. "
         "2022), as per cent of the documents. A document shorter than n counts if it is equal to a "
         "training document.",
-        "% of tokens: those that lie in a shared run. Longest match: the longest run of tokens that "
-        "both have, whatever n.",
+        "% of tokens: those that lie in a shared run. Longest match: the longest run of tokens "
+        "that both have, whatever n.",
     )
     return Table("Contamination", columns, tuple(drawn), notes)

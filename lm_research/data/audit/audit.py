@@ -22,7 +22,7 @@ EXAMPLE_CHARACTERS = 200
 THRESHOLD = 0.8
 Card = Mapping[str, str]
 Tell = Callable[[str, int], None]
-"""Told what is being done and how many documents it takes; with the same name again, of one more."""
+"""Told what is being done and how many documents it takes; with the same name, of one more."""
 
 
 def silent(what: str, documents: int) -> None:

@@ -19,8 +19,8 @@ OCCUPATIONS = {
     driver engineer farmer guard journalist judge lawyer leader librarian manager mechanic minister
     nurse officer player police president professor programmer scientist secretary singer soldier
     surgeon teacher waiter worker writer""",
-    "zh": """医生 护士 教师 老师 工程师 律师 司机 警察 演员 作家 记者 科学家 教授 经理 秘书 工人 农民
-    厨师 军人 导演 主席 总统 服务员 学生""",
+    "zh": """医生 护士 教师 老师 工程师 律师 司机 警察 演员 作家 记者 科学家 教授 经理 秘书
+    工人 农民 厨师 军人 导演 主席 总统 服务员 学生""",
 }
 GROUPS = {
     "en": {

@@ -55,7 +55,7 @@ class Counted:
 def divergences(
     texts: Mapping[str, Sequence[str]], over: Over, seed: int, resamples: int = RESAMPLES
 ) -> list[dict[str, Any]]:
-    """Each pair of sources, and each source with itself (its halves): ``bits``, ``low``, ``high``."""
+    """Each pair of sources, and each with itself (its halves): ``bits``, ``low``, ``high``."""
     counted = _counted(texts, over)
     names = [name for name, one in counted.items() if one.matrix.sum() > 0]
     rng = np.random.default_rng(seed)

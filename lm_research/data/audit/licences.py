@@ -1,7 +1,8 @@
 """What the licences of sources ask for, and where they cannot be kept together.
 
-A table of common SPDX identifiers and a few rules, to point at what has to be read: no legal advice.
-Whether training on a text, or handing out a model, is a use that a licence binds differs by country.
+A table of common SPDX identifiers and a few rules, to point at what has to be read: no legal
+advice. Whether training on a text, or handing out a model, is a use that a licence binds differs by
+country.
 """
 
 import re
