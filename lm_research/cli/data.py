@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from lm_research.cli.options import split_config_dir
-from lm_research.cli.tell import safe
+from lm_research.cli.tell import safe, tell
 from lm_research.config.paths import shipped
 from lm_research.config.problems import ConfigError, Problem, closest, listing
 
@@ -139,6 +139,8 @@ def _audit(arguments: list[str]) -> int:
     config = _composed(arguments)
     report = audit(whole(config))
     Console().print_json(json.dumps(report), ensure_ascii=True)
+    if report["texts_in_two_splits"]:
+        tell(f"{report['texts_in_two_splits']:,} texts are in two splits; output=FOLDER says which")
     return 0
 
 

@@ -148,16 +148,18 @@ def working() -> Iterator[Any]:
     )  # fmt: skip
     with bar:
         task = bar.add_task("reading", total=None)
-        state = {"bytes": 0, "what": "reading"}
+        read, now = 0, "reading"
 
         def size(size: int) -> None:
-            before, state["bytes"] = int(state["bytes"]), int(state["bytes"]) + size
-            if before >> 18 != state["bytes"] >> 18:
-                bar.update(task, description=f"read {state['bytes'] / 1e6:.1f} MB")
+            nonlocal read
+            before, read = read, read + size
+            if before >> 18 != read >> 18:
+                bar.update(task, description=f"read {read / 1e6:.1f} MB")
 
         def tell(what: str, documents: int) -> None:
-            if what != state["what"]:
-                state["what"] = what
+            nonlocal now
+            if what != now:
+                now = what
                 bar.update(task, description=safe(what), total=documents or None, completed=0)
             else:
                 bar.advance(task)

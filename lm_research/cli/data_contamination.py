@@ -1,7 +1,7 @@
 """``lm-research data contamination train=[A] evaluate=[B]``: what is in both sides."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,12 +38,12 @@ def run(arguments: list[str]) -> int:
 
     config_dir, rest = split_config_dir(arguments)
     options, overrides = parse(Options, rest, ("data", "text", "splits", "source_timeout"))
-    sides = [
+    train, evaluate = (
         composed([*overrides, f"data={names}"], config_dir)
         for names in (options.train, options.evaluate)
-    ]
+    )
     folder = None if options.output is None else prepared_folder(options.output, "contamination")
-    found = compare(*sides, options.split)
+    found = compare(train, evaluate, options.split)
     console = Console()
     table = overlap_table(found["pairs"])
     console.print(to_rich(table, console.width, console.encoding))
@@ -62,7 +62,7 @@ def compare(train: list[Any], evaluate: list[Any], split: str) -> dict[str, Any]
     return {"lm_research": "contamination", "format": 1, "split": split, **found}
 
 
-def _texts(configs: list[Any], split: str) -> dict[str, Callable[[], Iterator[str]]]:
+def _texts(configs: list[Any], split: str) -> dict[str, Callable[[], Iterable[str]]]:
     """Name -> gives the texts of the split."""
     from lm_research.cli.data import whole
 

@@ -136,7 +136,7 @@ def _in_order(reading: Reading) -> tuple[list[Group], np.ndarray]:
     """The groups with training splits first, and each group's place in that order."""
     order = sorted(
         range(len(reading.groups)),
-        key=lambda n: (SPLITS.index(reading.groups[n].split), n),  # type: ignore[arg-type]
+        key=lambda n: (SPLITS.index(reading.groups[n].split), n),
     )
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lm_research.text.language import ENGLISH_STOP_WORDS
 
@@ -11,7 +12,7 @@ SHOWN = 20
 
 def topic_words(
     documents: Mapping[str, Sequence[Sequence[str]]],
-) -> dict[str, list[list[str | float]]]:
+) -> dict[str, list[list[Any]]]:
     """Source -> its words of greatest mean TF-IDF, with that mean.
 
     tf is a word's share of its document, idf = ln(N / df) over the sampled documents of all

@@ -51,7 +51,8 @@ def _line(points: Sequence[Sequence[int]]) -> tuple[float | None, float | None]:
     """Slope and intercept of the natural logarithms."""
     if len(points) < 3:
         return None, None
-    slope, intercept = np.polyfit(*np.log(np.array(points, float)).T, 1)
+    x_N, y_N = np.log(np.array(points, float)).T
+    slope, intercept = np.polyfit(x_N, y_N, 1)
     return float(slope), float(intercept)
 
 
