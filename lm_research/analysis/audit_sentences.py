@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 Kind = Literal["real", "unclear", "plain"]
 """What has to be acted on, what has to be looked at, what is only told."""
-SHOWN = 8
+SHOWN, NEAR_SHOWN = 8, 3
 
 
 def sentences(found: Mapping[str, Any]) -> list[tuple[Kind, str]]:
@@ -27,31 +27,39 @@ def _leaks(found: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
         yield (
             "real",
             f"Leak: {texts} in both `{first}` and `{second}` "
-            f"({_share(found, row['second'], row['second_documents'])} of the latter's documents).",
+            f"({_share(found, row['second'], row['second_documents'])} of the latter).",
         )
     if len(leaks) > SHOWN:
         yield "real", f"{len(leaks) - SHOWN} more leaks are in the table of copies."
     near = [row for row in rows if row["near_second"] > row["equal_texts"]]
-    for row in near[:SHOWN]:
+    for row in near[:NEAR_SHOWN]:
         yield (
             "unclear",
             f"In the sample, {_count(row['near_second'], 'text')} of `{place(row['second'])}` "
             f"nearly equal to one of `{place(row['first'])}` (equal ones included).",
         )
-    if not rows:
+    if len(near) > NEAR_SHOWN:
+        more = len(near) - NEAR_SHOWN
+        yield "unclear", f"{more} more pairs of splits have nearly equal texts: see the copies."
+    if not any(row["equal_texts"] for row in rows):
         yield "plain", "No text is in two splits."
 
 
 def _share(found: Mapping[str, Any], group: Mapping[str, str], documents: int) -> str:
     of = found["sources"][group["source"]]["splits"][group["split"]]["documents"]
-    return f"{documents:,}, {100 * documents / of:.2g} %,"
+    return f"{documents:,} documents, {100 * documents / of:.1f} %"
 
 
 def _repeats(found: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
+    repeated: dict[str, int] = {}
     for row in found["overlap"]:
-        if row["first"] == row["second"] and row["equal_texts"]:
-            documents = _count(row["first_documents"], "document")
-            yield "unclear", f"`{place(row['first'])}` repeats earlier texts in {documents}."
+        if row["first"] == row["second"]:
+            source = row["first"]["source"]
+            repeated[source] = repeated.get(source, 0) + row["first_documents"]
+    for source, documents in repeated.items():
+        if documents:
+            told = _count(documents, "document")
+            yield "unclear", f"`{source}` repeats texts within its splits, in {told}."
 
 
 def _personal(found: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:

@@ -2,9 +2,10 @@
 
 Equal texts are found among all documents, by 64-bit hashes. Nearly equal ones are found in a
 sample: the Jaccard similarity of their sets of shingles (runs of 5 units, see ``text.units``) is at
-least a threshold. MinHash with banding (Broder 1997; Leskovec et al., Mining of Massive Datasets, ch.
-3) by datasketch gives the candidates, and each candidate's similarity is then computed exactly: what is
-reported holds, and a pair at the threshold is missed with the probability that the bands have.
+least a threshold. MinHash with banding (Broder 1997; Leskovec et al., Mining of Massive Datasets,
+ch. 3) by datasketch gives the candidates, and each candidate's similarity is then computed exactly:
+what is reported holds, and a pair at the threshold is missed with the probability that the bands
+have.
 """
 
 from collections import defaultdict

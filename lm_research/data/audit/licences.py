@@ -55,22 +55,38 @@ _IDENTIFIER = re.compile(
 )
 
 
-def terms_of(licence: str) -> dict[str, Any]:
-    """The identifiers that a licence line names and the strictest of their terms.
+_REMARK = re.compile(r"\([^()]*\)")
+_JOINTS = re.compile(r"\b(?:AND|OR|and|or)\b|[,()]")
+_NO_COMMERCE = re.compile(r"non-?\s?commercial|not\s+(?:be\s+)?commercial", re.IGNORECASE)
 
-    ``A OR B`` leaves a choice, which is not made here: the strictest is taken, and said.
+
+def terms_of(licence: str) -> dict[str, Any]:
+    """The identifiers of an SPDX expression and the strictest of their terms.
+
+    ``A OR B`` leaves a choice, which is not made here: the strictest is taken, and said. What
+    follows a semicolon or stands in brackets is a remark. A sentence is not understood, whatever
+    identifiers it names (they may be those of a package around the text); only that it forbids
+    commerce is, in the usual words.
     """
-    names = list(dict.fromkeys(_IDENTIFIER.findall(licence)))
+    names = _identifiers(licence.partition(";")[0])
+    forbidden = False if _NO_COMMERCE.search(licence) else None
     found = [KNOWN[name] for name in names]
     return {
         "licence": licence,
         "identifiers": names,
         "known": bool(names),
         "attribution": any(t.attribution for t in found) if found else None,
-        "commercial": all(t.commercial for t in found) if found else None,
+        "commercial": all(t.commercial for t in found) if found else forbidden,
         "derivatives": all(t.derivatives for t in found) if found else None,
         "share_alike": sorted({t.share_alike for t in found if t.share_alike}),
     }
+
+
+def _identifiers(line: str) -> list[str]:
+    for read in (line, _REMARK.sub(" ", line)):
+        if not _JOINTS.sub("", _IDENTIFIER.sub("", read)).strip():
+            return list(dict.fromkeys(_IDENTIFIER.findall(read)))
+    return []
 
 
 def conflicts(licences: Mapping[str, str]) -> list[str]:
@@ -78,7 +94,7 @@ def conflicts(licences: Mapping[str, str]) -> list[str]:
     terms = {name: terms_of(licence) for name, licence in licences.items()}
     told = []
     if unknown := [name for name, one in terms.items() if not one["known"]]:
-        told.append(f"{_list(unknown)}: no known licence; read the terms, or take none of it.")
+        told.append(f"{_list(unknown)}: no licence that is known here; read the terms.")
     if bound := [name for name, one in terms.items() if one["commercial"] is False]:
         told.append(f"{_list(bound)}: non-commercial, and so is a mixture that holds it.")
     if fixed := [name for name, one in terms.items() if one["derivatives"] is False]:

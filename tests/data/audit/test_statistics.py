@@ -131,6 +131,12 @@ def test_bias_counts_sentences() -> None:
 def test_licences_that_cannot_be_joined_are_named() -> None:
     assert terms_of("CC-BY-NC-SA-4.0 (see LICENSE)")["commercial"] is False
     assert terms_of("public domain, it says")["known"] is False
+    sentence = terms_of("Given for research that is not commercial; the package is MIT")
+    assert (sentence["known"], sentence["commercial"]) == (False, False)
+    assert terms_of("The package that carries it is MIT")["known"] is False
+    assert terms_of("MIT AND (CC-BY-SA-3.0 OR CC0-1.0); by A. Nobody")["share_alike"] == [
+        "CC-BY-SA"
+    ]
     assert conflicts({"a": "MIT", "b": "CC-BY-4.0", "c": "CC0-1.0"}) == []
     told = conflicts({"a": "CC-BY-SA-4.0", "b": "CC-BY-NC-4.0", "c": "ODbL-1.0"})
     assert any(t.startswith("b: non-commercial") for t in told)
