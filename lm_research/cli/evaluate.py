@@ -88,7 +88,7 @@ def _trained_on(config: dict[str, Any]) -> Any:
     try:
         groups = (config[name] for name in ("data", "text", "splits", "budget", "cache"))
         return cached(*groups)
-    except (DataError, ModuleNotFoundError, OSError):  # the source itself is not here
+    except (DataError, ImportError, OSError, ValueError):  # the source itself is not here
         return None
 
 
