@@ -31,24 +31,24 @@ def sizes_table(sources: Found) -> Table:
 
 
 def copies_table(rows: Sequence[Found]) -> Table:
-    """Texts that two splits or sources share, and that one repeats; leaks are marked."""
+    """Texts that two splits or sources share, and that one repeats; leaks are named."""
     columns = (
-        _text("of"), _text("also in"), Column("equal texts"), Column("documents of the first"),
-        Column("of the second"), Column("nearly equal in the sample"),
+        _text("of"), _text("also in"), _text(""), Column("equal texts"),
+        Column("documents of the first"), Column("of the second"), Column("nearly equal in the sample"),
     )  # fmt: skip
     drawn = []
     for row in rows:
         first, second = (f"{row[k]['source']}, {row[k]['split']}" for k in ("first", "second"))
         same = first == second
         cells = (
-            Cell(first, best=row["leak"]), Cell("itself" if same else second, best=row["leak"]),
+            Cell(first), Cell("itself" if same else second), Cell("leak" if row["leak"] else ""),
             _number(row["equal_texts"]), _number(row["first_documents"]),
             _number(row["second_documents"]),
             Cell(f"{row['near_first']:,}" + ("" if same else f" / {row['near_second']:,}")),
         )  # fmt: skip
         drawn.append(cells)
     notes = (
-        "Bold: different splits, a leak. In a row of a split with itself: documents beyond each "
+        "A leak: the splits differ. In a row of a split with itself: documents beyond each "
         "text's first.",
         "Nearly equal: Jaccard similarity of the sets of 5 neighbouring words (characters in "
         "Chinese) of at least 0.8, candidates by MinHash; different texts of the sample, those "
