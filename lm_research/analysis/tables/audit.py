@@ -34,7 +34,8 @@ def copies_table(rows: Sequence[Found]) -> Table:
     """Texts that two splits or sources share, and that one repeats; leaks are named."""
     columns = (
         _text("of"), _text("also in"), _text(""), Column("equal texts"),
-        Column("documents of the first"), Column("of the second"), Column("nearly equal in the sample"),
+        Column("documents of the first"), Column("of the second"),
+        Column("nearly equal in the sample"),
     )  # fmt: skip
     drawn = []
     for row in rows:
