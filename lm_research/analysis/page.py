@@ -14,8 +14,16 @@ from lm_research.analysis.render import escape
 MARK = "Written by lm_research"
 
 
-def page(title: str, header: str, sections: Sequence[str], figures: Sequence[Figure]) -> str:
+def page(
+    title: str,
+    header: str,
+    sections: Sequence[str],
+    figures: Sequence[Figure],
+    basis: str = "the recorded runs alone",
+) -> str:
     """The whole document. ``header`` and ``sections`` are HTML; figures follow as data.
+
+    ``basis`` is what it was written from, in words of ours.
 
     The content security policy allows the two scripts of this page by their hash and nothing else:
     no request can leave it, and markup smuggled in by a text sample could not run.
@@ -49,7 +57,7 @@ def page(title: str, header: str, sections: Sequence[str], figures: Sequence[Fig
 <main>
 {body}
 </main>
-<footer>{MARK} from the recorded runs alone. The file is complete: it loads
+<footer>{MARK} from {basis}. The file is complete: it loads
 nothing.</footer>
 {data}
 {code}

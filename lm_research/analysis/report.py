@@ -122,8 +122,10 @@ class _Writer:
 
     def matrix(self) -> str:
         matrix = self.study.matrix
+        shared = tables.contamination_table(self.study)
+        clean = to_html(shared) if shared else ""
         if matrix is None or not matrix.cells:
-            return ""
+            return clean
         width = 130 + 100 * len(matrix.columns)
         drawn = self.place(plots.matrix_plot(self.study, matrix), width)
         table = to_html(tables.matrix_table(self.study, matrix))
@@ -131,7 +133,8 @@ class _Writer:
             "The stronger the colour, the closer to the best of its column, which is bold.",
             *tables.matrix_notes(self.study, matrix),
         ]
-        return f"{drawn}{notes_html(notes)}<details><summary>As a table</summary>{table}</details>"
+        more = f"<details><summary>As a table</summary>{table}</details>"
+        return f"{drawn}{notes_html(notes)}{more}{clean}"
 
     def effects(self) -> str:
         if not self.study.effects:

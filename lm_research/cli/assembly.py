@@ -70,6 +70,7 @@ def assemble(config: Config) -> Assembly:
         overfit=debug.get("overfit_batches", 0),
         streams=streams,
     )
+    _ = data.contaminated_validation  # found, and cached, before training rather than during it
     pl.seed_everything(config["seed"], verbose=False)
     model = build_model(config, prepared.tokenizer, prepared.lexicon, steps, prepared)
     return Assembly(data, model, steps)

@@ -51,12 +51,12 @@ def show(arguments: list[str]) -> int:
     """Clean the first documents and print what happened."""
     from rich.console import Console
 
-    from lm_research.cli.data import selection_of
+    from lm_research.cli.data import whole
     from lm_research.config.compose import compose
 
     config_dir, rest = split_config_dir(arguments)
     options, overrides = parse(Options, rest, OTHERS)
-    selection = selection_of(compose(overrides, config_dir).config)
+    selection = whole(compose(overrides, config_dir).config)
     console = Console(width=None if sys.stdout.isatty() else 140)
     cleaner, examples = _clean(console, selection, options)
     for index, rule in enumerate(cleaner.rules):

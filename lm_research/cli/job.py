@@ -14,6 +14,7 @@ from lm_research.cli.assembly import Assembly, assemble, prepare_text, size_summ
 from lm_research.cli.fitting import fit
 from lm_research.cli.memory import telling_of_memory
 from lm_research.config.build import build
+from lm_research.data.contamination import contaminated
 from lm_research.data.module import UNSPACED
 from lm_research.data.preparation import PreparedText
 from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating
@@ -141,7 +142,9 @@ def _elsewhere(config: Config, assembly: Assembly, recorder: Recorder) -> dict[s
         words = store.meta["language"] not in UNSPACED
         window = getattr(model, "eval_window", EVALUATION_WINDOW)
         with evaluating(model):
-            results[f"eval/{name}"] = evaluate(model, store.split("validation"), window, words)
+            held = store.split("validation")
+            shared = contaminated(held, prepared.store)
+            results[f"eval/{name}"] = evaluate(model, held, window, words, contaminated=shared)
         texts[name] = {"text_sha256": store.meta["splits"]["validation"]["text_sha256"]}
     if texts:
         recorder.data({**assembly.data.text(), "evaluated": texts})

@@ -27,6 +27,7 @@ from lm_research.text.cleaning import Cleaner
 from lm_research.text.tags import TagLexicon
 from lm_research.text.tokenizer import Tokenizer
 from lm_research.text.unicode import valid_unicode
+from lm_research.text.units import unit_hashes
 
 LONGEST_SHARE = 8
 """A document longer than an eighth of its split's cap is cut there: a held-out split of one or two
@@ -142,12 +143,8 @@ def prepare(
     Raises:
         DataError: the source cannot be read, or hangs, or a split has no document.
     """
-    caps: dict[Split, int] = {
-        "train": budget["train_bytes"] if trained is None else 0,
-        "validation": budget["eval_bytes"],
-        "test": budget["eval_bytes"],
-    }
     needed = SPLITS[:2] if trained is None else SPLITS[1:2]
+    caps = _caps(budget, trained)
     return prepare_splits(data, text, splits, caps, needed, cache, trained, patience_s)
 
 
@@ -165,12 +162,7 @@ def prepare_splits(
     source: Source = build(data)
     tokenizer: Tokenizer = build(text["tokenizer"])
     selection = Selection(source, text["cleaning"], splits, caps, patience_s)
-    parts = without_places(
-        [FORMAT, store_node(data), source.signature(), text, splits, caps, trained]
-    )
-    parts += filter(None, (rule.signature() for rule in build(text["cleaning"])))
-    key = sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:20]
-    folder = Path(cache) / "tokens" / key
+    folder = _folder(cache, source, data, text, splits, caps, trained)
     if (folder / "meta.json").exists():
         store = TokenStore.open(folder)
         tokenizer.load_state_dict(store.read_json("tokenizer"))
@@ -178,6 +170,46 @@ def prepare_splits(
             store, tokenizer, restore_lexicon(text, tokenizer, store.read_json("tags"))
         )
     return _build_store(folder, selection, tokenizer, text, trained, needed)
+
+
+def cached(
+    data: dict[str, Any],
+    text: dict[str, Any],
+    splits: dict[str, Any],
+    budget: dict[str, Any],
+    cache: str | Path,
+) -> TokenStore | None:
+    """The token store that ``prepare`` would open, without making it; None if there is none.
+
+    Raises:
+        DataError, ModuleNotFoundError: the source cannot say what it would give.
+    """
+    folder = _folder(cache, build(data), data, text, splits, _caps(budget, None), None)
+    return TokenStore.open(folder) if (folder / "meta.json").exists() else None
+
+
+def _caps(budget: dict[str, Any], trained: dict[str, Any] | None) -> dict[Split, int]:
+    return {
+        "train": budget["train_bytes"] if trained is None else 0,
+        "validation": budget["eval_bytes"],
+        "test": budget["eval_bytes"],
+    }
+
+
+def _folder(
+    cache: str | Path,
+    source: Source,
+    data: dict[str, Any],
+    text: dict[str, Any],
+    splits: dict[str, Any],
+    caps: dict[Split, int],
+    trained: dict[str, Any] | None,
+) -> Path:
+    """Where a store lies: under the hash of everything that goes into it."""
+    made_of = [FORMAT, store_node(data), source.signature(), text, splits, caps, trained]
+    made_of += filter(None, (rule.signature() for rule in build(text["cleaning"])))
+    key = sha256(json.dumps(without_places(made_of), sort_keys=True, default=str).encode())
+    return Path(cache) / "tokens" / key.hexdigest()[:20]
 
 
 def restore_lexicon(text: dict[str, Any], tokenizer: Tokenizer, state: Any) -> TagLexicon | None:
@@ -210,7 +242,8 @@ def _build_store(
         for split, document in selection:
             ids_N, nats = tokenizer.encode(document.text)
             data = document.text.encode()
-            writer.add(split, ids_N, len(data), len(document.text.split()), nats, data)
+            words, units_N = len(document.text.split()), unit_hashes(document.text)
+            writer.add(split, ids_N, len(data), words, nats, data, units_N)
         _require_documents(writer, selection, needed)
         writer.write_json("tokenizer", tokenizer.state_dict())
         if lexicon is not None:

@@ -7,6 +7,8 @@ A store is a folder::
     tags.json              the tag lexicon, where the text has one
     {split}.bin            ids, uint16 or uint32: separator, document, separator, document, ...
     {split}.documents.bin  one DOCUMENT record a document
+    {split}.units.bin      uint32 hashes of the documents' units (text.units), to find overlap by
+    {split}.lengths.bin    int64, how many units each document has; -1: not known
 
 It is written beside its final place, forced to disk, and renamed when whole; its name is the hash
 of everything that went into it, so the same text prepared in the same way is prepared once.
@@ -20,18 +22,19 @@ the stream, each followed by the byte 0xFF, which UTF-8 does not have.
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from lm_research.data.construction import begin, force_names_to_disk, force_to_disk
 from lm_research.data.splits import SPLITS, Split
 
-FORMAT = 3
+FORMAT = 4
 DOCUMENT = np.dtype(
     [
         ("start", np.int64),  # position of the document's first token
@@ -60,6 +63,16 @@ class TokenSplit:
     def documents(self) -> np.ndarray:
         """DOCUMENT records, in the order of the stream, as a read-only memory map, too."""
         return _map(self.folder / f"{self.name}.documents.bin", DOCUMENT)
+
+    @cached_property
+    def units_N(self) -> np.ndarray:  # noqa: N802 - the name carries the shape
+        """uint32 hashes of the units of all documents, one after the other; a memory map, too."""
+        return _map(self.folder / f"{self.name}.units.bin", np.dtype(np.uint32))
+
+    @cached_property
+    def lengths_D(self) -> np.ndarray:  # noqa: N802 - the name carries the shape
+        """int64, how many of ``units_N`` each document has; -1 where they are not known."""
+        return _map(self.folder / f"{self.name}.lengths.bin", np.dtype(np.int64))
 
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "name": self.name, "dtype": self.dtype}
@@ -110,6 +123,8 @@ class StoreWriter:
         self.files = {SPLITS[0]: first}
         self.files |= {name: (self.folder / f"{name}.bin").open("wb") for name in SPLITS[1:]}
         self.records = {name: (self.folder / f"{name}.documents.bin").open("wb") for name in SPLITS}
+        self.units = {name: (self.folder / f"{name}.units.bin").open("wb") for name in SPLITS}
+        self.lengths = {name: (self.folder / f"{name}.lengths.bin").open("wb") for name in SPLITS}
         self.hashes = {name: sha256() for name in SPLITS}
         self.text_hashes: dict[Split, Any] = {name: sha256() for name in SPLITS}
         self.counts = {name: {"documents": 0, "tokens": 0, "bytes": 0} for name in SPLITS}
@@ -130,12 +145,15 @@ class StoreWriter:
         words: int,
         spelling_nats: float,
         text: bytes | None = None,
+        units_N: np.ndarray | None = None,
     ) -> None:
         """Append one document and the separator that ends it.
 
         Args:
             text: the UTF-8 bytes that were encoded, for the digest; a split with a document whose
                 text is not given has none.
+            units_N: uint32 hashes of the text's units; of a split with a document whose units are
+                not given, nobody can tell what it shares with others.
         """
         record = (self.position[split], len(ids_N), text_bytes, words, spelling_nats)
         self.records[split].write(np.array(record, DOCUMENT).tobytes())
@@ -146,6 +164,10 @@ class StoreWriter:
         self._write(split, ids_N.astype(self.dtype).tobytes())
         self._write(split, self.separator)
         self._hash_text(split, text)
+        length = -1 if units_N is None else len(units_N)
+        self.lengths[split].write(np.int64(length).tobytes())
+        if units_N is not None:
+            self.units[split].write(units_N.astype(np.uint32).tobytes())
 
     def _hash_text(self, split: Split, text: bytes | None) -> None:
         if text is None:
@@ -163,7 +185,7 @@ class StoreWriter:
     def finish(self, meta: dict[str, Any]) -> TokenStore:
         """Write out, rename into place, and open. Another builder of the store may have won."""
         self.write_json("meta", {**self._whole(), **meta})
-        for file in (*self.files.values(), *self.records.values()):
+        for file in self._open_files():
             file.flush()
         force_to_disk(self.folder)
         try:
@@ -195,6 +217,10 @@ class StoreWriter:
         self._close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _open_files(self) -> Iterator[BinaryIO]:
+        for kind in (self.files, self.records, self.units, self.lengths):
+            yield from kind.values()
+
     def _close(self) -> None:
-        for file in (*self.files.values(), *self.records.values()):
+        for file in self._open_files():
             file.close()

@@ -30,6 +30,10 @@ class Figure:
         """Points or a line."""
         self.data.append({**trace, "type": "scatter"})
 
+    def add_bar(self, **trace: Any) -> None:
+        """Bars."""
+        self.data.append({**trace, "type": "bar"})
+
     def add_heatmap(self, **trace: Any) -> None:
         """A matrix of colours."""
         self.data.append({**trace, "type": "heatmap"})

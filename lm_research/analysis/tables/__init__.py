@@ -1,6 +1,7 @@
 """The tables of a study, free of any output format, one module for each section of the report."""
 
 from lm_research.analysis.study import Study, once
+from lm_research.analysis.tables.contamination import contamination_table
 from lm_research.analysis.tables.effects import effects_table
 from lm_research.analysis.tables.factorial import contrasts_table, factorial_table
 from lm_research.analysis.tables.hypotheses import hypotheses_table
@@ -25,6 +26,7 @@ __all__ = [
     "ablation_table",
     "all_tables",
     "best_rows",
+    "contamination_table",
     "contrasts_table",
     "data_table",
     "effects_table",
@@ -49,6 +51,7 @@ def all_tables(study: Study) -> list[Table]:
     return [
         *([hypotheses_table(study)] if study.hypotheses else []),
         *([matrix_table(study, matrix)] if matrix else []),
+        *filter(None, [contamination_table(study)]),
         *([effects_table(study)] if study.effects else []),
         *([factorial_table(study, study.factorial)] if study.factorial else []),
         *([winners_table(study)] if study.winners else []),
