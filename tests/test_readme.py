@@ -179,7 +179,11 @@ def test_every_path_exists():
 def test_nothing_is_promised_that_is_not_there():
     verbs = set(re.findall(r"lm-research ([a-z]+)", README))
     assert verbs == set(VERBS)
-    from_elsewhere = {"files", "hugging_face", "mixture", "mixture_en"}
-    shipped_sources = {p.stem for p in (shipped("conf") / "data").glob("*.yaml")} - from_elsewhere
+    raw = {"web_pages", "web_archive", "wiki_dump", "posts", "code_files"}
+    from_elsewhere = {"files", "hugging_face", "mixture", "mixture_en", *raw}
+    files = list((shipped("conf") / "data").glob("*.yaml"))
+    downloaded = {p.stem for p in files if "${downloads}" in p.read_text()}
+    shipped_sources = {p.stem for p in files} - from_elsewhere - downloaded
     assert f"| {len(shipped_sources)} sources of real text" in README
+    assert f"| {len(downloaded)} public corpora" in README
     assert (ROOT / "docs/images/report.png").stat().st_size < 300_000

@@ -17,8 +17,10 @@ def complete_block(cells: Iterable[tuple[Block, int]]) -> tuple[list[Block], lis
     tie the block, since the seeds carry the interval).
     """
     present = set(cells)
-    blocks = list(dict.fromkeys(block for block, _ in sorted(present)))
+    blocks = sorted({block for block, _ in present})
     seeds = sorted({seed for _, seed in present})
+    if len(present) == len(blocks) * len(seeds):  # nothing is missing, as in most studies
+        return blocks, seeds
     while blocks:
         by_block = {b: sum((b, s) not in present for s in seeds) / len(seeds) for b in blocks}
         by_seed = {s: sum((b, s) not in present for b in blocks) / len(blocks) for s in seeds}

@@ -5,7 +5,7 @@ missing, the largest complete block is used, so that no average hides a differen
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 
@@ -138,11 +138,13 @@ def by_documents(
         return None
     runs, rivals = (_runs(side, axes, question) for side in (first, second))
     blocks, seeds = complete_block(runs.keys() & rivals.keys())
-    pairs: list[Pair] = []
-    for key in product(blocks, seeds):
-        (run, groups), (rival, others) = runs[key], rivals[key]
-        pairs += [(run, rival, *pair) for pair in zip(groups, others, strict=True)]
-    return document_difference(pairs)
+
+    def pairs() -> Iterator[Pair]:
+        for key in product(blocks, seeds):
+            (run, groups), (rival, others) = runs[key], rivals[key]
+            yield from ((run, rival, *pair) for pair in zip(groups, others, strict=True))
+
+    return document_difference(pairs())
 
 
 def _runs(

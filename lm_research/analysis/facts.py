@@ -2,13 +2,14 @@
 
 import shlex
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from lm_research.analysis.metric import compact
 from lm_research.analysis.runs import Run, mapping, number
 from lm_research.analysis.settings import FREE_CHOICES, value_of
-from lm_research.analysis.study import Study
+from lm_research.analysis.study import Study, once
 
 SOURCES_SHOWN = 6
 _CARD = ("name", "language", "category", "licence", "citation")
@@ -128,12 +129,14 @@ def fixed_choices(study: Study) -> dict[str, str]:
     return found
 
 
+@once
 def environment_facts(study: Study) -> list[tuple[str, str]]:
     """(label, values): machine, versions and git state, all different values listed."""
     runs = [run for setting in study.settings for run in setting.runs] or list(study.runs)
     facts = [(label, _distinct(r.environment.get(key) for r in runs)) for label, key in _PLATFORM]
     facts.append(("versions", _versions(runs)))
-    facts.append(("git commit", _distinct(map(_commit, runs))))
+    states = _objects(run.environment.get("git") for run in runs)
+    facts.append(("git commit", _distinct(map(_commit, states))))
     finished = max((str(run.status.get("finished") or "") for run in runs), default="")
     facts.append(("last run finished", finished))
     return [(label, text) for label, text in facts if text]
@@ -141,15 +144,14 @@ def environment_facts(study: Study) -> list[tuple[str, str]]:
 
 def _versions(runs: Iterable[Run]) -> str:
     found: dict[str, list[Any]] = {}
-    for run in runs:
-        for key in ("versions", "packages"):
-            for name, version in mapping(run.environment.get(key)).items():
-                found.setdefault(str(name), []).append(version)
+    parts = (run.environment.get(key) for run in runs for key in ("versions", "packages"))
+    for part in _objects(parts):
+        for name, version in mapping(part).items():
+            found.setdefault(str(name), []).append(version)
     return ", ".join(f"{name} {_distinct(versions)}" for name, versions in found.items())
 
 
-def _commit(run: Run) -> str | None:
-    git = run.environment.get("git")
+def _commit(git: Any) -> str | None:
     if not isinstance(git, Mapping):
         return str(git) if git else None
     if not git.get("commit"):
@@ -158,7 +160,13 @@ def _commit(run: Run) -> str | None:
 
 
 def _distinct(values: Iterable[Any]) -> str:
-    return " / ".join(dict.fromkeys(_plain(v) for v in values if v not in (None, "", [], {})))
+    there = (value for value in _objects(values) if value not in (None, "", [], {}))
+    return " / ".join(dict.fromkeys(map(_plain, there)))
+
+
+def _objects(values: Iterable[Any]) -> list[Any]:
+    """Each object once, in order: thousands of runs of a ledger share a few."""
+    return list({id(value): value for value in values}.values())
 
 
 def _plain(value: Any) -> str:
@@ -167,6 +175,7 @@ def _plain(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+@once
 def commands(study: Study) -> list[str]:
     """The different commands that the runs recorded, in order, as one types them.
 
@@ -183,8 +192,14 @@ def _command(recorded: Any) -> str:
         words = [str(word) for word in recorded]
         if not words or "lm" not in Path(words[0]).name:
             return ""
-        return shlex.join([Path(words[0]).name, *words[1:]])
+        return " ".join(map(_quoted, [Path(words[0]).name, *words[1:]]))
     return str(recorded or "")
+
+
+@lru_cache(maxsize=4096)
+def _quoted(word: str) -> str:
+    """A word as :func:`shlex.join` has it: the commands of a study differ in a few."""
+    return shlex.quote(word)
 
 
 def options_of(run: Run) -> str:

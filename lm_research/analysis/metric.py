@@ -10,6 +10,7 @@ MISSING = "–"
 # last part of the name -> (label, short label, lower is better, decimals)
 _KNOWN: dict[str, tuple[str, str, bool, int]] = {
     "bits_per_byte": ("bits per byte", "bits/byte", True, 3),
+    "bits_per_byte_clean": ("bits per byte (clean)", "bits/byte clean", True, 3),
     "bits_per_character": ("bits per character", "bits/char", True, 3),
     "loss_nats": ("loss in nats", "loss", True, 3),
     "perplexity_token": ("perplexity per token", "ppl/token", True, 2),

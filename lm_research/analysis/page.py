@@ -7,19 +7,23 @@ from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.render import escape
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
 
 MARK = "Written by lm_research"
 
 
-def page(title: str, header: str, sections: Sequence[str], figures: Sequence["Figure"]) -> str:
+def page(
+    title: str,
+    header: str,
+    sections: Sequence[str],
+    figures: Sequence[Figure],
+    basis: str = "the recorded runs alone",
+) -> str:
     """The whole document. ``header`` and ``sections`` are HTML; figures follow as data.
+
+    ``basis`` is what it was written from, in words of ours.
 
     The content security policy allows the two scripts of this page by their hash and nothing else:
     no request can leave it, and markup smuggled in by a text sample could not run.
@@ -53,7 +57,7 @@ def page(title: str, header: str, sections: Sequence[str], figures: Sequence["Fi
 <main>
 {body}
 </main>
-<footer>{MARK} from the recorded runs alone. The file is complete: it loads
+<footer>{MARK} from {basis}. The file is complete: it loads
 nothing.</footer>
 {data}
 {code}
@@ -62,14 +66,14 @@ nothing.</footer>
 """
 
 
-def placed(figure: "Figure", index: int, min_width: int = 0) -> str:
+def placed(figure: Figure, index: int, min_width: int = 0) -> str:
     """The place where figure ``index`` is drawn, under its title as a caption.
 
     The title moves from the figure to the caption, which wraps on a phone.
     """
-    title = str(figure.layout.title.text or "")
-    figure.update_layout(title_text="", margin_t=10)
-    height = int(figure.layout.height)
+    title = str(figure.layout["title"]["text"])
+    figure.update_layout(title={"text": ""}, margin={"t": 10})
+    height = int(figure.layout["height"])
     style = f"height:{height}px" + (f";min-width:{min_width}px" if min_width else "")
     return (
         f'<figure><figcaption>{title}</figcaption><div class="scroll">'
@@ -112,7 +116,7 @@ def _asset(name: str) -> str:
     return resources.files("lm_research.analysis").joinpath(name).read_text(encoding="utf-8")
 
 
-def _figure_json(figure: "Figure") -> str:
+def _figure_json(figure: Figure) -> str:
     """JSON that cannot end its own script element."""
     text = str(figure.to_json())
     for character in "<>&\u2028\u2029":

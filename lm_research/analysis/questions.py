@@ -57,13 +57,12 @@ def cells_of(settings: Iterable[Setting], axes: Sequence[str], question: Questio
 def evaluation_sources(settings: Sequence[Setting], metric: Metric) -> tuple[str, ...]:
     """The evaluation sources that any run was scored on, training sources first."""
     stem = "/" + metric.key.rsplit("/", 1)[-1]
-    found = dict.fromkeys(
-        key[len("eval/") : -len(stem)]
-        for setting in settings
-        for run in setting.runs
-        for key in run.summary
-        if key.startswith("eval/") and key.endswith(stem)
-    )
+    keys: dict[str, None] = {}
+    for setting in settings:
+        for run in setting.runs:
+            keys |= dict.fromkeys(run.summary)
+    scores = (key for key in keys if key.startswith("eval/") and key.endswith(stem))
+    found = dict.fromkeys(key[len("eval/") : -len(stem)] for key in scores)
     order = list(dict.fromkeys(name for s in settings for name in s.source_names))
     return tuple(sorted(found, key=lambda name: order.index(name) if name in order else len(order)))
 

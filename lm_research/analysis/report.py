@@ -2,21 +2,18 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lm_research.analysis import facts, plots, tables
 from lm_research.analysis.cards import data_card, emphasised, escape_lines, sample_html
 from lm_research.analysis.legend import legend_html
 from lm_research.analysis.page import MARK, page, placed, write_text
 from lm_research.analysis.palette import encode
+from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.render import escape, notes_html, to_html
 from lm_research.analysis.runs import Run
 from lm_research.analysis.sentences import answer
 from lm_research.analysis.study import Study, analyse
 from lm_research.analysis.sweep import Sweep
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 SAMPLES_SHOWN = 30
 """Settings of a source, the best, whose samples are shown."""
@@ -53,13 +50,14 @@ class _Writer:
     def sections(self) -> Iterable[str]:
         parts: list[tuple[str, str, Callable[[], str]]] = [
             ("expected", "What was expected", self.hypotheses),
+            ("search", "The search", self.search),
             ("sources", "Source by source", self.matrix),
             ("choices", "What each choice does", self.effects),
             ("factorial", "Main effects and interactions", self.factorial),
             ("settings", "Every setting", self.ablation),
             ("curves", "Learning curves", self.curves),
             ("scaling", "Scaling", self.scaling),
-            ("speed", "Quality against speed", self.speed),
+            ("cost", "Quality against cost", self.cost),
             ("samples", "Samples", self.samples),
             ("data", "The data", self.data),
             ("failures", "Failed and unfinished runs", self.failures),
@@ -80,11 +78,11 @@ class _Writer:
             f"<h1>{escape(sweep.title)}</h1>{question}<nav>{links}</nav></header>"
         )
 
-    def place(self, figure: "Figure", min_width: int = 0) -> str:
+    def place(self, figure: Figure, min_width: int = 0) -> str:
         self.figures.append(figure)
         return placed(figure, len(self.figures) - 1, min_width)
 
-    def facets(self, figures: Iterable["Figure"], legend: str = "", *, narrow: bool = True) -> str:
+    def facets(self, figures: Iterable[Figure], legend: str = "", *, narrow: bool = True) -> str:
         drawn = "".join(self.place(figure) for figure in figures)
         kind = "facets narrow" if narrow else "facets"
         return f'{legend}<div class="{kind}">{drawn}</div>' if drawn else ""
@@ -124,8 +122,10 @@ class _Writer:
 
     def matrix(self) -> str:
         matrix = self.study.matrix
+        shared = tables.contamination_table(self.study)
+        clean = to_html(shared) if shared else ""
         if matrix is None or not matrix.cells:
-            return ""
+            return clean
         width = 130 + 100 * len(matrix.columns)
         drawn = self.place(plots.matrix_plot(self.study, matrix), width)
         table = to_html(tables.matrix_table(self.study, matrix))
@@ -133,7 +133,8 @@ class _Writer:
             "The stronger the colour, the closer to the best of its column, which is bold.",
             *tables.matrix_notes(self.study, matrix),
         ]
-        return f"{drawn}{notes_html(notes)}<details><summary>As a table</summary>{table}</details>"
+        more = f"<details><summary>As a table</summary>{table}</details>"
+        return f"{drawn}{notes_html(notes)}{more}{clean}"
 
     def effects(self) -> str:
         if not self.study.effects:
@@ -201,9 +202,14 @@ class _Writer:
         notes = notes_html(["Points: runs. Line: the law; band: its 95 % bootstrap interval."])
         return drawn + notes + to_html(tables.scaling_table(self.study), heading="")
 
-    def speed(self) -> str:
+    def cost(self) -> str:
         legend = legend_html(encode(self.study.settings), lines=False)
-        return self.facets(plots.speed_plots(self.study).values(), legend)
+        return self.facets(plots.cost_plots(self.study), legend)
+
+    def search(self) -> str:
+        drawn = plots.search_plot(self.study)
+        key = "A line is a trial, from what it tried to its score on the right; orange: the best."
+        return self.place(drawn) + notes_html([key]) if drawn is not None else ""
 
     def samples(self) -> str:
         parts = []

@@ -8,6 +8,7 @@ note of the run, not an exception: a report about 200 runs must survive the one 
 import math
 import os
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +29,22 @@ _LAST_WORDS = "last_error.txt"
 _MARKERS = ("status.json", "metrics.jsonl", "summary.json", _LAST_WORDS)
 SAMPLES = "samples.jsonl"
 _POSITION = ("step", "tokens", "seconds", "final", "epoch")
+
+
+class ColumnRows(Sequence[Mapping[str, Any]]):
+    """Rows that are kept column by column, so that two of thirty need not be made into rows."""
+
+    @abstractmethod
+    def columns(self) -> Mapping[str, Sequence[Any]]:
+        """Name -> one value a row, ``None`` where a row has none."""
+
+
+def curve_columns(curve: Sequence[Mapping[str, Any]]) -> Mapping[str, Sequence[Any]]:
+    """Name -> one value a row, ``None`` where a row has none; each column has a value."""
+    if isinstance(curve, ColumnRows):
+        return curve.columns()
+    names = dict.fromkeys(name for row in curve for name, value in row.items() if value is not None)
+    return {name: [row.get(name) for row in curve] for name in names}
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,15 +118,19 @@ class Run:
         A resumed run may log a step twice; the later row counts.
         """
         found: dict[float, float] = {}
-        for row in self.curve:
-            tokens, value = number(row.get("tokens")), number(row.get(key))
-            if (
-                tokens is not None
-                and value is not None
-                and not (row.get("final") and tokens in found)
-            ):
+        for at, told, final in self._cells("tokens", key, "final"):
+            tokens, value = number(at), number(told)
+            if tokens is not None and value is not None and not (final and tokens in found):
                 found[tokens] = value
         return sorted(found.items())
+
+    def _cells(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Of each row of the curve the values of ``names``, ``None`` where it has none."""
+        if not isinstance(self.curve, ColumnRows):
+            return ((*map(row.get, names),) for row in self.curve)
+        columns = self.curve.columns()
+        absent: Sequence[Any] = [None] * max(map(len, columns.values()), default=0)
+        return zip(*(columns.get(name, absent) for name in names), strict=True)
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

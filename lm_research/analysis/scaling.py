@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from lm_research.analysis.metric import Metric
-from lm_research.analysis.runs import Run, number
 from lm_research.analysis.settings import Setting
 from lm_research.analysis.statistics import Estimate
 
@@ -209,7 +208,7 @@ def _law(
     ]
     sizes = {
         "parameters": [run.summary.get("model/parameters") for run, _ in known],
-        "training tokens": [_tokens(run) for run, _ in known],
+        "training tokens": [run.tokens for run, _ in known],
     }
     moving = [name for name, found in sizes.items() if len(set(found)) > 1]
     if len(moving) != 1:
@@ -219,9 +218,3 @@ def _law(
         return []
     loss = tuple(value for _, value in known)
     return [Scaling(axis, moving[0], fixed, tuple(x), loss, fit_scaling(x, loss))]
-
-
-def _tokens(run: Run) -> float | None:
-    return max(
-        (t for row in run.curve if (t := number(row.get("tokens"))) is not None), default=None
-    )

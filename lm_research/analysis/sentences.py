@@ -183,7 +183,7 @@ def winner_sentences(winners: Sequence[Winner], metric: Metric) -> list[Sentence
     """A sentence a source; with many sources, how often each setting wins."""
     if len(winners) <= SOURCES_NAMED:
         return [winner_sentence(winner, metric) for winner in winners]
-    counts = Counter(winner.best.label for winner in winners).most_common(3)
+    counts = Counter(winner.best.phrase for winner in winners).most_common(3)
     listed = _listed([f"{_name(label)} on {count}" for label, count in counts])
     real = sum(winner.real for winner in winners)
     text = f"Of {len(winners)} sources, {listed} do best; the lead is real on {real} of them."
@@ -195,11 +195,11 @@ def winner_sentence(winner: Winner, metric: Metric) -> Sentence:
     reached = metric.text(winner.estimate.mean)
     if winner.estimate.half_width is not None:
         reached += f" {metric.plus_minus(winner.estimate.half_width)}"
-    best = f"{_name(winner.best.label)} does best at {reached} {metric.label}"
+    best = f"{_name(winner.best.phrase)} does best at {reached} {metric.label}"
     start = f"On {_name(winner.source)}, {best}"
     if winner.runner_up is None:
         return Sentence(f"{start}; nothing else was tried there.")
-    rival = _name(winner.runner_up.label)
+    rival = _name(winner.runner_up.phrase)
     if winner.lead is None:
         return Sentence(f"{start}; the next, {rival}, shares no seed with it.", "unclear")
     lead = f"its lead over {rival}, {_short_difference(winner.lead.estimate, metric)},"

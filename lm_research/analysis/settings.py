@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from lm_research.analysis.metric import MISSING
@@ -54,14 +55,26 @@ class Setting:
         shown = [v for axis, v in zip(self.axes, self.values, strict=True) if axis != "data"]
         return " · ".join(shown) or self.source
 
+    @property
+    def phrase(self) -> str:
+        """The label as a sentence has it: "lstm · hidden_size 64"."""
+        pairs = zip(self.axes, self.values, strict=True)
+        shown = [_named(axis, value) for axis, value in pairs if axis != "data"]
+        return " · ".join(shown) or self.source
+
     def others(self, *axes: str) -> tuple[str, ...]:
         """The values of all axes but ``axes``: what a comparison along them holds fixed."""
-        return tuple(v for a, v in zip(self.axes, self.values, strict=True) if a not in axes)
+        if axes not in self._others:
+            pairs = zip(self.axes, self.values, strict=True)
+            self._others[axes] = tuple(v for a, v in pairs if a not in axes)
+        return self._others[axes]
 
     def values_by_seed(self, key: str) -> dict[int, float]:
         """Seed -> final value; empty if any seed leaves it undefined or unrecorded."""
-        found = {run.seed: run.summary.get(key) for run in self.runs}
-        return {} if None in found.values() else found  # type: ignore[return-value]
+        if key not in self._by_seed:
+            found = {run.seed: run.summary.get(key) for run in self.runs}
+            self._by_seed[key] = {} if None in found.values() else found  # type: ignore[assignment]
+        return dict(self._by_seed[key])
 
     def undefined(self, key: str) -> bool:
         """Whether a run recorded ``key`` as null."""
@@ -69,13 +82,38 @@ class Setting:
 
     def estimate(self, key: str) -> Estimate | None:
         """Mean and t interval over the seeds; ``None`` if undefined or unrecorded."""
-        values = self.values_by_seed(key)
-        return t_interval(list(values.values())) if values else None
+        if key not in self._estimates:
+            values = self.values_by_seed(key)
+            self._estimates[key] = t_interval(list(values.values())) if values else None
+        return self._estimates[key]
 
     def average(self, key: str) -> float | None:
         """Mean over the seeds that recorded ``key`` (throughput, parameters)."""
         values = [v for run in self.runs if (v := run.summary.get(key)) is not None]
         return mean(values) if values else None
+
+    # A report asks a setting the same a hundred times: what was answered is remembered.
+
+    @cached_property
+    def _others(self) -> dict[tuple[str, ...], tuple[str, ...]]:
+        return {}
+
+    @cached_property
+    def _by_seed(self) -> dict[str, dict[int, float]]:
+        return {}
+
+    @cached_property
+    def _estimates(self) -> dict[str, Estimate | None]:
+        return {}
+
+
+def _named(axis: str, value: str) -> str:
+    """An option speaks for itself, a number needs the name of its field."""
+    try:
+        float(value)
+    except ValueError:
+        return value
+    return f"{axis.rpartition('.')[2]} {value}"
 
 
 class ReplicateError(ValueError):
@@ -108,6 +146,8 @@ def differing_fields(runs: Sequence[Run]) -> dict[str, list[Any]]:
             flat[FINGERPRINT] = run.data["fingerprint"]
     found = {}
     for name in dict.fromkeys(name for flat in flats for name in flat):
+        if _follows_seed(name, runs, flats):
+            continue
         values = [flat.get(name) for flat in flats]
         different = [v for i, v in enumerate(values) if v not in values[:i]]
         if len(different) > 1:
@@ -115,15 +155,26 @@ def differing_fields(runs: Sequence[Run]) -> dict[str, list[Any]]:
     return found
 
 
+def _follows_seed(name: str, runs: Sequence[Run], flats: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a part's own seed (``vectorizer.seed``) is the run's in every run that has it."""
+    pairs = zip(runs, flats, strict=True)
+    return name.endswith(".seed") and all(
+        flat[name] == run.seed for run, flat in pairs if name in flat
+    )
+
+
 def _differing_parts(runs: Sequence[Run]) -> list[str]:
     """The top-level keys under which not all configurations are equal: most runs share most."""
-    names = dict.fromkeys(key for run in runs for key in run.config if key not in FREE_FIELDS)
-    first = runs[0].config if runs else {}
-    return [
-        name
-        for name in names
-        if any(run.config.get(name, MISSING) != first.get(name, MISSING) for run in runs)
-    ]
+    keys: dict[str, None] = {}
+    for run in runs:
+        keys |= dict.fromkeys(run.config)
+    names = [key for key in keys if key not in FREE_FIELDS]
+    return [name for name in names if _several([run.config.get(name, MISSING) for run in runs])]
+
+
+def _several(values: Sequence[Any]) -> bool:
+    """Whether not all are equal; runs of a ledger share what is, which is told at a glance."""
+    return values.count(values[0]) < len(values)
 
 
 def value_of(run: Run, axis: str) -> str:

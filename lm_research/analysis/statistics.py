@@ -16,6 +16,8 @@ SMALLEST_PERMUTATION_N = 6
 """Below this the smallest p a sign-flip test can give, 2 / 2^n, exceeds 0.05: it is left out."""
 RESAMPLED_AT_ONCE = 1 << 22
 """Values held in memory while resampling."""
+SAMPLES_AT_ONCE = 50
+"""Samples resampled together: all resampled means of each are held in memory."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> Estimate:
 def bootstrap_interval(
     values: Sequence[float], level: float = 0.95, *, resamples: int = 10_000, seed: int = 0
 ) -> Estimate:
-    """Mean and bias-corrected, accelerated bootstrap interval (BCa, Efron 1987), by scipy.
+    """Mean and bias-corrected, accelerated bootstrap interval (BCa, Efron 1987).
 
     Free of the normal assumption, but it knows no value beyond those seen, so with few seeds it is
     too narrow. Nominal 95 % intervals of normal values held the mean in 52 % of 2,000 samples of
@@ -146,10 +148,11 @@ def bootstrap_intervals(
     found = [_without_spread(values, level) for values in samples]
     for n in sorted({len(values) for values in samples}):
         todo = [i for i, values in enumerate(samples) if len(values) == n and found[i] is None]
-        if todo:
-            x_SN = np.array([samples[i] for i in todo], dtype=float)
+        for start in range(0, len(todo), SAMPLES_AT_ONCE):
+            some = todo[start : start + SAMPLES_AT_ONCE]
+            x_SN = np.array([samples[i] for i in some], dtype=float)
             low_S, high_S = _bca(x_SN, level, resamples, seed)
-            for i, low, high in zip(todo, low_S, high_S, strict=True):
+            for i, low, high in zip(some, low_S, high_S, strict=True):
                 spread = standard_deviation(samples[i])
                 found[i] = Estimate(mean(samples[i]), n, spread, float(low), float(high), level)
     return [estimate for estimate in found if estimate is not None]
@@ -167,14 +170,54 @@ def _without_spread(values: Sequence[float], level: float) -> Estimate | None:
 def _bca(
     x_SN: np.ndarray, level: float, resamples: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    from scipy.stats import bootstrap
+    """BCa ends of the mean of each row: quantiles of its resampled means, at shifted levels.
 
-    batch = max(1, RESAMPLED_AT_ONCE // x_SN.size)
-    interval = bootstrap(
-        (x_SN,), np.mean, axis=1, method="BCa", confidence_level=level, n_resamples=resamples,
-        batch=batch, rng=np.random.default_rng(seed), vectorized=True,
-    ).confidence_interval  # fmt: skip
-    return interval.low, interval.high
+    The level q becomes Phi(z0 + (z0 + z_q) / (1 - a (z0 + z_q))), Efron (1987), eq. 4.1: z0 is
+    the normal quantile of the share of resampled means below the mean, a the acceleration of the
+    jackknife. As ``scipy.stats.bootstrap`` with the same generator, whose import
+    takes longer than resampling a thousand rows, and where rounding, that is how many rows there
+    are, decides whether a resample of all values lies below their mean.
+    """
+    from scipy.special import ndtr, ndtri
+
+    means_SR = _resampled_means(x_SN, resamples, seed)
+    centre_S1 = x_SN.mean(1, keepdims=True)
+    below_S = (means_SR < centre_S1).sum(1) + (means_SR <= centre_S1).sum(1)
+    z0_S, a_S = ndtri(below_S / (2 * resamples)), _acceleration(x_SN)
+    means_SR.sort(axis=1)
+    z = ndtri((1 - level) / 2)
+    shifted = (z0_S + z, z0_S - z)
+    with np.errstate(invalid="ignore"):  # no resampled mean on one side: there is no interval
+        levels = [ndtr(z0_S + s_S / (1 - a_S * s_S)) for s_S in shifted]
+    low_S, high_S = (_quantiles(means_SR, level_S) for level_S in levels)
+    return low_S, high_S
+
+
+def _resampled_means(x_SN: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """[S, resamples]; every row is resampled at the same places."""
+    n = x_SN.shape[1]
+    places_NR = np.random.default_rng(seed).integers(0, n, (resamples, n)).T
+    sums_SR = np.zeros((len(x_SN), resamples))
+    for places_R in places_NR:
+        sums_SR += x_SN.take(places_R, axis=1)
+    return sums_SR / n
+
+
+def _acceleration(x_SN: np.ndarray) -> np.ndarray:
+    """sum U^3 / (6 (sum U^2)^1.5) over jackknife influences U_i of the mean, by row."""
+    n = x_SN.shape[1]
+    left_out_SN = np.stack([np.delete(x_SN, i, axis=1).mean(1) for i in range(n)], axis=1)
+    u_SN = (n - 1) * (left_out_SN.mean(1, keepdims=True) - left_out_SN)
+    return (u_SN**3).sum(1) / n**3 / (6 * ((u_SN**2).sum(1) / n**2) ** 1.5)
+
+
+def _quantiles(sorted_SR: np.ndarray, level_S: np.ndarray) -> np.ndarray:
+    """By row the quantile of its own level, linear between the values; NaN for NaN."""
+    at_S = level_S * (sorted_SR.shape[1] - 1)
+    below_S = np.floor(np.nan_to_num(at_S)).astype(int)
+    above_S = np.minimum(below_S + 1, sorted_SR.shape[1] - 1)
+    rows_S, part_S = np.arange(len(sorted_SR)), at_S - below_S
+    return (1 - part_S) * sorted_SR[rows_S, below_S] + part_S * sorted_SR[rows_S, above_S]
 
 
 def paired_difference(

@@ -1,8 +1,10 @@
 """Everything the report says, computed once: settings, effects, matrix, winners, and caveats."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, wraps
+from typing import Any, TypeVar, cast
 
 from lm_research.analysis.comparisons import Effect, Winner, main_effect, winners
 from lm_research.analysis.evaluated_text import text_warnings
@@ -20,6 +22,8 @@ from lm_research.analysis.runs import Run, mapping
 from lm_research.analysis.scaling import Scaling, scaling_laws
 from lm_research.analysis.settings import Setting, find_axes, group_settings
 from lm_research.analysis.sweep import Sweep
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +79,11 @@ class Study:
         counted = {run for setting in self.settings for run in setting.runs}
         return tuple(run for run in self.runs if run not in counted)
 
+    @cached_property
+    def made(self) -> dict[Callable[["Study"], Any], Any]:
+        """What was made of this study; see :func:`once`."""
+        return {}
+
     def of_source(self, source: str) -> list[Setting]:
         """A source's settings, the best first, undefined ones last."""
         here = [setting for setting in self.settings if setting.source == source]
@@ -87,6 +96,18 @@ class Study:
         return sorted(here, key=order)
 
 
+def once(make: Callable[[Study], Made]) -> Callable[[Study], Made]:
+    """What ``make`` makes of a study is made once: page, Markdown, LaTeX and terminal share it."""
+
+    @wraps(make)
+    def remembered(study: Study) -> Made:
+        if make not in study.made:
+            study.made[make] = make(study)
+        return cast(Made, study.made[make])
+
+    return remembered
+
+
 def analyse(runs: Sequence[Run], sweep: Sweep) -> Study:
     """Group, compare, and note the caveats.
 
@@ -97,19 +118,21 @@ def analyse(runs: Sequence[Run], sweep: Sweep) -> Study:
     axes = find_axes(usable, sweep.axes) if usable else ()
     settings = tuple(group_settings(usable, axes)) if usable else ()
     common = _common_evaluations(settings, sweep.metric)
+    # Trials of a search lie where it looked, one seed each: no two share their other choices.
+    compared = () if sweep.searched else settings
     return Study(
         sweep=sweep,
         runs=tuple(runs),
         settings=settings,
         axes=axes,
-        effects=_effects(settings, axes, sweep.metric, common),
+        effects=_effects(compared, axes, sweep.metric, common),
         matrix=source_matrix(settings, sweep.metric),
         winners=winners(settings, sweep.metric),
         notes=tuple(_notes(runs, settings, axes, sweep)),
         warnings=tuple(text_warnings(settings, sweep.metric)),
         hypotheses=judge(settings, sweep.hypotheses, sweep.metric, common),
-        factorial=_factorial(settings, axes, sweep.metric, common),
-        scaling=scaling_laws(settings, sweep.metric),
+        factorial=_factorial(compared, axes, sweep.metric, common),
+        scaling=scaling_laws(compared, sweep.metric),
     )
 
 

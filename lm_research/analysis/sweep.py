@@ -29,6 +29,7 @@ class Sweep:
         metric: the deciding metric.
         axes: varied configuration groups or dotted fields; empty: found from the runs.
         hypotheses: what was expected before the first run.
+        searched: whether its runs are the trials of a search.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Sweep:
     metric: Metric = field(default_factory=lambda: Metric.named("val/bits_per_byte"))
     axes: tuple[str, ...] = ()
     hypotheses: tuple[Hypothesis, ...] = ()
+    searched: bool = False
 
 
 def runs_of_study(folder: Path | str, runs: Sequence[Run]) -> list[Run]:
@@ -96,6 +98,7 @@ def _sweep(recorded: Mapping[str, Any], folder: str, path: Path) -> Sweep:
         metric=deciding,
         axes=tuple(dict.fromkeys(axes)),
         hypotheses=_hypotheses(recorded.get("hypotheses") or [], path),
+        searched=bool(recorded.get("tune")),
     )
 
 

@@ -45,7 +45,11 @@ class Evaluation(pl.Callback):
             return
         with pause(pl_module), averaged(trainer, pl_module), evaluating(pl_module):
             result = evaluate(
-                pl_module, self.data.split("validation"), pl_module.eval_window, self.data.words
+                pl_module,
+                self.data.split("validation"),
+                pl_module.eval_window,
+                self.data.words,
+                contaminated=self.data.contaminated_validation,
             )
         pl_module.last_evaluation = (step, result)
         tokens = step * batch.targets_BT.numel() * trainer.world_size

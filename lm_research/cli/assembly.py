@@ -1,11 +1,11 @@
 """Put a run together: from a plain configuration to text, vectorizer, model and task."""
 
+import logging
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
-from torch import nn
 
 from lm_research.config.build import build, locate
 from lm_research.data.document import DataError
@@ -22,6 +22,7 @@ from lm_research.text.tokenizer import Tokenizer
 from lm_research.vectorizers.tagged import TaggedVectorizer
 from lm_research.vectorizers.vectorizer import Vectorizer
 
+_log = logging.getLogger(__name__)
 Config = dict[str, Any]
 
 
@@ -70,6 +71,7 @@ def assemble(config: Config) -> Assembly:
         overfit=debug.get("overfit_batches", 0),
         streams=streams,
     )
+    _ = data.contaminated_validation  # found, and cached, before training rather than during it
     pl.seed_everything(config["seed"], verbose=False)
     model = build_model(config, prepared.tokenizer, prepared.lexicon, steps, prepared)
     return Assembly(data, model, steps)
@@ -140,14 +142,26 @@ def fit_vectorizer(vectorizer: Vectorizer, tokenizer: Tokenizer, prepared: Prepa
         load([tokenizer.decode([i]) for i in range(tokenizer.vocabulary_size)])
     elif vectorizer.needs_fit:
         vectorizer.fit(training_documents(prepared))
+    report = vectorizer.report()
+    if report:
+        facts = ", ".join(f"{name} {value}" for name, value in report.items())
+        _log.info("%s: %s", type(vectorizer).__name__, facts)
 
 
-def size_summary(model: LanguageModeling | CountedLanguageModel) -> dict[str, float | None]:
-    """Parameters and FLOPs, named as in the summary."""
+def size_summary(
+    model: LanguageModeling | CountedLanguageModel, tokens: int
+) -> dict[str, float | None]:
+    """Parameters and FLOPs, named as in the summary.
+
+    Args:
+        tokens: of the whole training. A token's backward pass costs twice its forward pass.
+    """
     if isinstance(model, CountedLanguageModel):
-        return {"model/parameters": model.model.parameter_count(), "model/flops_per_token": None}
-    core: nn.Module = model.model
+        size = model.model.parameter_count()
+        return {"model/parameters": size, "model/flops_per_token": None, "train/flops": None}
+    flops = flops_per_token(model.vectorizer, model.model, model.head)
     return {
         "model/parameters": parameter_count(model),
-        "model/flops_per_token": flops_per_token(model.vectorizer, core, model.head),
+        "model/flops_per_token": flops,
+        "train/flops": 3.0 * flops * tokens,
     }

@@ -56,19 +56,21 @@ def _taken(arguments: list[str]) -> tuple[str | None, list[str]]:
 
 def _study(config: dict[str, Any]) -> Any:
     """What the dashboard is of, from the study's composed configuration."""
-    from lm_research.analysis.panels import study_sections
+    from lm_research.analysis.panels import field, study_sections
     from lm_research.tracking.wandb_dashboard import Study
 
     sweep, tracking = config.get("sweep"), config["tracking"]
     if not sweep:
         problem = Problem("sweep", "must be given", None, "sweep=NAME of a file in sweeps/")
         raise ConfigError([problem])
-    axes = sweep.get("axes") or Plan.of(sweep).axes
+    searched = bool(sweep.get("tune"))
+    axes = sweep.get("axes") or (list(sweep["tune"]["space"]) if searched else Plan.of(sweep).axes)
     return Study(
         name=tracking.get("group") or sweep["name"],
         title=sweep["title"],
         question=" ".join(str(sweep.get("question") or "").split()),
         project=tracking["project"],
         entity=tracking.get("entity") or "",
-        sections=study_sections(sweep["metric"], axes, list(config["evaluate_on"])),
+        sections=study_sections(sweep["metric"], axes, list(config["evaluate_on"]), searched),
+        grouped=() if searched else [field(axis) for axis in axes],
     )

@@ -1,4 +1,4 @@
-"""``lm-research data list | show | audit | fetch``: look at sources before training on them."""
+"""``lm-research data ACTION``: look at sources before training on them, and mix them."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 from lm_research.cli.data_fetch import fetch, readiness
 from lm_research.cli.data_show import show
 from lm_research.cli.options import split_config_dir
-from lm_research.cli.tell import safe
+from lm_research.cli.tell import safe, tell
 from lm_research.config.paths import shipped
 from lm_research.config.problems import ConfigError, Problem, closest, listing
 
@@ -18,14 +18,26 @@ USAGE = """usage: lm-research data list
        lm-research data audit data=OPTION [text=OPTION]   sizes, splits, duplicates, omissions
        lm-research data fetch data=OPTION                 download public corpora ahead of training
        lm-research data fetch vectors=glove_6b_50d        word vectors (or 100d, 200d, 300d)
+       lm-research data mix sweep=NAME|runs=FOLDER        fit losses to shares, propose a mixture
+       lm-research data audit data=OPTION[,OPTION,...] output=FOLDER
+                                                          all there is to say, as JSON and a page
+       lm-research data contamination train=[OPTION,...] evaluate=[OPTION,...] [output=FOLDER]
+                                                          what evaluation shares with training
 
 --config-dir DIR adds options of your own, laid out like conf/: DIR/data/mine.yaml."""
 
 
 def run(arguments: list[str]) -> int:
     """Dispatch to the action."""
-    actions = {"list": _list, "show": show, "audit": _audit, "fetch": fetch}
-    if not arguments or {"-h", "--help"} & set(arguments):
+    actions = {
+        "list": _list,
+        "show": show,
+        "audit": _audit,
+        "contamination": _contamination,
+        "fetch": fetch,
+        "mix": _mix,
+    }
+    if not arguments or (arguments[0] != "mix" and {"-h", "--help"} & set(arguments)):
         print(USAGE)
         return 0 if arguments else 2
     if arguments[0] not in actions:
@@ -38,6 +50,13 @@ def run(arguments: list[str]) -> int:
         )
         raise ConfigError([problem])
     return actions[arguments[0]](arguments[1:])
+
+
+def _mix(arguments: list[str]) -> int:
+    """What runs on mixtures say about the next one."""
+    from lm_research.cli import data_mix
+
+    return data_mix.run(arguments)
 
 
 def _list(arguments: list[str]) -> int:
@@ -85,7 +104,7 @@ def _composed(arguments: list[str]) -> dict[str, Any]:
     return compose(overrides, config_dir).config
 
 
-def selection_of(config: dict[str, Any]) -> Any:
+def whole(config: dict[str, Any]) -> Any:
     """The whole source: a budget's caps would hide what it holds."""
     from lm_research.config.build import build
     from lm_research.data.selection import Selection
@@ -96,13 +115,25 @@ def selection_of(config: dict[str, Any]) -> Any:
 
 
 def _audit(arguments: list[str]) -> int:
-    """Read the whole source once and count."""
+    """Read the whole source once and count; more with ``output=FOLDER`` or several sources."""
     from rich.console import Console
 
+    from lm_research.cli.data_audit import more_is_asked, run
+
+    if more_is_asked(arguments):
+        return run(arguments)
     config = _composed(arguments)
-    report = audit(selection_of(config))
+    report = audit(whole(config))
     Console().print_json(json.dumps(report), ensure_ascii=True)
+    if report["texts_in_two_splits"]:
+        tell(f"{report['texts_in_two_splits']:,} texts are in two splits; output=FOLDER says which")
     return 0
+
+
+def _contamination(arguments: list[str]) -> int:
+    from lm_research.cli.data_contamination import run
+
+    return run(arguments)
 
 
 def audit(selection: Any) -> dict[str, Any]:

@@ -51,12 +51,12 @@ def show(arguments: list[str]) -> int:
     """Clean the first documents and print what happened."""
     from rich.console import Console
 
-    from lm_research.cli.data import selection_of
+    from lm_research.cli.data import whole
     from lm_research.config.compose import compose
 
     config_dir, rest = split_config_dir(arguments)
     options, overrides = parse(Options, rest, OTHERS)
-    selection = selection_of(compose(overrides, config_dir).config)
+    selection = whole(compose(overrides, config_dir).config)
     console = Console(width=None if sys.stdout.isatty() else 140)
     cleaner, examples = _clean(console, selection, options)
     for index, rule in enumerate(cleaner.rules):
@@ -128,8 +128,9 @@ def difference(before: str, after: str, marks: bool = True) -> Any:
 
 def _changes(before: str, after: str) -> Iterator[tuple[str, str]]:
     """(" ", kept), ("-", removed), ("+", added) from around the first change on."""
-    start = _common(before, after)
-    start = max(0, before.rfind(" ", 0, start + 1), start - AROUND)
+    common = _common(before, after)
+    start = max(0, common - AROUND)
+    start = before.find(" ", start, common) + 1 if start else 0
     old = _PIECE.findall(before[start : start + DIFFED])
     new = _PIECE.findall(after[start : start + DIFFED])
     for tag, i, j, k, m in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():

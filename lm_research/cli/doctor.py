@@ -16,6 +16,7 @@ EXTRAS = {
     "zh": ("snownlp",),
     "hf": ("datasets",),
     "slurm": ("hydra-submitit-launcher",),
+    "ray": ("ray",),
     "tune": ("optuna",),
     "dashboards": ("wandb-workspaces",),
 }

@@ -57,6 +57,7 @@ def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
     """Evaluate; returns the source's name, the split, its text's digest and the scores."""
     from lm_research.cli.assembly import prepare_text
     from lm_research.cli.saved import load
+    from lm_research.data.contamination import contaminated
     from lm_research.data.module import UNSPACED
     from lm_research.tasks.evaluation import evaluate
 
@@ -67,7 +68,9 @@ def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
     trained = {"tokenizer": saved.tokenizer.state_dict()}
     store = prepare_text(config, node, trained).store
     words = store.meta["language"] not in UNSPACED
-    result = evaluate(saved.model, store.split(options.split), options.window, words)
+    held, trained_on = store.split(options.split), _trained_on(saved.config)
+    shared = None if trained_on is None else contaminated(held, trained_on)
+    result = evaluate(saved.model, held, options.window, words, contaminated=shared)
     return {
         "data": store.meta["source"],
         "split": options.split,
@@ -75,6 +78,18 @@ def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
         "text_sha256": store.meta["splits"][options.split]["text_sha256"],
         **result.scores,
     }
+
+
+def _trained_on(config: dict[str, Any]) -> Any:
+    """The token store of the run's training text, if this machine's cache has it; else None."""
+    from lm_research.data.document import DataError
+    from lm_research.data.preparation import cached
+
+    try:
+        groups = (config[name] for name in ("data", "text", "splits", "budget", "cache"))
+        return cached(*groups)
+    except (DataError, ImportError, OSError, ValueError):  # the source itself is not here
+        return None
 
 
 def _show(options: Options, scores: dict[str, Any]) -> None:

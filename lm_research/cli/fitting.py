@@ -70,7 +70,8 @@ def _train(
     if step != assembly.steps or result is None:  # callbacks=none
         with evaluating(module):
             split = assembly.data.split("validation")
-            result = evaluate(module, split, module.eval_window, assembly.data.words)
+            words, shared = assembly.data.words, assembly.data.contaminated_validation
+            result = evaluate(module, split, module.eval_window, words, contaminated=shared)
     return result
 
 
@@ -172,7 +173,8 @@ def _count(assembly: Assembly, model: CountedLanguageModel, recorder: Recorder) 
     if recorder.folder.state is not None:  # the process that owns the folder
         counts: dict[str, Any] = model.model.state_dict()
         np.savez(recorder.folder.checkpoints / "counts.npz", **counts)
-    result = evaluate(model, assembly.data.split("validation"), 1024, assembly.data.words)
+    held, shared = assembly.data.split("validation"), assembly.data.contaminated_validation
+    result = evaluate(model, held, 1024, assembly.data.words, contaminated=shared)
     speed = {"perf/tokens_per_s": len(train.ids_N) / max(seconds, 1e-9)}
     values = {**speed, **as_numbers("val", result.scores)}
     recorder.metrics(1, len(train.ids_N), seconds, values)

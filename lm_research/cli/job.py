@@ -14,6 +14,7 @@ from lm_research.cli.assembly import Assembly, assemble, prepare_text, size_summ
 from lm_research.cli.fitting import fit
 from lm_research.cli.memory import telling_of_memory
 from lm_research.config.build import build
+from lm_research.data.contamination import contaminated
 from lm_research.data.module import UNSPACED
 from lm_research.data.preparation import PreparedText
 from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating
@@ -76,7 +77,7 @@ def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
     assembly = assemble(config)
     if recorder.folder.state is not None:
         same_text(recorder.folder, assembly.data.text())
-    _describe(assembly, recorder)
+    _describe(config, assembly, recorder)
     assembly, result = fit(config, assembly, recorder, signals)
     results = {"val": result, **_elsewhere(config, assembly, recorder)}
     scores = {f"{group}/{k}": v for group, r in results.items() for k, v in r.scores.items()}
@@ -109,11 +110,16 @@ def same_text(folder: RunFolder, now: Config) -> None:
     )
 
 
-def _describe(assembly: Assembly, recorder: Recorder) -> None:
+def _describe(config: Config, assembly: Assembly, recorder: Recorder) -> None:
     """What a reader, and a later evaluation or generation, need beside the weights."""
     prepared = assembly.data.prepared
-    recorder.data(assembly.data.text())
-    recorder.summary(size_summary(assembly.model))
+    vectorizer = getattr(assembly.model, "vectorizer", None)
+    report = vectorizer.report() if vectorizer is not None else {}
+    recorder.data({**assembly.data.text(), **({"vectorizer": report} if report else {})})
+    if "coverage" in report:
+        recorder.summary({"vectorizer/coverage": report["coverage"]})
+    tokens = assembly.steps * config["budget"]["batch_size"] * config["budget"]["window"]
+    recorder.summary(size_summary(assembly.model, tokens))
     recorder.planned(assembly.steps)
     if recorder.folder.state is not None:
         write_json(recorder.folder.tokenizer, vocabulary_state(prepared))
@@ -136,7 +142,9 @@ def _elsewhere(config: Config, assembly: Assembly, recorder: Recorder) -> dict[s
         words = store.meta["language"] not in UNSPACED
         window = getattr(model, "eval_window", EVALUATION_WINDOW)
         with evaluating(model):
-            results[f"eval/{name}"] = evaluate(model, store.split("validation"), window, words)
+            held = store.split("validation")
+            shared = contaminated(held, prepared.store)
+            results[f"eval/{name}"] = evaluate(model, held, window, words, contaminated=shared)
         texts[name] = {"text_sha256": store.meta["splits"]["validation"]["text_sha256"]}
     if texts:
         recorder.data({**assembly.data.text(), "evaluated": texts})

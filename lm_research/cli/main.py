@@ -20,7 +20,7 @@ VERBS = {
     "runs": "runs list | show | compare | export",
     "sync": "bring runs to W&B, each whole and once: sync FOLDER",
     "dashboard": "a study's dashboard in W&B: dashboard sweep=demo [--save]",
-    "data": "data list | show | audit",
+    "data": "data list | show | audit | contamination",
     "doctor": "what this installation and machine can do",
 }
 USAGE_ERROR = 2

@@ -26,6 +26,7 @@ _PR_SET_PDEATHSIG = 1
 _asked: list[int] = []
 """Signals that this process was sent: who is asked to stop starts no further run."""
 _watched = False
+_spared: set[int] = set()
 
 
 def die_with_parent(parent: int | None = None, poll: float = 1.0) -> None:
@@ -111,7 +112,7 @@ def passing_to_workers() -> Iterator[None]:
         if _asked:
             raise KeyboardInterrupt
         _asked.append(number)
-        for child in _children():
+        for child in _children() - _spared:
             # A terminal's Ctrl-C has reached them, too: a second one would be "at once".
             os.kill(child, signal.SIGTERM)
 
@@ -138,13 +139,23 @@ def _watching_workers() -> Iterator[None]:
         register_parallel_backend("loky", plain)
 
 
-def _children() -> list[int]:
+@contextmanager
+def sparing() -> Iterator[None]:
+    """Processes that are started in the block are no workers: no signal is passed on to them."""
+    before = _children()
+    try:
+        yield
+    finally:
+        _spared.update(_children() - before)
+
+
+def _children() -> set[int]:
     """Processes that this one has started and that are there still."""
     try:
         tasks = Path("/proc/self/task").glob("*/children")
-        return [int(pid) for file in tasks for pid in file.read_text().split()]
+        return {int(pid) for file in tasks for pid in file.read_text().split()}
     except OSError:
-        return []
+        return set()
 
 
 def _begin(run: Callable[[], None]) -> None:

@@ -31,7 +31,11 @@ def run(arguments: list[str]) -> int:
         print(help_text("report", Options, SUMMARY))
         return 0
     options, _ = parse(Options, arguments)
-    print(f"report: {report(*_places(options))}")
+    places = _places(options)
+    from lm_research.tracking.ledger.ledger import no_collection
+
+    with no_collection():  # the process ends with the report
+        print(f"report: {report(*places)}")
     return 0
 
 

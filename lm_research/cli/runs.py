@@ -22,6 +22,8 @@ USAGE = """usage: lm-research runs list [FIELD=VALUE ...]           what there i
        lm-research runs show RUN                         one run, whole
        lm-research runs compare RUN RUN [RUN ...]        what differs, and nothing else
        lm-research runs export [FIELD=VALUE ...]         one row a run, for other programs
+       lm-research runs vectors RUN output=FILE          the vectors of its tokens, for other
+       programs
 
 RUN is a folder, or what the id or the name of a run in runs=FOLDER begins with.
 FIELD=VALUE keeps the runs with that option or configuration value: model=lstm,gru seed=1
@@ -36,6 +38,18 @@ _LONG_REFRESH = 1000
 class InFolder:
     """Options of `show` and `compare`."""
 
+    runs: str = option(DEFAULT_FOLDER, "the folder of runs in which RUN may be an id or a name")
+
+
+@dataclass(frozen=True)
+class VectorsOptions:
+    """Options of `vectors`."""
+
+    output: str = option(help="a new file; .gz, .xz or .zst compress it")
+    format: Literal["glove", "word2vec", "word2vec_binary"] = option(
+        "glove", "glove, word2vec (fastText's .vec) or word2vec_binary (.bin)"
+    )
+    checkpoint: Literal["last", "best"] = option("last", "which weights")
     runs: str = option(DEFAULT_FOLDER, "the folder of runs in which RUN may be an id or a name")
 
 
@@ -65,6 +79,7 @@ class ExportOptions:
 def run(arguments: list[str]) -> int:
     """Dispatch to the action."""
     actions = {"list": _list, "show": _show, "compare": _compare, "export": _export}
+    actions |= {"vectors": _vectors}
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if arguments else 2
@@ -79,8 +94,10 @@ def run(arguments: list[str]) -> int:
 
 
 def _help(action: str) -> str:
-    schema = {"list": ListOptions, "export": ExportOptions}.get(action, InFolder)
-    what = {"show": " RUN", "compare": " RUN RUN [RUN ...]"}.get(action, "")
+    schema = {"list": ListOptions, "export": ExportOptions, "vectors": VectorsOptions}.get(
+        action, InFolder
+    )
+    what = {"show": " RUN", "vectors": " RUN", "compare": " RUN RUN [RUN ...]"}.get(action, "")
     return help_text(f"runs {action}{what}", schema, USAGE.splitlines()[-3] if what else USAGE)
 
 
@@ -201,12 +218,25 @@ def _compare(arguments: list[str]) -> int:
     return 0
 
 
+def _vectors(arguments: list[str]) -> int:
+    """A file of word vectors."""
+    given, names = _split(VectorsOptions, arguments)
+    options, _ = parse(VectorsOptions, given)
+    found = _runs_named([f"runs={options.runs}", *names], 1)
+    from lm_research.cli.runs_vectors import export_vectors
+
+    print(export_vectors(found[0].folder, options.output, options.format, options.checkpoint))
+    return 0
+
+
 def _export(arguments: list[str]) -> int:
     """Rows for other programs."""
     given, filters = _split(ExportOptions, arguments)
     options, _ = parse(ExportOptions, given)
     ledger, query = _selected(options, filters)
     from lm_research.cli.runs_exported import export
+    from lm_research.tracking.ledger.ledger import no_collection
 
-    export(ledger, query, options)
+    with no_collection():  # the process ends with the file
+        export(ledger, query, options)
     return 0

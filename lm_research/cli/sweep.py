@@ -26,6 +26,7 @@ from lm_research.studies.jobs import Planned, planned, write_jobs
 from lm_research.studies.plan import Plan
 from lm_research.studies.states import Standing, standings
 from lm_research.tracking.json_files import write_text
+from lm_research.tracking.wandb_leet import leet_command
 
 AGAIN = "the same command runs what is not done, and nothing else"
 HELP = """usage: lm-research sweep sweep=NAME [GROUP=OPTION] [GROUP.FIELD=VALUE] ...
@@ -42,6 +43,7 @@ the work. Fields may be overridden, axes too: seed=1,2,3 model=rnn,lstm.
   job=FOLDER                 this one of its jobs, by the name of its folder, and no report
   hydra/launcher=basic       one run after the other, in one process
   hydra.launcher.n_jobs=4    so many at a time (default: one a core)
+  hydra/launcher=ray         on a cluster of Ray's, or this machine (extra `ray`)
   --config-dir DIR           options of your own, laid out like conf/"""
 FLAGS = ("--dry-run", "--retry")
 BACKEND = ["--backend", "wandb"]
@@ -151,6 +153,9 @@ def _node(composed: Composed | None) -> dict[str, Any]:
 
 def _one_a_gpu(composed: Composed | None, node: dict[str, Any], fixed: list[str]) -> list[str]:
     """As many runs at a time as the pool has GPUs, where the launcher leaves that open."""
+    if node.get("gpus") and composed is not None and "num_gpus" in composed.hydra.launcher:
+        message, allowed = "is for one machine; Ray has its own queue", "hydra.launcher.num_gpus=1"
+        raise ConfigError([Problem("sweep.gpus", message, None, allowed)])
     count, key = len(pool(node.get("gpus"))), "hydra.launcher.n_jobs"
     given = any(text.startswith(f"{key}=") for text in fixed)
     known = composed is not None and "n_jobs" in composed.hydra.launcher
@@ -218,4 +223,6 @@ def _end(folder: Path, found: Sequence[Standing], page: str | None) -> int:
         print(f"{AGAIN}{failed}", file=sys.stderr)
     if path:
         print(f"report: {path}")
+    if command := leet_command(folder):
+        print(f"in a terminal: {command}")
     return 1 if undone else 0

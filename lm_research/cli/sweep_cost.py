@@ -26,11 +26,10 @@ def cost(config: Mapping[str, Any]) -> Cost:
     budget = config["budget"]
     tokens = steps_of(dict(config)) * budget["batch_size"] * budget["window"]
     tokenizer: Any = SimpleNamespace(vocabulary_size=_vocabulary(config["text"]["tokenizer"]))
-    sizes = size_summary(build_model(dict(config), tokenizer, None))
-    flops = sizes["model/flops_per_token"]
-    if flops is None:
+    sizes = size_summary(build_model(dict(config), tokenizer, None), tokens)
+    if sizes["train/flops"] is None:
         return Cost(tokens, None, None)
-    return Cost(tokens, int(sizes["model/parameters"] or 0), 3.0 * flops * tokens)
+    return Cost(tokens, int(sizes["model/parameters"] or 0), sizes["train/flops"])
 
 
 BYTES = 257

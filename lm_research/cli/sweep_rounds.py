@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from lm_research.cli.own_process import asked_to_stop
 from lm_research.cli.tell import tell
 from lm_research.config.compose import loader, register_studies
+from lm_research.config.problems import ConfigError
 from lm_research.studies.jobs import Job, Planned
 from lm_research.studies.states import GO_ON, Standing, standings
 
@@ -86,6 +87,8 @@ class Rounds:
         done = self._count_done()
         try:
             said = self._launch(task, jobs)
+        except ConfigError:  # it would be as wrong the next time
+            raise
         except Exception as error:  # a worker was killed, a queue refused: the folders know more
             self._crashed(error, progress=self._count_done() > done)
             return

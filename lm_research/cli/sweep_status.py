@@ -16,6 +16,7 @@ from lm_research.config.compose import compose
 from lm_research.config.problems import ConfigError, Problem
 from lm_research.studies.jobs import Planned, read_jobs
 from lm_research.studies.states import Standing, seconds_left, standings
+from lm_research.tracking.wandb_leet import leet_command
 
 JSON = "--json"
 
@@ -72,6 +73,8 @@ def _print(folder: Path, found: Sequence[Standing], console: Console) -> None:
         console.print(f"{len(others)} more {are} in the folder, of the study as it was before")
     if all(s.state == "done" for s in found):
         console.print("nothing is left to do")
+    if command := leet_command(folder):
+        console.print(Text(f"in a terminal: {safe(command)}"), soft_wrap=True)
 
 
 def _runs(folder: Path) -> set[str]:
@@ -95,7 +98,7 @@ def print_plan(folder: Path, jobs: Sequence[Planned], console: Console | None = 
     console = console or Console()
     found = {s.job.identity: s for s in standings(folder, [one.job for one in jobs])}
     keys = list(dict.fromkeys(key for one in jobs for key in one.job.setting))
-    table = Table(*keys, "seeds", "done", box=None, pad_edge=False)
+    table = Table(*_headings(keys), "seeds", "done", box=None, pad_edge=False)
     for name in ("tokens", "parameters", "FLOPs"):
         table.add_column(name, justify="right")
     total = 0.0
@@ -109,6 +112,12 @@ def print_plan(folder: Path, jobs: Sequence[Planned], console: Console | None = 
         table.add_row(*values, seeds, str(done), *sizes)
     console.print(table)
     console.print(_sums(folder, list(found.values()), total))
+
+
+def _headings(keys: Sequence[str]) -> list[str]:
+    """The last part of each key, where it is no other's: terminals are narrow."""
+    lasts = [key.rpartition(".")[2] for key in keys]
+    return [last if lasts.count(last) == 1 else k for k, last in zip(keys, lasts, strict=True)]
 
 
 def _by_setting(jobs: Sequence[Planned]) -> list[list[Planned]]:

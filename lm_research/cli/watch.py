@@ -20,6 +20,7 @@ from lm_research.callbacks.stop_signals import INTERRUPTED
 from lm_research.cli.options import help_text, option, parse
 from lm_research.cli.tell import tell
 from lm_research.config.types import NonNegativeInt, PositiveFloat
+from lm_research.tracking.wandb_leet import leet_command
 
 SUMMARY = "Serve the report of the runs at or below a folder on this machine, and keep it fresh."
 HOST = "127.0.0.1"
@@ -71,6 +72,8 @@ class WatchError(Exception):
 def _serve(server: "Server", edition: "Edition", every: float) -> int:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"http://{HOST}:{server.server_port}/  (Ctrl-C ends it)", flush=True)
+    if command := leet_command(edition.runs):
+        print(f"in a terminal: {command}", flush=True)
     try:
         while True:
             time.sleep(every)
@@ -107,6 +110,7 @@ class Edition:
         if seen == self._seen:
             return
         self._seen = seen
+        leet_command(self.runs)  # whoever looks on sees the new runs, too
         quiet = Console(file=io.StringIO(), width=100)
         try:
             summarise(self.runs, self.file, quiet, recorded)

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lm_research.config.data_options import DataOptions
+from lm_research.config.extras import missing_extras
 from lm_research.config.hydra_code import called_code
 from lm_research.config.hydra_errors import REFUSALS, as_problem
 from lm_research.config.hydra_fields import added_fields
@@ -170,7 +171,7 @@ def finalise(cfg: DictConfig, hydra_node: DictConfig) -> dict[str, Any]:
     plain = _expand_home(plain)
     problems = _expand_names(plain, DataOptions(bare, origins.folders))
     problems += validate(plain, choices, origins.file)
-    told = [*added_fields(hydra_node), *called_code(hydra_node)]
+    told = [*added_fields(hydra_node), *called_code(hydra_node), *missing_extras(hydra_node)]
     problems += [replace(problem, file=origins.study(problem.field)) for problem in told]
     if problems:
         raise ConfigError(problems)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from lm_research.config.problems import Problem, closest, listing
@@ -35,7 +36,7 @@ def sampling_problems(node: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _temperature(value: Any) -> Iterator[Problem]:
-    if value is not None and not (math.isfinite(value) and value >= MOST_EXTREME):
+    if value is not None and value > 0 and not MOST_EXTREME <= value < math.inf:
         allowed = f"a finite number of at least {MOST_EXTREME}; 1 is proportional to size"
         yield Problem("temperature", "is out of range", str(value), allowed)
 
@@ -58,7 +59,7 @@ def _points(name: str, points: Any) -> Iterator[Problem]:
     places, heights = zip(*points, strict=True)
     if any(not 0 <= place <= 1 for place in places):
         yield Problem(field, "leaves the run: progress is from 0 to 1", str(list(places)), POINTS)
-    elif any(b <= a for a, b in zip(places, places[1:], strict=False)):
+    elif any(b <= a for a, b in pairwise(places)):
         yield Problem(field, "goes back in time", str(list(places)), POINTS)
     if any(not (math.isfinite(w) and w >= 0) for w in heights):
         allowed = "finite numbers of at least 0"

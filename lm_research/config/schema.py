@@ -100,6 +100,21 @@ class Tune:
 
 
 @dataclass
+class Mixtures:
+    """A design over the shares of sources: a case for each mixture."""
+
+    sources: list[str]
+    """data options"""
+    runs: Annotated[int, Interval(low=1, high=10_000)] = 16
+    """different mixtures"""
+    design: Literal["dirichlet", "lattice"] = "dirichlet"
+    concentration: PositiveFloat = 1.0
+    """of the Dirichlet distribution: 1 is uniform, less is nearer to single sources"""
+    seed: NonNegativeInt = 0
+    """of the design; the runs have their own"""
+
+
+@dataclass
 class Sweep:
     """What a study asks, and what its report shows."""
 
@@ -117,6 +132,8 @@ class Sweep:
     """settings beside the product"""
     exclude: list[dict[str, Any]] = field(default_factory=list)
     """settings of the product to leave out"""
+    mixtures: Mixtures | None = None
+    """settings that are mixtures of sources, beside those above"""
     seeds: list[NonNegativeInt] | PositiveInt = 1
     """of every setting: these, or 1 to so many"""
     tune: Tune | None = None

@@ -1,8 +1,8 @@
 """The training streams of a mixture that is sampled while training: one token store a source.
 
 The mixture's own store, interleaved by its weights, still serves the tokenizer, fitted vectorizers
-and the held-out splits, so that two mixtures of the same weights that differ in temperature, caps or
-schedule are scored on the same text. Each source's stream is its training documents, at most
+and the held-out splits, so that two mixtures of the same weights that differ in temperature, caps
+or schedule are scored on the same text. Each source's stream is its training documents, at most
 ``budget.train_bytes`` of them, in the ids of the mixture's tokenizer.
 """
 

@@ -1,10 +1,13 @@
 """The LightningDataModule over a prepared text."""
 
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 
 from lm_research.data.batches import TrainingBatches
+from lm_research.data.contamination import contaminated
 from lm_research.data.mixture_batches import MixtureBatches
 from lm_research.data.mixture_streams import MixtureStreams
 from lm_research.data.preparation import PreparedText
@@ -54,6 +57,12 @@ class TextDataModule(pl.LightningDataModule):
     def split(self, name: Split) -> TokenSplit:
         """One split of the store."""
         return self.prepared.store.split(name)
+
+    @cached_property
+    def contaminated_validation(self) -> np.ndarray | None:
+        """Which validation documents (bool) share text with the training split; None: unknown."""
+        store = self.prepared.store
+        return contaminated(store.split("validation"), store)
 
     def train_dataloader(self) -> Any:
         """This process's share of every batch."""

@@ -62,12 +62,8 @@ def prepare(
     Raises:
         DataError: the source cannot be read, or hangs, or a split has no document.
     """
-    caps: dict[Split, int] = {
-        "train": budget["train_bytes"] if trained is None else 0,
-        "validation": budget["eval_bytes"],
-        "test": budget["eval_bytes"],
-    }
     needed = SPLITS[:2] if trained is None else SPLITS[1:2]
+    caps = _caps(budget, trained)
     return prepare_splits(data, text, splits, caps, needed, cache, trained, patience_s, workers)
 
 
@@ -85,18 +81,14 @@ def prepare_splits(
     """As :func:`prepare`, with ``caps`` in bytes and the splits that must not be empty."""
     source: Source = build(data)
     tokenizer: Tokenizer = build(text["tokenizer"])
-    node, stages = store_node(data), Path(cache) / "stages"
-    workers = workers or default_workers(sum(caps.values()))
-    selection = Selection(
-        source, text["cleaning"], splits, caps, patience_s, node, stages, workers
-    )
-    parts = [FORMAT, node, source.signature(), text, splits, caps, trained]
-    parts += filter(None, (rule.signature() for rule in build(text["cleaning"])))
-    folder = Path(cache) / "tokens" / key_of(parts)
+    folder = _folder(cache, source, data, text, splits, caps, trained)
     if store := _whole(folder):
         tokenizer.load_state_dict(store.read_json("tokenizer"))
         lexicon = restore_lexicon(text, tokenizer, store.read_json("tags"))
         return PreparedText(store, tokenizer, lexicon)
+    node, stages = store_node(data), Path(cache) / "stages"
+    workers = workers or default_workers(sum(caps.values()))
+    selection = Selection(source, text["cleaning"], splits, caps, patience_s, node, stages, workers)
     lexicon = _learn(tokenizer, selection, text, trained)
     stage = EncodedStage(Shards(stages / "encoded" / folder.name), tokenizer, workers)
     store = _written(folder, selection, stage, lexicon, needed)
@@ -113,6 +105,45 @@ def _whole(folder: Path) -> TokenStore | None:
     _log.warning("%s: %s damaged; the store is made again", folder, ", ".join(damaged))
     shutil.rmtree(folder, ignore_errors=True)
     return None
+
+
+def cached(
+    data: dict[str, Any],
+    text: dict[str, Any],
+    splits: dict[str, Any],
+    budget: dict[str, Any],
+    cache: str | Path,
+) -> TokenStore | None:
+    """The token store that ``prepare`` would open, without making it; None if there is none.
+
+    Raises:
+        DataError, ModuleNotFoundError: the source cannot say what it would give.
+    """
+    folder = _folder(cache, build(data), data, text, splits, _caps(budget, None), None)
+    return TokenStore.open(folder) if (folder / "meta.json").exists() else None
+
+
+def _caps(budget: dict[str, Any], trained: dict[str, Any] | None) -> dict[Split, int]:
+    return {
+        "train": budget["train_bytes"] if trained is None else 0,
+        "validation": budget["eval_bytes"],
+        "test": budget["eval_bytes"],
+    }
+
+
+def _folder(
+    cache: str | Path,
+    source: Source,
+    data: dict[str, Any],
+    text: dict[str, Any],
+    splits: dict[str, Any],
+    caps: dict[Split, int],
+    trained: dict[str, Any] | None,
+) -> Path:
+    """Where a store lies: under the hash of everything that goes into it."""
+    made_of = [FORMAT, store_node(data), source.signature(), text, splits, caps, trained]
+    made_of += filter(None, (rule.signature() for rule in build(text["cleaning"])))
+    return Path(cache) / "tokens" / key_of(made_of)
 
 
 def restore_lexicon(text: dict[str, Any], tokenizer: Tokenizer, state: Any) -> TagLexicon | None:

@@ -168,4 +168,3 @@ def key_of(parts: Sequence[Any]) -> str:
     """A name for what follows from ``parts``: 20 hex digits of their SHA-256 as JSON."""
     content = json.dumps(without_places(list(parts)), sort_keys=True, default=str)
     return sha256(content.encode()).hexdigest()[:20]
-

@@ -7,16 +7,17 @@ A store is a folder::
     tags.json              the tag lexicon, where the text has one
     {split}.bin            ids, uint16 or uint32: separator, document, separator, document, ...
     {split}.documents.bin  one DOCUMENT record a document
+    {split}.units.bin      uint32 hashes of the documents' units (text.units), to find overlap by
+    {split}.lengths.bin    int64, how many units each document has; -1: not known
 
 It is written beside its final place, forced to disk, and renamed when whole; its name is the hash
 of everything that went into it, so the same text prepared in the same way is prepared once.
 
-Of each split ``meta.json`` has the CRC-32 of both files, by which a damaged one is found when the
+Of each split ``meta.json`` has the CRC-32 of its files, by which a damaged one is found when the
 store is opened (3 GB a second), and two digests. ``sha256`` is of the ids, and tells tokenizers
-apart.
-``text_sha256`` is of the text that they stand for, as it was handed to the tokenizer: scores per
-byte compare where it is the same. It is the SHA-256 of the documents' UTF-8 bytes in the order of
-the stream, each followed by the byte 0xFF, which UTF-8 does not have.
+apart. ``text_sha256`` is of the text that they stand for, as it was handed to the tokenizer: scores
+per byte compare where it is the same. It is the SHA-256 of the documents' UTF-8 bytes in the order
+of the stream, each followed by the byte 0xFF, which UTF-8 does not have.
 """
 
 import json
@@ -27,8 +28,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -67,6 +69,16 @@ class TokenSplit:
         """DOCUMENT records, in the order of the stream, as a read-only memory map, too."""
         return _map(self.folder / f"{self.name}.documents.bin", DOCUMENT)
 
+    @cached_property
+    def units_N(self) -> np.ndarray:  # noqa: N802 - the name carries the shape
+        """uint32 hashes of the units of all documents, one after the other; a memory map, too."""
+        return _map(self.folder / f"{self.name}.units.bin", np.dtype(np.uint32))
+
+    @cached_property
+    def lengths_D(self) -> np.ndarray:  # noqa: N802 - the name carries the shape
+        """int64, how many of ``units_N`` each document has; -1 where they are not known."""
+        return _map(self.folder / f"{self.name}.lengths.bin", np.dtype(np.int64))
+
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "name": self.name, "dtype": self.dtype}
 
@@ -101,11 +113,9 @@ class TokenStore:
 
     def damaged(self) -> list[str]:
         """Names of the files whose content is not what was written."""
-        wanted = {
-            f"{name}{suffix}": split[key]
-            for name, split in self.meta["splits"].items()
-            for suffix, key in ((".bin", "crc32"), (".documents.bin", "documents_crc32"))
-        }
+        wanted: dict[str, int] = {}
+        for split in self.meta["splits"].values():
+            wanted |= split["crc32"]
         return [name for name, crc in wanted.items() if _crc32(self.folder / name) != crc]
 
     def read_json(self, name: str) -> Any:
@@ -126,29 +136,44 @@ def _crc32(file: Path) -> int | None:
     return crc
 
 
+class _Column:
+    """A file that grows by arrays, and the CRC-32 of what it holds."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.crc = file, 0
+
+    def add(self, values_N: np.ndarray) -> memoryview:
+        """Append an array; returns its bytes."""
+        data = np.ascontiguousarray(values_N).view(np.uint8).data
+        self.file.write(data)
+        self.crc = zlib.crc32(data, self.crc)
+        return data
+
+
+KINDS = ("bin", "documents.bin", "units.bin", "lengths.bin")
+
+
 class StoreWriter:
     """Writes a store by documents or blocks of them; nothing but sums is kept in memory."""
 
     def __init__(self, folder: Path, vocabulary_size: int, separator_id: int) -> None:
         self.final = folder
-        self.folder, first = begin(folder, f"{SPLITS[0]}.bin")
-        self.dtype = id_dtype(vocabulary_size)
-        self.separator_id = separator_id
-        self.files = {SPLITS[0]: first}
-        self.files |= {name: (self.folder / f"{name}.bin").open("wb") for name in SPLITS[1:]}
-        self.records = {name: (self.folder / f"{name}.documents.bin").open("wb") for name in SPLITS}
+        self.folder, first = begin(folder, f"{SPLITS[0]}.{KINDS[0]}")
+        self.dtype, self.separator_id = id_dtype(vocabulary_size), separator_id
+        self.columns = {(SPLITS[0], KINDS[0]): _Column(first)}
+        for name, kind in product(SPLITS, KINDS):
+            if (name, kind) not in self.columns:
+                file = (self.folder / f"{name}.{kind}").open("wb")
+                self.columns[name, kind] = _Column(file)
         self.hashes = {name: sha256() for name in SPLITS}
         self.text_hashes: dict[Split, Any] = {name: sha256() for name in SPLITS}
-        self.crcs = {name: {"crc32": 0, "documents_crc32": 0} for name in SPLITS}
         self.counts = {name: {"documents": 0, "tokens": 0, "bytes": 0} for name in SPLITS}
         self.position = dict.fromkeys(SPLITS, 0)
         for name in SPLITS:
             self._write(name, np.array([separator_id], self.dtype))
 
     def _write(self, split: Split, ids_N: np.ndarray) -> None:
-        self.files[split].write(ids_N)
-        self.hashes[split].update(ids_N)
-        self.crcs[split]["crc32"] = zlib.crc32(ids_N, self.crcs[split]["crc32"])
+        self.hashes[split].update(self.columns[split, "bin"].add(ids_N))
         self.position[split] += len(ids_N)
 
     def add(
@@ -159,15 +184,19 @@ class StoreWriter:
         words: int,
         spelling_nats: float,
         text: bytes | None = None,
+        units_N: np.ndarray | None = None,
     ) -> None:
         """Append one document and the separator that ends it.
 
         Args:
             text: the UTF-8 bytes that were encoded, for the digest; a split with a document whose
                 text is not given has none.
+            units_N: uint32 hashes of the text's units; of a split with a document whose units are
+                not given, nobody can tell what it shares with others.
         """
         one = (np.array([value]) for value in (len(ids_N), text_bytes, words, spelling_nats))
         self._add(split, ids_N, *one)
+        self._add_units(split, np.array([-1 if units_N is None else len(units_N)]), units_N)
         self._hash_text(split, None if text is None else text + DOCUMENT_END)
 
     def add_block(self, encoded: Encoded, texts: Sequence[str]) -> None:
@@ -183,6 +212,8 @@ class StoreWriter:
             ids_N = encoded.ids_N[np.repeat(chosen_D, encoded.tokens_D)]
             columns = (encoded.tokens_D, encoded.bytes_D, encoded.words_D, encoded.nats_D)
             self._add(split, ids_N, *(column[chosen_D] for column in columns))
+            units_N = encoded.units_N[np.repeat(chosen_D, encoded.lengths_D)]
+            self._add_units(split, encoded.lengths_D[chosen_D], units_N)
             data = [texts[i].encode() + DOCUMENT_END for i in np.flatnonzero(chosen_D).tolist()]
             self._hash_text(split, b"".join(data))
 
@@ -201,9 +232,7 @@ class StoreWriter:
         records["start"] = self.position[split] + ends_D - tokens_D - 1
         records["tokens"], records["bytes"], records["words"] = tokens_D, bytes_D, words_D
         records["spelling_nats"] = nats_D
-        data, crcs = records.tobytes(), self.crcs[split]
-        self.records[split].write(data)
-        crcs["documents_crc32"] = zlib.crc32(data, crcs["documents_crc32"])
+        self.columns[split, "documents.bin"].add(records)
         sums = {"documents": len(tokens_D), "tokens": len(ids_N), "bytes": int(bytes_D.sum())}
         self.counts[split] = {key: n + sums[key] for key, n in self.counts[split].items()}
         stream = np.full(len(ids_N) + len(tokens_D), self.separator_id, self.dtype)
@@ -211,6 +240,11 @@ class StoreWriter:
         is_token[ends_D - 1] = False
         stream[is_token] = ids_N
         self._write(split, stream)
+
+    def _add_units(self, split: Split, lengths_D: np.ndarray, units_N: np.ndarray | None) -> None:
+        self.columns[split, "lengths.bin"].add(lengths_D.astype(np.int64))
+        if units_N is not None:
+            self.columns[split, "units.bin"].add(units_N.astype(np.uint32))
 
     def _hash_text(self, split: Split, data: bytes | None) -> None:
         if data is None:
@@ -227,8 +261,8 @@ class StoreWriter:
     def finish(self, meta: dict[str, Any]) -> TokenStore:
         """Write out, rename into place, and open. Another builder of the store may have won."""
         self.write_json("meta", {**self._whole(), **meta})
-        for file in (*self.files.values(), *self.records.values()):
-            file.flush()
+        for column in self.columns.values():
+            column.file.flush()
         force_to_disk(self.folder)
         try:
             os.rename(self.folder, self.final)
@@ -250,7 +284,7 @@ class StoreWriter:
             "splits": {
                 name: {
                     **self.counts[name],
-                    **self.crcs[name],
+                    "crc32": {f"{name}.{kind}": self.columns[name, kind].crc for kind in KINDS},
                     "sha256": ids[name],
                     "text_sha256": texts[name],
                 }
@@ -265,5 +299,5 @@ class StoreWriter:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _close(self) -> None:
-        for file in (*self.files.values(), *self.records.values()):
-            file.close()
+        for column in self.columns.values():
+            column.file.close()

@@ -47,6 +47,7 @@ class Bar:
 
     @total.setter
     def total(self, remaining: int) -> None:
+        """What the server says of the bytes to come; 0 where it does not."""
         whole = self.offset + remaining if remaining else None
         self.progress.update(self.task, total=whole, completed=self.offset)
 

@@ -15,6 +15,7 @@ from typing import Any
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from lm_research.config.problems import ConfigError, Problem, listing
+from lm_research.studies.mixtures import mixture_cases
 
 Setting = dict[str, str]
 """What one setting fixes: override key -> value, as the command line has it."""
@@ -56,7 +57,10 @@ class Plan:
         return cls(
             grid={key: _texts(values) for key, values in (study.get("grid") or {}).items()},
             zips=tuple(_rows(block) for block in study.get("zip") or []),
-            cases=tuple(_setting(case) for case in study.get("cases") or []),
+            cases=tuple(
+                _setting(case)
+                for case in [*(study.get("cases") or []), *mixture_cases(study.get("mixtures"))]
+            ),
             exclude=tuple(_setting(rule) for rule in study.get("exclude") or []),
             seeds=tuple(range(1, seeds + 1)) if isinstance(seeds, int) else tuple(seeds),
         )
@@ -185,6 +189,10 @@ def _problems(study: Mapping[str, Any]) -> Iterator[Problem]:
             lengths = ", ".join(f"{key} {len(values)}" for key, values in block.items())
             allowed = "lists of one length, which advance together"
             yield Problem(f"sweep.zip[{number}]", "lists of different lengths", lengths, allowed)
+    mixed = (study.get("mixtures") or {}).get("sources")
+    if mixed is not None and len(set(mixed)) < max(len(mixed), 2):
+        allowed = "two or more data options, each once"
+        yield Problem("sweep.mixtures.sources", "is no mixture", ",".join(mixed) or None, allowed)
     yield from _clashes([*grid], zips, study.get("exclude") or [])
     yield from _bad_seeds(study.get("seeds"))
 

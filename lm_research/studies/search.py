@@ -59,9 +59,17 @@ def _distribution(entry: Any) -> Any:
     return kinds.FloatDistribution(low, high, log=bool(log), step=step)
 
 
+DIGITS = 4
+"""Of a number that was drawn: 0.002047 says as much as 0.00204722352812965, and can be read."""
+
+
 def setting_of(params: Mapping[str, Any]) -> Setting:
-    """A trial's parameters as overrides."""
-    return {k: v if isinstance(v, str) else override_text(v) for k, v in params.items()}
+    """A trial's parameters as overrides; drawn numbers to :data:`DIGITS` digits."""
+    return {key: value if isinstance(value, str) else _text(value) for key, value in params.items()}
+
+
+def _text(value: Any) -> str:
+    return override_text(float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value)
 
 
 def open_search(folder: Path, node: Mapping[str, Any], seed: int) -> Any:

@@ -35,6 +35,7 @@ def evaluate(
     window: int,
     words: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    contaminated: np.ndarray | None = None,
 ) -> Evaluation:
     """Every token of ``split`` is predicted once, from everything before it in the stream.
 
@@ -44,6 +45,9 @@ def evaluate(
     Args:
         words: whether words are what white space parts (not so in Chinese).
         progress: called with (windows done, windows in all).
+        contaminated: bool, one per document: which of them share text with what the model was
+            trained on. They are left out of ``bits_per_byte_clean``; nothing else changes, and the
+            model has read them before what follows them.
 
     Raises:
         DataError: the split is empty.
@@ -71,7 +75,10 @@ def evaluate(
             f"the model's probabilities on the {split.name} split are not numbers (NaN): training "
             "diverged; lower optimizer.lr, or set trainer.gradient_clip"
         )
-    return _summarise(scores, nats_N, split, words)
+    result = _summarise(scores, nats_N, split, words)
+    if contaminated is not None:
+        result.scores.update(_clean(result, contaminated))
+    return result
 
 
 def _summarise(
@@ -94,6 +101,16 @@ def _summarise(
         "bytes": text_bytes,
     }
     return Evaluation(result, token_nats + spelling, documents["bytes"].astype(np.int64))
+
+
+def _clean(whole: Evaluation, contaminated: np.ndarray) -> dict[str, float | None]:
+    """Bits per byte of the other documents; equal to the whole where none is contaminated."""
+    clean, count = ~contaminated, int(contaminated.sum())
+    bits = whole.scores["bits_per_byte"]
+    if count:
+        nats = float(whole.document_nats[clean].sum())
+        bits = bits_per_byte(nats, 0.0, int(whole.document_bytes[clean].sum()))
+    return {"bits_per_byte_clean": bits, "contaminated_documents": count}
 
 
 def evaluating(module: Any) -> Any:

@@ -42,7 +42,7 @@ _SCRIPT_OF = {
     language: script for script, languages in _LANGUAGES.items() for language in languages.split()
 }
 _ENGLISH_WORD = re.compile(r"[A-Za-z]+")
-_ENGLISH_STOP_WORDS = frozenset(
+ENGLISH_STOP_WORDS = frozenset(
     """the of and to a in is was that for it with as on be at by this are from or he his have not
     you they we i my your her she but an had which were has their been will would can who what
     when there if all do so no one out up them then its""".split()  # noqa: SIM905
@@ -112,7 +112,7 @@ class LanguageFilter(Rule):
         if self.language != "en":
             return True
         words = _ENGLISH_WORD.findall(sample.lower())
-        return sum(w in _ENGLISH_STOP_WORDS for w in words) >= self.minimum_stop_words * len(words)
+        return sum(w in ENGLISH_STOP_WORDS for w in words) >= self.minimum_stop_words * len(words)
 
 
 def _count(script: str, letters: str) -> int:

@@ -30,6 +30,8 @@ class Study:
         title, question: heading, and what is asked.
         project, entity: in W&B.
         sections: what is shown.
+        grouped: configuration fields by which its runs are grouped, so that a group is a setting
+            and its runs are the seeds; none: each run stands by itself.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Study:
     project: str
     entity: str
     sections: Sequence[Section]
+    grouped: Sequence[str] = ()
 
 
 def workspace_json(study: Study) -> dict[str, Any]:
@@ -79,7 +82,10 @@ def _workspace(study: Study) -> Any:
         project=study.project,
         sections=sections,
         settings=ws.WorkspaceSettings(x_axis="tokens", max_runs=100),
-        runset_settings=ws.RunsetSettings(filters=[ws.Metric("Group") == study.name]),
+        runset_settings=ws.RunsetSettings(
+            filters=[ws.Metric("Group") == study.name],
+            groupby=[ws.Config(name) for name in study.grouped],
+        ),
     )
 
 
@@ -87,7 +93,12 @@ def _report(study: Study) -> Any:
     _, wr = _packages()
     blocks = [wr.P(study.question)]
     for section in study.sections:
-        runs = wr.Runset(study.entity, study.project, filters=f"Metric('Group') == '{study.name}'")
+        runs = wr.Runset(
+            study.entity,
+            study.project,
+            filters=f"Metric('Group') == '{study.name}'",
+            groupby=[f"config.{name}" for name in study.grouped],
+        )
         panels = [draw(panel, wr) for panel in section.panels]
         for place, panel in enumerate(panels):
             column, row = place % 3 * WIDTH, place // 3 * HEIGHT
@@ -122,7 +133,7 @@ def _bars(panel: Panel, wr: Any) -> Any:
 
 def _scatter(panel: Panel, wr: Any) -> Any:
     x, y = wr.SummaryMetric(panel.x), wr.SummaryMetric(panel.y)
-    return wr.ScatterPlot(title=panel.title, x=x, y=y, log_x=panel.log_x)
+    return wr.ScatterPlot(title=panel.title, x=x, y=y, log_x=panel.log_x, log_y=panel.log_y)
 
 
 def _table(panel: Panel, wr: Any) -> Any:
@@ -135,12 +146,17 @@ def _parallel(panel: Panel, wr: Any) -> Any:
     return wr.ParallelCoordinatesPlot(title=panel.title, columns=columns)
 
 
+def _importance(panel: Panel, wr: Any) -> Any:
+    return wr.ParameterImportancePlot(with_respect_to=panel.y)
+
+
 _DRAWN: dict[str, Callable[[Panel, Any], Any]] = {
     "curve": _curve,
     "bars": _bars,
     "scatter": _scatter,
     "table": _table,
     "parallel": _parallel,
+    "importance": _importance,
 }
 
 

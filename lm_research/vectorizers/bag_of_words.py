@@ -3,6 +3,7 @@
 Shapes: B batch, T time, n tokens of a window (oldest first), V vocabulary, P projection.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from lm_research.config.types import PositiveInt, Probability
 from lm_research.vectorizers.checks import check_choice, check_setting
+from lm_research.vectorizers.document_bags import Bags, count
 from lm_research.vectorizers.window import distinct, look_up, running_sum
 from lm_research.vectorizers.window_bag import WindowBag
 
@@ -63,6 +65,15 @@ class BagOfWords(WindowBag):
             weights = 1 / (ids >= 0).sum(-1, keepdim=True).clamp(min=1).to(weights.dtype)
         return ids, weights.expand(ids.shape)
 
+    def bags(self, documents: Sequence[Tensor]) -> Bags:
+        """See the base class."""
+        if self.weighting in ("count", "binary"):
+            bags = count(documents, None, self.vocabulary_size)
+            counts_M = bags.weights_M.clamp(max=1) if self.weighting == "binary" else bags.weights_M
+            return bags._replace(weights_M=counts_M)
+        weights = [self.weigh(ids_N)[1] for ids_N in documents]
+        return count(documents, weights, self.vocabulary_size)
+
     def bag_each(self, ids_BT: Tensor) -> Tensor:
         """See the base class. Weights that depend on k alone make a projected bag a running sum."""
         if self.projection is None or self.weighting == "binary":
@@ -79,4 +90,4 @@ def _weights(weighting: Weighting, decay: float, window: int) -> Tensor:
     """g(k) of a full window's tokens, oldest (k = n - 1) first."""
     if weighting == "decay":
         return decay ** torch.arange(window - 1, -1, -1, dtype=torch.get_default_dtype())
-    return torch.full((window,), 1 / window if weighting == "mean" else 1.0)
+    return torch.full((window,), 1 / max(window, 1) if weighting == "mean" else 1.0)

@@ -1,5 +1,6 @@
 """A learned vector for each token. Shapes: B batch, T time, N tokens, V vocabulary, D size."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
 from lm_research.vectorizers.checks import check_choice, check_setting
+from lm_research.vectorizers.document_bags import averaged
 from lm_research.vectorizers.vectorizer import Vectorizer
 from lm_research.vectorizers.window import look_up
 
@@ -70,6 +72,10 @@ class Embedding(Vectorizer):
     def document(self, ids_N: Tensor) -> Tensor:
         """x_D, the mean of the tokens' rows; zero for an empty document."""
         return self(ids_N[None])[0].sum(0) / (ids_N >= 0).sum().clamp(min=1)
+
+    def documents(self, documents: Sequence[Tensor]) -> Tensor:
+        """x_BD, the mean of each document's rows."""
+        return averaged(documents, self.weight)
 
     def output_weight(self) -> Tensor:
         """``weight`` itself, V x D."""

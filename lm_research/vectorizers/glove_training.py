@@ -115,7 +115,7 @@ def train(
     cells = Cells(counts_VV, x_max, alpha)
     table = initial_table(counts_VV.shape[0], dim, rng)
     squares = Table(*(np.full_like(part, _EPSILON) for part in table))
-    size = max(1, min(batch_size, len(cells) // _STEPS))
+    size = batch_length(len(cells), batch_size)
     objectives = []
     for _ in range(epochs):
         order, total = rng.permutation(len(cells)), 0.0
@@ -132,6 +132,11 @@ def train(
             total += step.value
         objectives.append(total / len(cells))
     return table.main[:, :dim] + table.context[:, :dim], objectives
+
+
+def batch_length(cells: int, batch_size: int) -> int:
+    """Cells of a batch."""
+    return max(1, min(batch_size, cells // _STEPS))
 
 
 def _move(

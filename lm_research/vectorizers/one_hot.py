@@ -1,10 +1,13 @@
 """One-hot vectors. Shapes: B batch, T time, N tokens of a document, V vocabulary."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from lm_research.config.types import PositiveInt
 from lm_research.vectorizers.checks import check_setting
+from lm_research.vectorizers.document_bags import count
 from lm_research.vectorizers.vectorizer import Vectorizer
 from lm_research.vectorizers.window import dense_bag
 
@@ -30,3 +33,10 @@ class OneHot(Vectorizer):
         """x_V, the share of each token in the document (the mean of its one-hot vectors)."""
         real_N = (ids_N >= 0).to(torch.get_default_dtype())
         return dense_bag(ids_N, real_N / real_N.sum().clamp(min=1), self.vocabulary_size)
+
+    def documents(self, documents: Sequence[Tensor]) -> Tensor:
+        """x_BV as a sparse CSR matrix."""
+        sizes = [(ids_N >= 0).sum().clamp(min=1) for ids_N in documents]
+        ones = torch.ones((), device=documents[0].device)
+        shares = [(ones / n).expand(len(d)) for d, n in zip(documents, sizes, strict=True)]
+        return count(documents, shares, self.vocabulary_size).csr(self.vocabulary_size)

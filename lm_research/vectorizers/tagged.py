@@ -4,6 +4,7 @@ Shapes: B batch, T time, N tokens, V vocabulary, D inner vector size, G tag vect
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,6 +70,10 @@ class TaggedVectorizer(Vectorizer):
         """x_(D+G): the inner document vector and the mean tag vector."""
         tags = self.tag_embedding.document(self._tags(ids_N))
         return torch.cat([self.vectorizer.document(ids_N), tags])
+
+    def report(self) -> dict[str, Any]:
+        """The inner vectorizer's."""
+        return self.vectorizer.report()
 
     def _tags(self, ids: Tensor) -> Tensor:
         return torch.where(ids >= 0, self.tag_of_token[ids.clamp(min=0)], NOTHING)

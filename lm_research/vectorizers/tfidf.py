@@ -3,7 +3,7 @@
 Shapes: B batch, T time, n tokens of a window, N tokens of a document, V vocabulary, P projection.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,11 +13,14 @@ from torch import Tensor
 from lm_research.config.types import PositiveInt
 from lm_research.text.tokenizer import Tokenizer
 from lm_research.vectorizers.checks import as_ids, check_choice, check_setting
+from lm_research.vectorizers.document_bags import Bags, count
 from lm_research.vectorizers.fitted import Fitted
 from lm_research.vectorizers.window import distinct, look_up, running_sum, windows
 from lm_research.vectorizers.window_bag import WindowBag
 
 Norm = Literal["l2"]
+
+_FIX = "call fit(documents) with the training documents, or load its state"
 
 
 class TfIdf(Fitted, WindowBag):
@@ -101,8 +104,20 @@ class TfIdf(Fitted, WindowBag):
         ids, weights = self._tf_idf(ids)
         return ids, weights / _length(weights) if self.norm else weights
 
+    def bags(self, documents: Sequence[Tensor]) -> Bags:
+        """See the base class."""
+        self.require_fitted(_FIX)
+        bags = count(documents, None, self.vocabulary_size)
+        tf_M = 1 + bags.weights_M.log() if self.sublinear else bags.weights_M
+        weights_M = tf_M * self.idf[bags.ids_M]
+        if self.norm:
+            at_M = bags.segments()
+            squares_B = weights_M.new_zeros(len(documents)).index_add_(0, at_M, weights_M**2)
+            weights_M = weights_M / squares_B.sqrt()[at_M]
+        return bags._replace(weights_M=weights_M)
+
     def _tf_idf(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        self.require_fitted("call fit(documents) with the training documents, or load its state")
+        self.require_fitted(_FIX)
         ids, counts = distinct(ids)
         if self.sublinear:
             counts = torch.where(counts > 0, 1 + counts.clamp(min=1).log(), 0)

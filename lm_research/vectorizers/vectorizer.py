@@ -4,7 +4,8 @@ Shapes: B batch, T time, D vector size, V vocabulary, C context. Ids are int64.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,6 +45,17 @@ class Vectorizer(nn.Module, ABC):
     def document(self, ids_N: Tensor) -> Tensor:
         """x_D of a whole document: by default the mean of its positions' vectors."""
         return self(ids_N[None])[0].mean(0)
+
+    def documents(self, documents: Sequence[Tensor]) -> Tensor:
+        """x_BD of B documents (ids_N each): what :meth:`document` gives, one row each.
+
+        Bags as wide as the vocabulary come as a sparse CSR matrix.
+        """
+        return torch.stack([self.document(ids_N) for ids_N in documents])
+
+    def report(self) -> dict[str, Any]:
+        """What fitting or loading was like, as JSON values, for the run's data.json."""
+        return {}
 
     def output_weight(self) -> Tensor | None:
         """The V x D matrix that an output layer may share ("weight tying"), or None."""

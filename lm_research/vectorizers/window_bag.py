@@ -4,12 +4,14 @@ Shapes: B batch, T time, n tokens of a window, V vocabulary, P projection, D vec
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from lm_research.config.types import PositiveInt
 from lm_research.vectorizers.checks import check_setting
+from lm_research.vectorizers.document_bags import Bags, beside, count
 from lm_research.vectorizers.vectorizer import NOTHING, Vectorizer
 from lm_research.vectorizers.window import dense_bag, look_up, projected_bag, windows
 
@@ -71,6 +73,27 @@ class WindowBag(Vectorizer):
         """x_D, the bag of the whole document (one window of N tokens)."""
         ids_1N = ids_N[None] if ids_N.numel() else ids_N.new_full((1, 1), NOTHING)
         return self._append_last(self._bag(ids_1N), ids_1N[:, -1])[0]
+
+    @abstractmethod
+    def bags(self, documents: Sequence[Tensor]) -> Bags:
+        """What :meth:`weigh` gives of whole documents (ids_N each), distinct tokens only."""
+
+    def documents(self, documents: Sequence[Tensor]) -> Tensor:
+        """x_BD of B documents: dense with a projection; else sparse CSR, V columns never built."""
+        bags = self.bags(documents)
+        if self.projection is None:
+            return self._sparse(bags, documents)
+        bag_BP = bags.project(self.projection)
+        nothing = [d.new_full((1,), NOTHING) for d in documents]
+        ends = [torch.cat([n, d])[-1] for n, d in zip(nothing, documents, strict=True)]
+        return self._append_last(bag_BP, torch.stack(ends)) if self.with_last else bag_BP
+
+    def _sparse(self, bags: Bags, documents: Sequence[Tensor]) -> Tensor:
+        bag_BV = bags.csr(self.vocabulary_size)
+        if not self.with_last:
+            return bag_BV
+        last = count([d[-1:] for d in documents], None, self.vocabulary_size)
+        return beside(bags, last, self.vocabulary_size).csr(self.dim)
 
     def output_weight(self) -> Tensor | None:
         """W_VP where x is b W and nothing else: with all weights 1, the tied log-bilinear model."""

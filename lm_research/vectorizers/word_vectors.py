@@ -1,19 +1,22 @@
 """The text format of word vectors: one ``word v1 ... vD`` a line.
 
 As GloVe's and word2vec's tools write it: UTF-8, single spaces; word2vec puts a line with the number
-of words and D before the others. Files may be compressed (.gz, .xz).
+of words and D before the others. Files may be compressed (.gz, .xz, .zst).
 """
 
-import gzip
-import lzma
-import zlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-_OPENERS: dict[str, Callable[..., BinaryIO]] = {".gz": gzip.open, ".xz": lzma.open}  # type: ignore[dict-item]
+from lm_research.vectorizers.word_vector_files import (
+    Format,
+    is_binary,
+    opened,
+    read_binary,
+    write_vectors,
+)
 
 _LONGEST_LINE = 1 << 20
 """Bytes; a few kilobytes of compressed data can unfold to gigabytes without a line's end."""
@@ -33,7 +36,8 @@ class WordVectors(NamedTuple):
 def read_word_vectors(path: str, words: Collection[str], dim: int) -> WordVectors:
     """The vectors of ``words``; where a file repeats a word, the first one counts.
 
-    The file is streamed. The width of every line is checked, the numbers of the words asked for.
+    The file is streamed; ``word_vector_files.py`` says which kinds there are. The width of every
+    line is checked, the numbers of the words asked for.
     A word may hold spaces, as some of GloVe 840B's do: the last D fields are its numbers.
 
     Raises:
@@ -43,6 +47,8 @@ def read_word_vectors(path: str, words: Collection[str], dim: int) -> WordVector
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"path is {path!r}: no such file of word vectors")
+    if is_binary(path):
+        return WordVectors(*read_binary(path, words, dim))
     vectors: dict[str, np.ndarray] = {}
     broken = 0
     for number, line in _lines(path, dim):
@@ -63,34 +69,29 @@ def read_word_vectors(path: str, words: Collection[str], dim: int) -> WordVector
     return WordVectors(vectors, broken)
 
 
-def write_word_vectors(path: str, words: Iterable[str], vectors_VD: np.ndarray) -> None:
-    """Write the format that :func:`read_word_vectors` reads, to the last bit of float32."""
-    with open(path, "w", encoding="utf-8") as file:
-        for word, vector_D in zip(words, vectors_VD, strict=True):
-            if not word or "\n" in word or word != word.strip(" "):
-                raise ValueError(f"the word {word!r} cannot be written: empty, or space around it")
-            file.write(f"{word} {' '.join(str(float(v)) for v in vector_D.astype(np.float32))}\n")
+def write_word_vectors(
+    path: str | Path, words: Sequence[str], vectors_VD: np.ndarray, format: Format = "glove"
+) -> None:
+    """Write a new file that :func:`read_word_vectors` reads; see ``write_vectors``."""
+    write_vectors(path, words, vectors_VD, format)
 
 
 def _lines(path: str, dim: int) -> Iterator[tuple[int, bytes]]:
     """Line numbers and lines, without the header; the first line must have the right width."""
     first = True
-    try:
-        with _OPENERS.get(Path(path).suffix, open)(path, "rb") as file:
-            for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=1):
-                if len(line) == _LONGEST_LINE:
-                    raise ValueError(
-                        f"{path}, line {number}: more than {_LONGEST_LINE:,} bytes: this is no "
-                        "text file of word vectors"
-                    )
-                if number == 1 and _is_header(line):
-                    continue
-                if first:
-                    _check_width(path, line, dim)
-                    first = False
-                yield number, line
-    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
-        raise ValueError(f"{path} is damaged or cut short: {error}; fetch it again") from error
+    with opened(path) as file:
+        for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), b""), start=1):
+            if len(line) == _LONGEST_LINE:
+                raise ValueError(
+                    f"{path}, line {number}: more than {_LONGEST_LINE:,} bytes: this is no "
+                    "text file of word vectors"
+                )
+            if number == 1 and _is_header(line):
+                continue
+            if first:
+                _check_width(path, line, dim)
+                first = False
+            yield number, line
     if first:
         raise ValueError(f"{path} holds no word vectors: it is empty")
 

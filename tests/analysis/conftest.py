@@ -257,6 +257,20 @@ def sizes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six trials of a search over a rate and an optimizer with a long name. Not to be changed."""
+    folder = tmp_path_factory.mktemp("searches") / "search"
+    for number, rate in enumerate((0.0003, 0.001, 0.003, 0.01, 0.03, 0.05)):
+        chosen = {"data": "a", "optimizer": ("adam", "stochastic_gradient_descent")[number % 2]}
+        summary = {"val/bits_per_byte": 2 + (math.log(rate) + 5) ** 2 / 10}
+        config = {"optimizer": {"lr": rate}}
+        write_run(folder / str(number), chosen, 1, summary, config=config)
+    node = {"name": "search", "axes": ["optimizer.lr", "optimizer"], "tune": {"trials": 6}}
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(node))
+    return folder
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
     """Writes one run under tmp_path/runs and returns its folder."""

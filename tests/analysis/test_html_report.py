@@ -64,7 +64,7 @@ def parsed(report: Path) -> Page:
 
 def test_it_is_whole_and_has_every_section(parsed: Page) -> None:
     ids = {value for _, name, value in parsed.attributes if name == "id"}
-    assert {"answer", "sources", "choices", "settings", "curves", "speed", "samples", "data",
+    assert {"answer", "sources", "choices", "settings", "curves", "cost", "samples", "data",
             "reproduce"} <= ids  # fmt: skip
     assert "failures" not in ids
     links = {value for tag, name, value in parsed.attributes if (tag, name) == ("a", "href")}
@@ -107,8 +107,8 @@ def test_every_figure_is_placed_and_readable(parsed: Page) -> None:
     places = [value for _, name, value in parsed.attributes if name == "data-figure"]
     figures = [json.loads(text) for kind, text in parsed.scripts if kind == "application/json"]
     assert len(places) == len(figures) == len(set(places))
-    # matrix, effects, interactions, settings, curves over tokens and seconds, speed
-    assert len(places) == 1 + 3 + 3 + 2 + 4 + 2
+    # matrix, effects, interactions, settings, curves over tokens and seconds, speed and parameters
+    assert len(places) == 1 + 3 + 3 + 2 + 4 + 4
     assert all(figure["data"] for figure in figures)
     assert all(figure["layout"]["paper_bgcolor"] == "rgba(0,0,0,0)" for figure in figures)
 

@@ -61,11 +61,11 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def reports(rich_grid: Path, sizes: Path) -> dict[str, Path]:
-    """Two reports that together have every section."""
+def reports(rich_grid: Path, sizes: Path, search: Path) -> dict[str, Path]:
+    """Reports that together have every section."""
     return {
         folder.name: write_report(find_runs(folder), load_sweep(folder), folder / "report.html")
-        for folder in (rich_grid, sizes)
+        for folder in (rich_grid, sizes, search)
     }
 
 
@@ -91,7 +91,7 @@ def look(browser: Any, report: Path, width: int, scheme: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize(("name", "plots"), [("demo", 16), ("sizes", 5)])
+@pytest.mark.parametrize(("name", "plots"), [("demo", 18), ("sizes", 6), ("search", 2)])
 def test_every_plot_is_drawn_and_nothing_overflows(
     browser: Any, reports: dict[str, Path], name: str, plots: int, width: int, scheme: str
 ) -> None:

@@ -1,16 +1,56 @@
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
-from lm_research.analysis import plots
+from lm_research.analysis import plots as drawings
 from lm_research.analysis.palette import COLOURS, encode
 from lm_research.analysis.plots.curves import CURVE_POINTS
+from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.plots.figure import label, span
 from lm_research.analysis.runs import find_runs
 from lm_research.analysis.statistics import Estimate
 from lm_research.analysis.study import Study, analyse
 from lm_research.analysis.sweep import Sweep, load_sweep
+
+
+class _Checked:
+    """The plots as Plotly's own figures, which refuse names and values that they do not know."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *arguments: _checked(getattr(drawings, name)(*arguments))
+
+
+def _checked(drawn: Any) -> Any:
+    if drawn is None:
+        return None
+    if isinstance(drawn, Figure):
+        return go.Figure(json.loads(drawn.to_json()))
+    if isinstance(drawn, dict):
+        return {name: _checked(figure) for name, figure in drawn.items()}
+    return [_checked(figure) for figure in drawn]
+
+
+plots = _Checked()
+
+
+def test_what_a_figure_has_is_what_plotly_would_have_made_of_it() -> None:
+    def build(drawn: Any) -> Any:
+        drawn.update_layout(xaxis={"title": {"text": "a"}}, height=30)
+        drawn.update_layout(xaxis={"title": {"standoff": 8}})
+        drawn.update_xaxes(range=[0, 1])
+        drawn.update_yaxes(title={"text": "b"})
+        drawn.add_scatter(x=[1, 2], y=[1.5, float("nan")], marker={"size": 3})
+        drawn.add_heatmap(z=[[1, None]])
+        drawn.add_annotation(x=1, y=2, text="<b>", showarrow=False)
+        drawn.add_vline(x=0, line={"width": 1})
+        return json.loads(drawn.to_json())
+
+    assert build(Figure()) == build(go.Figure(layout={"template": "none"}))
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +70,7 @@ def test_the_matrix_shows_its_numbers(study: Study) -> None:
 
 def test_every_axis_and_every_source_has_its_plot(study: Study) -> None:
     assert len(plots.effect_plots(study)) == 3
-    for build in (plots.setting_plots, plots.curve_plots, plots.speed_plots):
+    for build in (plots.setting_plots, plots.curve_plots):
         drawn = build(study)
         assert list(drawn) == ["python_code", "bbc_news"]
         for source, figure in drawn.items():
@@ -84,10 +124,52 @@ def test_a_long_curve_is_thinned(make_run) -> None:
     assert (line.x[0], line.x[-1]) == (0, 307_200)
 
 
+def test_architectures_are_drawn_against_what_they_cost(make_run) -> None:
+    for model, size in (("rnn", 1000.0), ("lstm", 4000.0)):
+        summary = {
+            "val/bits_per_byte": 2.0, "model/parameters": size, "train/flops": 1e9,
+            "perf/train_s": size / 100, "perf/tokens_per_s": 5e4,
+        }  # fmt: skip
+        choices = {"data": "a", "vectorizer": "one_hot", "model": model}
+        make_run(model, summary=summary, choices=choices)
+    runs = find_runs(make_run("gru", choices={**choices, "model": "gru"}).parent)
+    drawn = plots.cost_plots(analyse(runs, Sweep("x", "x", axes=("model",))))
+    titles = [one.layout.title.text for one in drawn]  # equal FLOPs explain nothing
+    assert titles == [
+        "a: quality against speed", "a: quality against parameters",
+        "a: quality against seconds of training",
+    ]  # fmt: skip
+    assert [one.layout.xaxis.type for one in drawn] == [None, "log", "log"]
+    assert sorted(trace.x[0] for trace in drawn[1].data) == [1000.0, 4000.0]
+
+
+def test_a_search_is_drawn_trial_by_trial_and_compares_nothing(make_run) -> None:
+    tried = [(0.001, "adam", 2.5), (0.003, "adamw", 2.1), (0.1, "adam", 2.9)]
+    for number, (rate, optimizer, bits) in enumerate(tried):
+        choices = {"data": "a", "vectorizer": "one_hot", "model": "rnn", "optimizer": optimizer}
+        config = {"optimizer": {"lr": rate}}
+        folder = make_run(
+            str(number), 1, {"val/bits_per_byte": bits}, choices=choices, config=config
+        )
+    sweep = Sweep("x", "x", axes=("optimizer.lr", "optimizer"), searched=True)
+    study = analyse(find_runs(folder.parent), sweep)
+    assert (study.effects, study.factorial, study.scaling) == ((), None, ())
+    drawn = plots.search_plot(study)
+    assert drawn is not None
+    best = drawn.data[-1]  # on top
+    assert "optimizer.lr: 0.003" in best.hovertemplate
+    assert best.line.width > drawn.data[0].line.width
+    ends = sorted(line.y[0] for line in drawn.data)
+    assert ends[0] == 0
+    assert ends[1] == pytest.approx(np.log(3) / np.log(100))  # two decades: logarithmic
+    assert ends[2] == 1
+    assert plots.search_plot(analyse(find_runs(folder.parent), Sweep("x", "x"))) is None
+
+
 def test_runs_without_curves_have_no_plot(make_run) -> None:
     study = analyse(find_runs(make_run("a")), Sweep("x", "x"))
     assert plots.curve_plots(study) == {}
-    assert plots.speed_plots(study) == {}
+    assert plots.cost_plots(study) == []
 
 
 def test_one_noisy_setting_does_not_flatten_the_rest() -> None:

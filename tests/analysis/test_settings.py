@@ -74,6 +74,20 @@ def test_a_field_that_one_run_lacks_is_a_difference(make_run) -> None:
     assert differing_fields(runs) == {"optimizer.beta": [None, 0.9]}
 
 
+def test_a_seed_that_is_the_runs_own_is_no_axis(make_run) -> None:
+    """A vectorizer that is fitted has a seed; another of the same study has none."""
+    chosen = {"data": "a", "vectorizer": "glove", "model": "rnn"}
+    runs = [load_run(make_run(f"one_hot-{s}", s)) for s in (1, 2)]
+    for seed in (1, 2):
+        config = {"vectorizer": {"dim": 8, "seed": seed}}
+        runs.append(load_run(make_run(f"glove-{seed}", seed, choices=chosen, config=config)))
+    assert find_axes(runs, ["vectorizer"]) == ("vectorizer",)
+    assert [len(s.runs) for s in group_settings(runs, ["vectorizer"])] == [2, 2]
+    other = {"vectorizer": {"dim": 8, "seed": 7}}
+    runs.append(load_run(make_run("glove-3", 3, choices=chosen, config=other)))
+    assert find_axes(runs, ["vectorizer"]) == ("vectorizer", "vectorizer.seed")
+
+
 def test_different_data_under_one_name_are_refused(make_run) -> None:
     runs = [load_run(make_run(str(s), s, data={"fingerprint": f"sha256:{s}"})) for s in (1, 2)]
     with pytest.raises(ReplicateError, match=r"data\.json: fingerprint"):

@@ -116,6 +116,16 @@ def test_the_bootstrap_covers_as_often_as_its_docstring_says(n: int, coverage: f
     assert hits == pytest.approx(coverage, abs=3 * math.sqrt(coverage * (1 - coverage) / 1000))
 
 
+def test_many_bootstraps_agree_with_scipy_where_resamples_tie_with_the_mean() -> None:
+    values_SN = np.random.default_rng(1).normal(3.0, 0.006, (60, 3))
+    expected = stats.bootstrap(
+        (values_SN,), np.mean, axis=1, n_resamples=999, method="BCa", rng=np.random.default_rng(0)
+    ).confidence_interval  # fmt: skip
+    found = bootstrap_intervals(values_SN.tolist(), resamples=999)
+    assert [e.low for e in found] == pytest.approx(list(expected.low), abs=1e-12)
+    assert [e.high for e in found] == pytest.approx(list(expected.high), abs=1e-12)
+
+
 def test_many_bootstraps_are_the_single_ones() -> None:
     samples = [[1.0, 2.0, 4.0], [3.0], [5.0, 5.0], [1.0, 0.5], [7.0, 2.0, 2.5]]
     assert bootstrap_intervals(samples) == [bootstrap_interval(values) for values in samples]

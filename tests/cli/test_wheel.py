@@ -29,6 +29,7 @@ def test_the_wheel_trains_from_another_folder(tmp_path):
         names = set(archive.namelist())
         archive.extractall(tmp_path / "site")
     assert {f"lm_research/{name}" for name in (*SHIPPED, *BESIDE)} <= names
+    assert "hydra_plugins/lm_research_ray.py" in names
     code = CODE.format(site=str(tmp_path / "site"), checkout=str(ROOT))
     tiny = ["budget=smoke", "budget.train_tokens=1024", "budget.train_bytes=20000", "trainer=cpu"]
     command = [sys.executable, "-c", code, "train", *tiny, "tracking=disabled", "output=out"]

@@ -334,3 +334,14 @@ def test_the_result_is_plain_and_names_its_choices():
     assert "hydra" not in config
     assert config["choices"]["model"] == "gru"
     assert not {"sweep", "local", "experiment"} & set(config["choices"])
+
+
+def test_sources_that_a_rule_compares_with_are_named_and_expanded():
+    rule = "{_target_: lm_research.text.duplicates.ExactDuplicates, against: [code]}"
+    config = compose([f"text.cleaning=[{rule}]"]).config
+    (expanded,) = config["text"]["cleaning"]
+    assert expanded["against"] == {"code": compose(["data=code"]).config["data"]}
+    with pytest.raises(ConfigError) as error:
+        compose([f"text.cleaning=[{rule.replace('code', 'cod')}]"])
+    assert "text.cleaning.0.against: there is no data option `cod`" in str(error.value)
+    assert "did you mean `code`" in str(error.value)

@@ -1,7 +1,8 @@
-"""A mixture sampled while training: shares, caps, places, and a batch as a function of its number."""
+"""A mixture sampled while training: shares, caps, places; a batch is a function of its number."""
 
 import math
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -199,5 +200,5 @@ def test_a_stream_shorter_than_a_run_is_read_round():
     sizes = {"a": StreamSize(7, 7)}
     made = plan(steps=9, sizes=sizes, weights={"a": 1})
     for row in rows(MixtureBatches(streams(sizes), made).batch(3)):
-        assert [b - a for a, b in zip(row, row[1:], strict=False)].count(1) >= len(row) - 2
+        assert [b - a for a, b in pairwise(row)].count(1) >= len(row) - 2
     assert made.achieved(9)["a"]["epochs"] == pytest.approx(9 * 8 * 4 / 7)

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import random
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lm_research.config.build import build
 from lm_research.data.document import DataError, Document
-from lm_research.data.preparation import PreparedText, prepare, training_documents
+from lm_research.data.preparation import (
+    PreparedText,
+    Selection,
+    prepare,
+    training_documents,
+)
 from lm_research.data.selection import LONGEST_SHARE
 from lm_research.data.sources.files import LocalFiles
 from lm_research.data.splits import SPLITS, Split, split_of
@@ -344,5 +351,73 @@ def test_memory_does_not_grow_with_the_corpus(source, make, monkeypatch, size: i
     prepared: list[PreparedText] = []
     peak = peak_memory(lambda: prepared.append(make(source(ROWS))))
     assert sum(s["bytes"] for s in prepared[0].store.meta["splits"].values()) > 0.95 * corpus
-    # The buffer of the shuffle (32 MiB), and one document several times over (text, UTF-8, ids).
-    assert peak < 32 * MIB + 20 * size + 2 * MIB
+    # The buffer of the shuffle (32 MiB), a few shards of the stages (4 MiB of text each, as text, as
+    # UTF-8, packed and compressed), and one document several times over.
+    assert peak < 32 * MIB + 14 * 4 * MIB + 20 * size
+
+
+def near(text: str, copy: int) -> str:
+    """A copy with one word of a hundred changed."""
+    words = text.split()
+    words[copy % len(words)] = f"edit{copy}"
+    return " ".join(words)
+
+
+WORD = random.Random(0)
+LONG = [" ".join(f"word{WORD.randrange(9999)}" for _ in range(100)) for _ in range(60)]
+COPIES = [row for i, row in enumerate(LONG) for row in (row, near(row, i), near(row, i + 31))]
+DUPLICATES = {
+    "_target_": "lm_research.text.duplicates.NearDuplicates",
+    "against": {},
+    "shingle": 3,
+    "bands": 20,
+    "rows": 5,
+    "seed": 1,
+}
+
+
+def originals(prepared: PreparedText, split: Split) -> list[str]:
+    """The last words, which name the original, of a split's documents."""
+    return [" ".join(text.split()[-3:]) for text in decoded(prepared, split)]
+
+
+def test_no_near_copy_is_in_two_splits(source, make) -> None:
+    with_copies = make(source(COPIES, "copies"))
+    splits = [set(originals(with_copies, split)) for split in SPLITS]
+    assert splits[0] & splits[1]  # hashes of the text part near copies
+    prepared = make(source(COPIES, "copies"), text(BYTES, DUPLICATES))
+    found = [name for split in SPLITS for name in originals(prepared, split)]
+    assert len(found) == len(set(found)) == 60
+    (report,) = prepared.store.meta["left_out"]["cleaning"]
+    assert report["reasons"] == {"near copy": 120}
+
+
+def test_what_an_evaluation_source_has_is_not_trained_on(source, make) -> None:
+    held_out = source(LONG[:20], "held_out")
+    rule = {**DUPLICATES, "against": {"held_out": held_out}}
+    mine = source([near(row, 5) for row in LONG], "mine")
+    prepared = make(mine, text(BYTES, rule))
+    assert sum(len(originals(prepared, split)) for split in SPLITS) == 40
+    (report,) = prepared.store.meta["left_out"]["cleaning"]
+    assert report["reasons"] == {"near copy of a text of held_out": 20}
+    evaluated = make(held_out, text(BYTES, rule))
+    assert sum(len(originals(evaluated, split)) for split in SPLITS) == 20
+
+
+def test_the_cache_notices_when_another_source_changes(source, make) -> None:
+    mine = source(LONG, "mine")
+    rule = {**DUPLICATES, "against": {"held_out": source(LONG[:20], "held_out")}}
+    first = make(mine, text(BYTES, rule))
+    source(LONG[:30], "held_out")
+    second = make(mine, text(BYTES, rule))
+    sizes = [sum(len(decoded(p, split)) for split in SPLITS) for p in (first, second)]
+    assert sizes == [40, 30]
+
+
+def test_every_pass_drops_the_same(source) -> None:
+    caps = dict.fromkeys(SPLITS, 10**9)
+    node = build(source(COPIES, "copies"))
+    selection = Selection(node, [DUPLICATES], {**SPLIT_OPTIONS}, caps)
+    first = list(selection)
+    assert len(first) == 60
+    assert list(selection) == first

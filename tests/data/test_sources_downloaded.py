@@ -165,6 +165,19 @@ def test_only_some_splits(corpus: Any, file_server: Any) -> None:
     assert "/tiny/train.txt" not in file_server.counts()
 
 
+def test_a_validation_split_may_be_cut_from_the_training_split(corpus: Any) -> None:
+    training = "".join(f"row {i % 900}\n" for i in range(1000))
+    node = corpus("lines.Lines", lines(train=training, test="t\n"), validation_share=0.1)
+    documents = read(node)
+    found = Counter(d.split for d in documents)
+    assert 60 < found["validation"] < 140
+    assert found["train"] + found["validation"] == 1000
+    texts = {s: {d.text for d in documents if d.split == s} for s in ("train", "validation")}
+    assert not texts["train"] & texts["validation"]
+    held_out = {d.text for d in read({**node, "only": ["validation"]})}
+    assert held_out == texts["validation"]
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("leaks", "maybe"), ("only", ["dev"]), ("files", []), ("blank", "yes")]
 )

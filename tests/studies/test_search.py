@@ -42,4 +42,5 @@ def test_a_trial_under_way_is_queued_again_with_its_parameters(tmp_path):
     states = [trial.state.name for trial in again.get_trials()]
     assert states == ["COMPLETE", "FAIL", "RUNNING"]
     assert set(setting_of(lost.params)) == {"lr", "model"}
-    assert float(setting_of(lost.params)["lr"]) == lost.params["lr"]
+    assert setting_of({"lr": 0.00204722352812965, "n": 12345}) == {"lr": "0.002047", "n": "12345"}
+    assert float(setting_of(lost.params)["lr"]) == float(f"{lost.params['lr']:.4g}")

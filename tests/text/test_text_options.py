@@ -15,6 +15,15 @@ FOLDER = Path(__file__).parents[2] / "conf" / "text"
 OPTIONS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 ENGLISH = "The cat sat on the mat, and it was as happy as a cat can be with all of its friends.\n"
 CHINESE = "今天天气很好，我们去公园。"
+PAGES = {  # where a page has to be in one language, and longer
+    option: [
+        "The cat sat on the mat, and it was happy. A dog came to the house and barked at it with "
+        "all of its might. Then they had a long talk about the weather, which nobody in town "
+        "cared for. In the end both of them went home by different roads, have had their supper, "
+        "and slept until the sun stood high above the old church."
+    ]
+    for option in ("c4", "gopher", "fineweb")
+} | {"chinese_web": ["今天天气很好，我们一起去公园散步。\n路上看见许多花和树，还有人在湖边下棋！"]}
 
 
 def load(option):
@@ -28,7 +37,7 @@ def build(node):
 
 
 def test_the_options():
-    expected = "bpe byte character chinese_word web word word_tagged"
+    expected = "bpe byte c4 character chinese_web chinese_word fineweb gopher web word word_tagged"
     assert set(OPTIONS) >= set(expected.split())
 
 
@@ -48,8 +57,9 @@ def test_the_file_says_what_it_is_and_lists_every_field(option):
 def test_cleaning_tokenizer_and_tagger_work_together(option):
     node = load(option)
     cleaner = Cleaner([build(rule) for rule in node["cleaning"]])
-    documents = [(ENGLISH + CHINESE) * 3, ENGLISH * 2 + "e\u0301\x00"]
+    documents = PAGES.get(option, [(ENGLISH + CHINESE) * 3, ENGLISH * 2 + "e\u0301\x00"])
     cleaned = [cleaner.clean(text) for text in documents]
+    assert None not in cleaned, cleaner.report()
     tokenizer = build(node["tokenizer"])
     assert isinstance(tokenizer, Tokenizer)
     tokenizer.train(cleaned)

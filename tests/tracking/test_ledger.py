@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sqlalchemy import select
 
-from lm_research.analysis.runs import find_runs
+from lm_research.analysis.runs import find_runs, load_run
 from lm_research.tracking.ledger import refreshing
 from lm_research.tracking.ledger.ledger import open_ledger
+from lm_research.tracking.ledger.schema import RUNS
 from lm_research.tracking.run_folder import RunFolder
 
 OPEN = """
@@ -113,6 +115,22 @@ def test_the_runs_are_those_of_the_folders(root, ledger_of):
     ledger = ledger_of(root)
     assert (ledger.path, ledger.read, ledger.remarks) == (root / "ledger.sqlite", 5, ())
     assert_faithful(ledger)
+
+
+def test_a_limit_keeps_the_first_of_the_order_and_not_some_rows(root, ledger_of):
+    ledger = ledger_of(root)
+    backwards = select(RUNS.c.id).order_by(RUNS.c.id.desc())
+    everything = [run.folder for run in ledger.runs(backwards)]
+    assert len(everything) > 1
+    assert [run.folder for run in ledger.runs(backwards.limit(1))] == everything[:1]
+
+
+def test_a_curve_is_the_same_by_rows_and_by_columns(root, ledger_of):
+    for run in ledger_of(root).runs():
+        from_folder = load_run(run.folder)
+        for key in ("val/bits_per_byte", "seconds", "nothing"):
+            assert run.points(key) == from_folder.points(key)
+        assert len(run.curve) == len(list(run.curve))
 
 
 def test_what_is_damaged_and_strange_is_there_too(root, ledger_of):

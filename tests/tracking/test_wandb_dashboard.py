@@ -9,6 +9,8 @@ import wandb_workspaces.workspaces as ws
 from wandb_workspaces.workspaces import internal
 
 from lm_research.analysis.panels import study_sections
+from lm_research.cli import dashboard
+from lm_research.config.paths import studies
 from lm_research.tracking import wandb_dashboard
 from lm_research.tracking.wandb_dashboard import DashboardError, Study, save, workspace_json
 
@@ -28,7 +30,7 @@ def test_every_panel_is_drawn_and_only_the_runs_of_the_study_are_shown():
     assert set(kinds) == {
         "Bar Chart", "Run History Line Plot", "Parallel Coordinates Plot", "Scatter Plot", "Weave",
     }  # fmt: skip
-    config = dict(drawn(dashboard))["Bar Chart"]
+    config = next(config for kind, config in drawn(dashboard) if kind == "Bar Chart")
     assert (config["groupAgg"], config["groupArea"]) == ("mean", "stddev")
     (runs,) = dashboard["spec"]["section"]["runSets"]
     (shown,) = runs["filters"]["filters"]
@@ -42,6 +44,93 @@ def test_it_is_what_the_package_reads_and_the_same_each_time():
     assert [section.name for section in read.sections] == [section.title for section in SECTIONS]
     identities = [text for text in json.dumps(dashboard).split('"') if text.startswith("panel-")]
     assert len(identities) == len(set(identities)) > 10
+
+
+AGAINST = {("model/parameters", True), ("train/flops", True), ("perf/train_s", True)}
+KINDS = {
+    "data_sources": {"Sources"},
+    "vectorization": {"Vectorization", "Architectures"},
+    "architectures": {"Architectures"},
+    "architectures_flops": {"Architectures"},
+    "scaling": {"Scaling"},
+    "tune_lstm": {"Search"},
+    "demo": {"Sources", "Vectorization", "Architectures"},
+}
+COMMON = {"Answer", "Learning", "Interactions", "Cost", "Samples"}
+
+
+def described(name, capsys):
+    """What `lm-research dashboard` prints, as the package reads it, and its JSON."""
+    assert dashboard.run([f"sweep={name}"]) == 0
+    text = json.loads(capsys.readouterr().out)
+    return text, ws.Workspace._from_model(internal.View.model_validate(text))
+
+
+def test_each_shipped_study_has_the_panels_of_its_kind(capsys):
+    assert set(KINDS) == {name for name, _ in studies("sweeps")}
+    for name, kinds in KINDS.items():
+        found, read = described(name, capsys)
+        assert {section.name for section in read.sections} - COMMON == kinds
+        sections = found["spec"]["section"]["panelBankConfig"]["sections"]
+        panels = {s["name"]: [(p["viewType"], p["config"]) for p in s["panels"]] for s in sections}
+        assert all(panels[kind] for kind in kinds)
+        for kind in kinds:
+            CHECKS[kind](panels[kind])
+
+
+def _check_sources(panels):
+    kinds = [kind for kind, _ in panels]
+    assert kinds[0] == "Weave"  # the matrix
+    bars = [config for kind, config in panels if kind == "Bar Chart"]
+    assert {config["groupBy"] for config in bars} == {"data.value.name"}
+    assert all(config["metrics"][0].startswith("summary_metrics.eval/") for config in bars)
+    assert panels[-1][1]["groupBy"] == "data.value.name"
+
+
+def _check_vectorization(panels):
+    assert panels[0][0] == "Bar Chart"
+    assert "groupBy" not in panels[0][1]  # the workspace's groups: vectorizer and model
+    assert {config["xAxis"] for kind, config in panels[1:]} == {"tokens", "seconds"}
+    assert {config["groupBy"] for kind, config in panels[1:]} == {"choices.value.vectorizer"}
+
+
+def _scatters(panels):
+    return {
+        (config["xAxis"].removeprefix("summary:"), config["xAxisLogScale"], config["yAxisLogScale"])
+        for kind, config in panels
+        if kind == "Scatter Plot"
+    }
+
+
+def _check_architectures(panels):
+    assert _scatters(panels) == {(x, log, False) for x, log in AGAINST}
+
+
+def _check_scaling(panels):
+    assert _scatters(panels) == {(x, log, True) for x, log in {*AGAINST, ("tokens", True)}}
+
+
+def _check_search(panels):
+    (parallel, lines), (importance, wanted) = panels
+    assert (parallel, importance) == ("Parallel Coordinates Plot", "Parameter Importance")
+    assert [column["accessor"] for column in lines["columns"]][-1].endswith("val/bits_per_byte")
+    assert len(lines["columns"]) == 4
+    assert "val/bits_per_byte" in json.dumps(wanted)
+
+
+CHECKS = {
+    "Sources": _check_sources,
+    "Vectorization": _check_vectorization,
+    "Architectures": _check_architectures,
+    "Scaling": _check_scaling,
+    "Search": _check_search,
+}
+
+
+def test_runs_are_grouped_by_setting_and_trials_are_not(capsys):
+    for name, groups in (("vectorization", 2), ("demo", 3), ("tune_lstm", 0)):
+        found, _ = described(name, capsys)
+        assert len(found["spec"]["section"]["runSets"][0]["grouping"]) == groups
 
 
 def test_without_the_extra_the_fix_is_told(monkeypatch):
@@ -65,7 +154,11 @@ def test_saved_with_a_report(tmp_path, wandb_server, apart, monkeypatch):
     kinds = {view["type"]: json.loads(view["spec"]) for view in wandb_server.views.values()}
     assert set(kinds) == {"project-view", "runs"}
     grids = [block for block in kinds["runs"]["blocks"] if block["type"] == "panel-grid"]
-    assert len(grids) == 5
+    assert len(grids) == 8
+    by = [f"config:{name}" for name in ("data.value.name", "choices.value.vectorizer")]
+    for grid in grids:
+        keys = grid["metadata"]["runSets"][0]["grouping"]
+        assert [f"{key['section']}:{key['name']}" for key in keys][:2] == by
 
 
 def test_no_key_is_told(monkeypatch):

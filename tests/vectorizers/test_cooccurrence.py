@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -44,3 +46,27 @@ def test_short_pieces_are_joined_until_a_chunk_is_full_and_no_further() -> None:
     assert np.concatenate([firsts for firsts, _ in joined]).sum() == sum(
         len(p[0]) ** 2 for p in pieces
     )
+
+
+def some_documents() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.zipf(1.4, n) % 50 for n in (300, 1, 0, 40, 700, 2)]
+
+
+@pytest.mark.parametrize("window", [1, 7, 22])
+def test_chunks_spills_and_numba_change_no_bit(window: int) -> None:
+    whole = cooccurrences(some_documents(), 50, window, compiled=False)
+    for changed in ({"compiled": True}, {"chunk": 60}, {"chunk": 60, "memory": 4000}):
+        other = cooccurrences(some_documents(), 50, window, **changed)
+        assert np.array_equal(whole.toarray(), other.toarray())
+        assert other.has_canonical_format
+
+
+def test_what_does_not_fit_is_mapped_from_a_file_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    counts_VV = cooccurrences(some_documents(), 50, 30, chunk=100, memory=1000)
+    assert not list(tmp_path.iterdir())
+    expected = cooccurrences(some_documents(), 50, 30)
+    np.testing.assert_allclose(counts_VV.toarray(), expected.toarray(), rtol=1e-12)

@@ -112,5 +112,5 @@ def test_a_word_that_would_not_come_back_is_not_written(tmp_path: Path, word: st
 
 
 def test_words_and_vectors_of_different_number_are_not_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="2 words, but 1 vectors"):
         write_word_vectors(str(tmp_path / "v"), ["a", "b"], np.zeros((1, 2)))

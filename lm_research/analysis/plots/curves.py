@@ -1,19 +1,17 @@
 """Learning curves, over training tokens and over seconds."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from lm_research.analysis.metric import Metric
 from lm_research.analysis.palette import Encoding, encode
+from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.plots.figure import figure, label, translucent
 from lm_research.analysis.plots.settings import how_many, shown
 from lm_research.analysis.settings import Setting
-from lm_research.analysis.study import Study
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
+from lm_research.analysis.study import Study, once
 
 CURVE_PX = 300
 CURVE_POINTS = 200
@@ -24,7 +22,7 @@ Axis = Literal["tokens", "seconds"]
 TITLES = {"tokens": "training tokens", "seconds": "seconds of training"}
 
 
-def curve_plots(study: Study, axis: Axis = "tokens") -> dict[str, "Figure"]:
+def curve_plots(study: Study, axis: Axis = "tokens") -> dict[str, Figure]:
     """One plot a source: the metric over tokens or seconds, mean over seeds with their range."""
     found = {}
     encoding = encode(study.settings)
@@ -32,7 +30,8 @@ def curve_plots(study: Study, axis: Axis = "tokens") -> dict[str, "Figure"]:
         every = study.of_source(source)
         which = ", ".join(filter(None, [f"{source}: over {axis}", how_many(len(every))]))
         drawn = figure(which, CURVE_PX, TITLES[axis], study.metric.label)
-        lines = [_curve(s, study.metric, axis) for s in shown(every)]
+        measured = _measured(study)
+        lines = [_curve(measured[s], axis) for s in shown(every)]
         for setting, line in zip(shown(every), lines, strict=True):
             if line is not None:
                 _add_curve(drawn, setting, line, encoding, study.metric, axis)
@@ -47,17 +46,37 @@ Curve = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Tokens or seconds; mean, lowest and highest over seeds. float64, all of the same length."""
 
 
-def _curve(setting: Setting, metric: Metric, axis: Axis) -> Curve | None:
+Measured = tuple[list[np.ndarray], list[np.ndarray], int]
+"""(tokens, value) and (tokens, seconds), float64 [rows, 2], of the runs of a setting that have a
+curve of them; the number of runs."""
+
+
+@once
+def _measured(study: Study) -> dict[Setting, Measured]:
+    """Of each setting that is drawn, read once for both axes."""
+    drawn = [setting for source in study.sources for setting in shown(study.of_source(source))]
+    key = study.metric.key
+    return {s: (*_both(s, key), len(s.runs)) for s in drawn}
+
+
+def _both(setting: Setting, key: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    pairs = [(run.points(key), run.points("seconds")) for run in setting.runs]  # run by run
+    series, clocks = zip(*pairs, strict=True)
+    return _arrays(series), _arrays(clocks)
+
+
+def _arrays(curves: Sequence[Sequence[tuple[float, float]]]) -> list[np.ndarray]:
+    return [np.array(points) for points in curves if len(points) > 1]
+
+
+def _curve(measured: Measured, axis: Axis) -> Curve | None:
     """Mean and range over seeds on the union of their tokens, within what all seeds cover.
 
     Over seconds a point stands at the mean time that the seeds took to its tokens: what is
     averaged is equally trained, though no two runs are equally fast.
     """
-    series = [np.array(p) for run in setting.runs if len(p := run.points(metric.key)) > 1]
-    clocks = [np.array(p) for run in setting.runs if len(p := run.points("seconds")) > 1]
-    if not series or len(series) < len(setting.runs):
-        return None
-    if axis == "seconds" and len(clocks) < len(setting.runs):
+    series, clocks, runs = measured
+    if not series or len(series) < runs or (axis == "seconds" and len(clocks) < runs):
         return None
     low, high = max(p_N2[0, 0] for p_N2 in series), min(p_N2[-1, 0] for p_N2 in series)
     union = np.unique(np.concatenate([p_N2[:, 0] for p_N2 in series]))
@@ -77,7 +96,7 @@ def _at(tokens_N: np.ndarray, series: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _add_curve(
-    drawn: "Figure", setting: Setting, curve: Curve, encoding: Encoding, metric: Metric, axis: Axis
+    drawn: Figure, setting: Setting, curve: Curve, encoding: Encoding, metric: Metric, axis: Axis
 ) -> None:
     x_N, mean_N, low_N, high_N = curve
     colour = encoding.colour(setting)
@@ -97,7 +116,7 @@ def _add_curve(
     )  # fmt: skip
 
 
-def _frame_curves(drawn: "Figure", curves: Sequence[Curve], metric: Metric) -> None:
+def _frame_curves(drawn: Figure, curves: Sequence[Curve], metric: Metric) -> None:
     """Cut the first steps, where everything is equally bad, so that the ends can be told apart."""
     ends = [float(mean_N[-1]) for _, mean_N, _, _ in curves]
     starts = [float(mean_N[0]) for _, mean_N, _, _ in curves]

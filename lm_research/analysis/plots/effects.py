@@ -1,20 +1,16 @@
 """How far each option is behind the best of its axis."""
 
-from typing import TYPE_CHECKING
-
 from lm_research.analysis.comparisons import Effect, Level
 from lm_research.analysis.metric import Metric
 from lm_research.analysis.palette import COLOURS, INK
+from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.plots.figure import ROW_PX, bars, figure, label, span
 from lm_research.analysis.statistics import Estimate
 from lm_research.analysis.study import Study
 from lm_research.analysis.tables import interval, p_text
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
-
-def effect_plots(study: Study) -> list["Figure"]:
+def effect_plots(study: Study) -> list[Figure]:
     """One plot an axis, all on one scale: how far each option is behind the axis's best."""
     metric = study.metric
     estimates = [x.behind.estimate for e in study.effects for x in e.levels if x.behind]
@@ -22,7 +18,7 @@ def effect_plots(study: Study) -> list["Figure"]:
     return [_effect_plot(effect, metric, limits) for effect in study.effects]
 
 
-def _effect_plot(effect: Effect, metric: Metric, limits: list[float]) -> "Figure":
+def _effect_plot(effect: Effect, metric: Metric, limits: list[float]) -> Figure:
     drawn = figure(
         f"{effect.axis}: behind the best option",
         height=86 + ROW_PX * len(effect.levels), x_title=f"behind by ({metric.label})",

@@ -1,28 +1,25 @@
 """Interactions: the mean of each pair of choices. Parallel lines are none."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from lm_research.analysis.factorial import Contrast, Term
 from lm_research.analysis.metric import Metric
 from lm_research.analysis.palette import COLOURS, DASHES, SYMBOLS
+from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.plots.figure import bars, figure, label
 from lm_research.analysis.study import Study
 from lm_research.analysis.tables import p_text, plus_minus
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
 INTERACTION_PX = 300
 
 
-def interaction_plots(study: Study) -> list["Figure"]:
+def interaction_plots(study: Study) -> list[Figure]:
     """One plot a pair of axes: the axis with more options along x, the other as lines."""
     terms = study.factorial.terms if study.factorial else ()
     return [_interaction_plot(term, study.metric) for term in terms if len(term.axes) == 2]
 
 
-def _interaction_plot(term: Term, metric: Metric) -> "Figure":
+def _interaction_plot(term: Term, metric: Metric) -> Figure:
     options = [list(dict.fromkeys(c.levels[i] for c in term.contrasts)) for i in (0, 1)]
     across, lines = (0, 1) if len(options[0]) >= len(options[1]) else (1, 0)
     tested = "" if term.adjusted is None else f", p {p_text(term.adjusted)}"
@@ -45,7 +42,7 @@ def _interaction_plot(term: Term, metric: Metric) -> "Figure":
 
 
 def _add_line(
-    drawn: "Figure", cells: Sequence[Contrast], across: int, option: str, place: int, count: int,
+    drawn: Figure, cells: Sequence[Contrast], across: int, option: str, place: int, count: int,
     metric: Metric,
 ) -> None:  # fmt: skip
     """One line; the lines stand a little apart, so that their intervals do not hide each other."""

@@ -5,14 +5,12 @@ the report restyles the ink to its theme.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lm_research.analysis.palette import GRID, INK
+from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.statistics import Estimate
 from lm_research.config.visible import visible
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 ROW_PX = 30
 
@@ -22,17 +20,13 @@ def label(text: str) -> str:
     return visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def figure(title: str, height: int, x_title: str = "", y_title: str = "") -> "Figure":
+def figure(title: str, height: int, x_title: str = "", y_title: str = "") -> Figure:
     """An empty figure in the house style: no frame, faint grid, transparent."""
-    import plotly.graph_objects as go
-
     axis: dict[str, Any] = {
         "gridcolor": GRID, "linecolor": GRID, "zeroline": False, "ticks": "", "automargin": True,
         "title": {"standoff": 8, "font": {"size": 12}}, "fixedrange": True,
     }  # fmt: skip
-    drawn = go.Figure()
-    drawn.update_layout(
-        template="none",
+    drawn = Figure(
         title={"text": label(title), "font": {"size": 14}, "x": 0, "xref": "paper"},
         height=height, paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
         font={"color": INK, "size": 12, "family": "system-ui, sans-serif"},

@@ -1,17 +1,14 @@
 """What was expected, as a forest plot: intervals over seeds, and over documents."""
 
 from textwrap import wrap
-from typing import TYPE_CHECKING
 
 from lm_research.analysis.hypotheses import Verdict
 from lm_research.analysis.palette import COLOURS, INK, PAPER
+from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.plots.figure import bars, figure, label, span
 from lm_research.analysis.statistics import Estimate
 from lm_research.analysis.study import Study
 from lm_research.analysis.tables import interval, p_text
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 HYPOTHESIS_PX = 92
 LINE_CHARACTERS = 46
@@ -20,7 +17,7 @@ APART = 0.13
 """Between the two intervals of a row, in rows."""
 
 
-def hypotheses_plot(study: Study) -> "Figure":
+def hypotheses_plot(study: Study) -> Figure:
     """A row each: right of 0 is as expected. The text stands above its interval, to fit a phone."""
     tested = [verdict for verdict in study.hypotheses if verdict.difference is not None]
     drawn = figure(
@@ -37,7 +34,7 @@ def hypotheses_plot(study: Study) -> "Figure":
     return drawn
 
 
-def _add_verdict(drawn: "Figure", study: Study, verdict: Verdict, row: int) -> None:
+def _add_verdict(drawn: Figure, study: Study, verdict: Verdict, row: int) -> None:
     assert verdict.difference is not None
     decided = verdict.outcome in ("supported", "contradicted")
     seeds, documents = verdict.difference.estimate, verdict.documents

@@ -1,19 +1,15 @@
 """The source matrix as a heat map."""
 
-from typing import TYPE_CHECKING
-
 from lm_research.analysis.matrix import Matrix
 from lm_research.analysis.metric import Metric
 from lm_research.analysis.palette import BEST_RGB
+from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.plots.figure import figure, label
 from lm_research.analysis.study import Study
 from lm_research.analysis.tables import best_rows, plus_minus
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
-
-def matrix_plot(study: Study, matrix: Matrix) -> "Figure":
+def matrix_plot(study: Study, matrix: Matrix) -> Figure:
     """Heat map with its numbers. The colour tells how close a row comes to the column's best."""
     metric = study.metric
     drawn = figure(
@@ -35,7 +31,7 @@ def matrix_plot(study: Study, matrix: Matrix) -> "Figure":
     for row in matrix.rows:
         for column in matrix.columns:
             _annotate(drawn, matrix, metric, row, column, shade, best.get(column) == row)
-    drawn.update_xaxes(side="top", title_text="evaluated on", showgrid=False, type="category")
+    drawn.update_xaxes(side="top", title={"text": "evaluated on"}, showgrid=False, type="category")
     drawn.update_yaxes(autorange="reversed", showgrid=False, type="category")
     return drawn
 
@@ -57,7 +53,7 @@ def _cell_hover(matrix: Matrix, metric: Metric, row: str, column: str) -> str:
 
 
 def _annotate(
-    drawn: "Figure", matrix: Matrix, metric: Metric, row: str, column: str,
+    drawn: Figure, matrix: Matrix, metric: Metric, row: str, column: str,
     shade: dict[tuple[str, str], float], best: bool,
 ) -> None:  # fmt: skip
     estimate = matrix.cells.get((row, column))

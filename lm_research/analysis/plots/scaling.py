@@ -1,23 +1,19 @@
 """Scaling laws: the runs, the fitted curve, its band."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from lm_research.analysis.metric import Metric
 from lm_research.analysis.palette import COLOURS, SYMBOLS
+from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.plots.figure import figure, label, translucent
 from lm_research.analysis.scaling import Scaling
 from lm_research.analysis.study import Study
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 SCALING_PX = 340
 POINTS = 60
 
 
-def scaling_plots(study: Study) -> list["Figure"]:
+def scaling_plots(study: Study) -> list[Figure]:
     """One plot an axis, its laws in colours; both axes logarithmic."""
     found = []
     for axis in dict.fromkeys(law.axis for law in study.scaling):
@@ -38,7 +34,7 @@ def scaling_plots(study: Study) -> list["Figure"]:
     return found
 
 
-def _add_law(drawn: "Figure", law: Scaling, place: int, metric: Metric) -> None:
+def _add_law(drawn: Figure, law: Scaling, place: int, metric: Metric) -> None:
     colour, name = COLOURS[place % len(COLOURS)], label(" · ".join(law.fixed) or law.axis)
     x_N = np.geomspace(min(law.x), max(law.x), POINTS)
     low_N, high_N = law.fit.band(x_N)

@@ -1,19 +1,15 @@
-"""Every setting: its mean and seeds, and its quality against its speed."""
+"""Every setting: its mean and seeds."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from lm_research.analysis.metric import Metric
 from lm_research.analysis.palette import Encoding, encode
+from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.plots.figure import ROW_PX, bars, figure, label, span
 from lm_research.analysis.settings import Setting
 from lm_research.analysis.study import Study
 from lm_research.analysis.tables import plus_minus
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
-SPEED_PX = 300
 SETTINGS_SHOWN = 30
 """A plot keeps so many settings of a source, the best: more cannot be told apart."""
 
@@ -28,7 +24,7 @@ def how_many(count: int) -> str:
     return f"the best {SETTINGS_SHOWN} of {count:,} settings" if count > SETTINGS_SHOWN else ""
 
 
-def setting_plots(study: Study) -> dict[str, "Figure"]:
+def setting_plots(study: Study) -> dict[str, Figure]:
     """One forest plot a source: every setting's mean, interval and single seeds, best on top."""
     found = {}
     encoding = encode(study.settings)
@@ -42,7 +38,7 @@ def setting_plots(study: Study) -> dict[str, "Figure"]:
 
 def _setting_plot(
     metric: Metric, title: str, settings: Sequence[Setting], encoding: Encoding
-) -> "Figure":
+) -> Figure:
     drawn = figure(title, height=86 + ROW_PX * len(settings), x_title=metric.label)
     estimates = [e for s in settings if (e := s.estimate(metric.key))]
     every = [value for s in settings for value in s.values_by_seed(metric.key).values()]
@@ -71,39 +67,3 @@ def _setting_plot(
         range=[-0.6, len(names) - 0.4],
     )
     return drawn
-
-
-def speed_plots(study: Study) -> dict[str, "Figure"]:
-    """One plot a source: quality against training speed; towards the better corner is better."""
-    found = {}
-    encoding, metric = encode(study.settings), study.metric
-    for source in study.sources:
-        settings = [
-            s
-            for s in shown(study.of_source(source))
-            if s.estimate(metric.key) and s.average("perf/tokens_per_s")
-        ]
-        if len(settings) < 2:
-            continue
-        drawn = figure(
-            f"{source}: quality against speed", SPEED_PX, "training tokens per second", metric.label
-        )
-        for setting in settings:
-            _add_speed(drawn, setting, encoding, metric)
-        drawn.update_xaxes(rangemode="tozero", tickformat="~s", nticks=6)
-        found[source] = drawn
-    return found
-
-
-def _add_speed(drawn: "Figure", setting: Setting, encoding: Encoding, metric: Metric) -> None:
-    estimate, colour = setting.estimate(metric.key), encoding.colour(setting)
-    if estimate is None:
-        return
-    drawn.add_scatter(
-        x=[setting.average("perf/tokens_per_s")], y=[estimate.mean], mode="markers",
-        marker={"size": 11, "color": colour, "symbol": encoding.symbol(setting)},
-        hovertemplate=(
-            f"{label(setting.label)}<br>%{{x:.3s}} tokens/s<br>"
-            f"%{{y:.{metric.decimals}f}} {metric.label}<extra></extra>"
-        ),
-    )  # fmt: skip

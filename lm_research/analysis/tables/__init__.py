@@ -1,6 +1,7 @@
 """The tables of a study, free of any output format, one module for each section of the report."""
 
-from lm_research.analysis.study import Study
+from lm_research.analysis.study import Study, once
+from lm_research.analysis.tables.contamination import contamination_table
 from lm_research.analysis.tables.effects import effects_table
 from lm_research.analysis.tables.factorial import contrasts_table, factorial_table
 from lm_research.analysis.tables.hypotheses import hypotheses_table
@@ -25,6 +26,7 @@ __all__ = [
     "ablation_table",
     "all_tables",
     "best_rows",
+    "contamination_table",
     "contrasts_table",
     "data_table",
     "effects_table",
@@ -42,12 +44,14 @@ __all__ = [
 ]
 
 
+@once
 def all_tables(study: Study) -> list[Table]:
     """The tables that have rows, in the order of the report."""
     matrix = study.matrix if study.matrix is not None and study.matrix.cells else None
     return [
         *([hypotheses_table(study)] if study.hypotheses else []),
         *([matrix_table(study, matrix)] if matrix else []),
+        *filter(None, [contamination_table(study)]),
         *([effects_table(study)] if study.effects else []),
         *([factorial_table(study, study.factorial)] if study.factorial else []),
         *([winners_table(study)] if study.winners else []),

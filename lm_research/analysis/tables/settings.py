@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from lm_research.analysis.metric import MISSING, UNDEFINED, Metric, compact
 from lm_research.analysis.settings import Setting
 from lm_research.analysis.statistics import Estimate, bootstrap_intervals
-from lm_research.analysis.study import Study
+from lm_research.analysis.study import Study, once
 from lm_research.analysis.tables.table import (
     DOCUMENTS,
     HOLM,
@@ -33,6 +33,7 @@ _SECONDARY = (
 )
 
 
+@once
 def ablation_table(study: Study) -> Table:
     """Every setting, grouped by training source, the best of each source first and marked."""
     metric = study.metric

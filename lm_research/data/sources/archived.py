@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Literal
 
-from lm_research.config.types import PositiveInt
+from lm_research.config.types import Fraction, PositiveInt
 from lm_research.data.archives import members, told
 from lm_research.data.document import Category, Document
 from lm_research.data.downloads import RemoteFile
@@ -20,7 +20,7 @@ class Archived(DownloadedSource):
     Members that are not in the encoding are left out and counted as "undecodable".
 
     Args:
-        files, downloads, leaks, only, encoding: see :class:`DownloadedSource`.
+        files, downloads, leaks, only, encoding, validation_share: see :class:`DownloadedSource`.
         members: regular expression of the whole path of a member; of its named groups ``label`` is
             the documents' label, and ``split`` (train, dev, test, ...) their official split.
         document: what a document is: the member, a paragraph of it (blank lines around it), a line.
@@ -35,6 +35,7 @@ class Archived(DownloadedSource):
         leaks: Leaks = "drop",
         only: list[SplitName] | None = None,
         encoding: str = "utf-8",
+        validation_share: Fraction = 0.0,
         document: Literal["file", "paragraph", "line"] = "file",
         max_document_bytes: PositiveInt = 1048576,
         *,
@@ -50,6 +51,7 @@ class Archived(DownloadedSource):
             leaks,
             only,
             encoding,
+            validation_share,
             name=name,
             language=language,
             category=category,

@@ -6,13 +6,15 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import BinaryIO, ClassVar, Literal
 
+from lm_research.config.types import Fraction
 from lm_research.data.document import Category, DataError, Document, Source
 from lm_research.data.downloads import Downloads, RemoteFile
 from lm_research.data.sources.records import check_choice
 from lm_research.data.sources.streams import record_lines
-from lm_research.data.splits import SPLITS
+from lm_research.data.splits import SPLITS, split_of
 
 LONGEST_RECORD = 64 << 20  # bytes of a line
 LEAKED = "leaked from a held-out split"
@@ -36,6 +38,8 @@ class DownloadedSource(Source):
         only: official splits to read, of those that there are; ``None``: all. Files of the others
             are not downloaded.
         encoding: of the text.
+        validation_share: of the training split's documents, by hash of the text: these become the
+            validation split, where a corpus has no official one.
     """
 
     revision: ClassVar[int] = 1
@@ -47,6 +51,7 @@ class DownloadedSource(Source):
         leaks: Leaks = "drop",
         only: list[SplitName] | None = None,
         encoding: str = "utf-8",
+        validation_share: Fraction = 0.0,
         *,
         name: str,
         language: str,
@@ -62,13 +67,17 @@ class DownloadedSource(Source):
             check_choice("only", split, SPLITS)
         if not files:
             raise ValueError("files: at least one")
-        self.files = [f for f in files if only is None or f.split is None or f.split in only]
+        wanted = {None, *(only or SPLITS)}
+        if validation_share and "validation" in wanted:
+            wanted.add("train")
+        self.files = [file for file in files if file.split in wanted]
         if not self.files:
             raise ValueError(f"only={only}: no file holds documents of these splits")
         self.downloads = Downloads(downloads)
         self.leaks = leaks
         self.only = only
         self.encoding = encoding
+        self.validation_share = validation_share
 
     @abstractmethod
     def _documents(self) -> Iterator[Document]:
@@ -114,6 +123,9 @@ class DownloadedSource(Source):
 
     def _wanted(self) -> Iterator[Document]:
         for document in self._documents():
+            if document.split == "train" and self.validation_share:
+                unsplit = replace(document, split=None)
+                document = replace(document, split=split_of(unsplit, self.validation_share, 0.0, 0))
             if self.only is None or document.split in self.only:
                 yield document
 

@@ -6,16 +6,15 @@ line of JSON or row of CSV (at most 64 MiB), or one batch of rows of Parquet.
 
 import codecs
 import csv
-import glob
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from lm_research.config.types import PositiveInt
 from lm_research.data.document import Category, DataError, Document
+from lm_research.data.sources.found import find
 from lm_research.data.sources.records import RecordSource, check_choice
 from lm_research.data.sources.streams import (
     OPENERS,
@@ -159,26 +158,9 @@ class LocalFiles(RecordSource):
 
     def _files(self) -> list[tuple[Path, str]]:
         """The files in the order of ``paths``, sorted within each, with their ids."""
-        found = {os.path.abspath(path): None for name in self.paths for path in self._expand(name)}
-        root = os.path.commonpath([os.path.dirname(path) for path in found])
-        return [(Path(path), Path(path).relative_to(root).as_posix()) for path in found]
-
-    def _expand(self, name: str) -> list[str]:
-        path = os.path.expanduser(name)
-        if os.path.isfile(path):
-            return [path]
-        if os.path.isdir(path):
-            inside = glob.glob(os.path.join(glob.escape(path), "**"), recursive=True)
-            matches = [match for match in inside if _format(Path(match)) is not None]
-        else:
-            matches = glob.glob(path, recursive=True)
-        files = sorted(match for match in matches if os.path.isfile(match))
-        if not files:
-            raise DataError(
-                f"{self.name}: no file matches {name!r} (seen from {os.getcwd()}); fix: "
-                f"data.paths='[FOLDER/**/*.txt]'"
-            )
-        return files
+        return find(
+            self.paths, lambda path: _format(path) is not None, self.name, "[FOLDER/**/*.txt]"
+        )
 
     def _read(self, path: Path, id: str) -> Iterator[Document]:
         format = self.format if self.format != "auto" else _format(path) or "txt"

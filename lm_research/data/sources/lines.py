@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Literal
 
+from lm_research.config.types import Fraction
 from lm_research.data.document import Category, DataError, Document
 from lm_research.data.downloads import RemoteFile
 from lm_research.data.sources.downloaded import DownloadedSource, Leaks, SplitName, texts
@@ -15,7 +16,7 @@ class Lines(DownloadedSource):
     Of files with the roles "label" and "target" the line of the same number belongs to it.
 
     Args:
-        files, downloads, leaks, only, encoding: see :class:`DownloadedSource`.
+        files, downloads, leaks, only, encoding, validation_share: see :class:`DownloadedSource`.
         strip: without the white space around a line.
         blank: "drop" leaves out lines with nothing but white space, counted as "empty". "keep"
             makes documents of those that hold a space, where a published count has them.
@@ -32,6 +33,7 @@ class Lines(DownloadedSource):
         leaks: Leaks = "drop",
         only: list[SplitName] | None = None,
         encoding: str = "utf-8",
+        validation_share: Fraction = 0.0,
         strip: bool = True,
         blank: Literal["drop", "keep"] = "drop",
         ordered: bool = False,
@@ -50,6 +52,7 @@ class Lines(DownloadedSource):
             leaks,
             only,
             encoding,
+            validation_share,
             name=name,
             language=language,
             category=category,

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from lm_research.config.types import Fraction
 from lm_research.data.document import Category, DataError, Document
 from lm_research.data.downloads import RemoteFile
 from lm_research.data.sources.downloaded import (
@@ -24,7 +25,7 @@ class Table(DownloadedSource):
     ("malformed"), and without any of the target's columns ("without target").
 
     Args:
-        files, downloads, leaks, only, encoding: see :class:`DownloadedSource`.
+        files, downloads, leaks, only, encoding, validation_share: see :class:`DownloadedSource`.
         format: CSV cells may stand in double quotes, TSV cells may not.
         text: the columns of the text, joined by spaces; a list in a cell of JSON is joined, too.
         label: the column of the class; a file that has no such column has no labels.
@@ -41,6 +42,7 @@ class Table(DownloadedSource):
         leaks: Leaks = "drop",
         only: list[SplitName] | None = None,
         encoding: str = "utf-8",
+        validation_share: Fraction = 0.0,
         label: str | None = None,
         target: list[str] | None = None,
         labels: dict[str, str] | None = None,
@@ -57,6 +59,7 @@ class Table(DownloadedSource):
             leaks,
             only,
             encoding,
+            validation_share,
             name=name,
             language=language,
             category=category,

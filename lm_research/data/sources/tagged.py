@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from lm_research.config.types import NonNegativeInt
+from lm_research.config.types import Fraction, NonNegativeInt
 from lm_research.data.archives import members, told
 from lm_research.data.document import Category, Document
 from lm_research.data.downloads import RemoteFile
@@ -31,7 +31,7 @@ class Tagged(DownloadedSource):
     """Sentences, or the documents that they make.
 
     Args:
-        files, downloads, leaks, only, encoding: see :class:`DownloadedSource`.
+        files, downloads, leaks, only, encoding, validation_share: see :class:`DownloadedSource`.
         format: "conllu" (Universal Dependencies: the text is that of the comment ``# text``),
             "columns" (CoNLL-2000: a word a line, its columns parted by spaces), "slashes"
             (``word/TAG``, a sentence a line). Of the last two the text is the words, parted by
@@ -54,6 +54,7 @@ class Tagged(DownloadedSource):
         leaks: Leaks = "drop",
         only: list[SplitName] | None = None,
         encoding: str = "utf-8",
+        validation_share: Fraction = 0.0,
         tag_column: NonNegativeInt = 3,
         document: Literal["sentence", "document"] = "sentence",
         members: str = "*",
@@ -71,6 +72,7 @@ class Tagged(DownloadedSource):
             leaks,
             only,
             encoding,
+            validation_share,
             name=name,
             language=language,
             category=category,

@@ -11,6 +11,7 @@ from lm_research.data.stages.shards import Shards
 from lm_research.data.stages.workers import in_order
 from lm_research.text.tokenizer import Tokenizer
 from lm_research.text.unicode import utf8_length
+from lm_research.text.units import unit_hashes
 
 BLOCK_BYTES = 2 << 20
 """Bytes of text after which a block ends."""
@@ -30,12 +31,15 @@ class Encoded:
 
     Attributes:
         splits_D: place of each document's split in ``SPLITS``, uint8.
+        lengths_D: int64, how many units each document has; ``units_N`` their hashes, uint32.
         tokens_D, bytes_D, words_D: int64, of each document.
         nats_D: float64, what its unknown pieces cost to spell.
         ids_N: of all documents one after the other, without separators; uint16 or uint32.
     """
 
     splits_D: np.ndarray
+    lengths_D: np.ndarray
+    units_N: np.ndarray
     tokens_D: np.ndarray
     bytes_D: np.ndarray
     words_D: np.ndarray
@@ -100,24 +104,29 @@ def id_dtype(vocabulary_size: int) -> np.dtype:
 def encode_block(block: Block, tokenizer: Tokenizer, dtype: np.dtype) -> list[bytes]:
     """The arrays of :class:`Encoded`, as bytes."""
     ids, nats = [], []
+    units = [unit_hashes(text) for text in block.texts]
     for text in block.texts:
         ids_N, spelled = tokenizer.encode(text)
         ids.append(ids_N.astype(dtype))  # at once: what is encoded takes 8 bytes an id
         nats.append(spelled)
     return [
         np.array([SPLITS.index(split) for split in block.splits], np.uint8).tobytes(),
+        np.array([len(units_N) for units_N in units], np.int64).tobytes(),
+        b"".join(units_N.tobytes() for units_N in units),
         np.array([len(ids_N) for ids_N in ids], np.int64).tobytes(),
         np.array([utf8_length(text) for text in block.texts], np.int64).tobytes(),
         np.array([len(text.split()) for text in block.texts], np.int64).tobytes(),
         np.array(nats, np.float64).tobytes(),
-        b"".join(ids),
+        b"".join(ids_N.tobytes() for ids_N in ids),
     ]
 
 
 def _from_parts(parts: Sequence[bytes], dtype: np.dtype) -> Encoded:
-    splits, tokens, size, words, nats, ids = parts
+    splits, lengths, units, tokens, size, words, nats, ids = parts
     return Encoded(
         np.frombuffer(splits, np.uint8),
+        np.frombuffer(lengths, np.int64),
+        np.frombuffer(units, np.uint32),
         np.frombuffer(tokens, np.int64),
         np.frombuffer(size, np.int64),
         np.frombuffer(words, np.int64),

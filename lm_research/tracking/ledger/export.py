@@ -8,16 +8,20 @@ a spreadsheet would take for a formula gets an apostrophe before it.
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from operator import itemgetter
 from typing import Any, BinaryIO
 
-from lm_research.analysis.runs import Run
+from lm_research.analysis.runs import Run, curve_columns
 from lm_research.analysis.settings import FINGERPRINT, flatten
 from lm_research.tracking.redaction import redactor
 
 FORMATS = ("csv", "parquet", "json")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _RUNS_AT_ONCE = 500
+_PLAIN = {bool, int, float, type(None)}
+"""What goes into a cell as it is."""
 Columns = dict[str, list[Any]]
 """Name -> values, all lists of one length."""
 
@@ -25,7 +29,28 @@ Columns = dict[str, list[Any]]
 def run_columns(runs: Sequence[Run]) -> Columns:
     """One row a run."""
     flat: dict[tuple[str, int], dict[str, Any]] = {}  # parts that runs share are flattened once
-    return _columns([_run_row(run, flat) for run in runs], _Cells())
+    shapes: dict[tuple[str, ...], tuple[str, ...]] = {}  # most rows have the names of others
+    rows: list[tuple[tuple[str, ...], tuple[Any, ...]]] = []
+    for run in runs:
+        row = _run_row(run, flat)
+        names = tuple(row)
+        rows.append((shapes.setdefault(names, names), tuple(row.values())))
+    return _columns(rows, dict.fromkeys(name for names in shapes for name in names))
+
+
+def _columns(
+    rows: Iterable[tuple[tuple[str, ...], tuple[Any, ...]]], names: Iterable[str]
+) -> Columns:
+    """Rows, each as its names and values, turned into a column for each of ``names``."""
+
+    @cache
+    def pick(shape: tuple[str, ...]) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+        places = {name: place for place, name in enumerate(shape)}
+        return itemgetter(*(places.get(name, len(shape)) for name in names))
+
+    cells = _Cells()
+    turned = zip(*(pick(shape)((*values, None)) for shape, values in rows), strict=True)
+    return {name: cells(name, column) for name, column in zip(names, turned, strict=True)}
 
 
 def _run_row(run: Run, flat: dict[tuple[str, int], dict[str, Any]]) -> dict[str, Any]:
@@ -55,30 +80,50 @@ def _fields(run: Run, flat: dict[tuple[str, int], dict[str, Any]]) -> dict[str, 
 
 def metric_batches(runs: Sequence[Run]) -> Iterator[Columns]:
     """One row for each row of a run's metrics, some runs at a time; all with the same columns."""
-    names = dict.fromkeys(name for run in runs for row in run.curve for name in row)
-    empty: Columns = {name: [] for name in ("id", "folder", "seed", *names)}
+    names: dict[str, None] = {}
+    for run in runs:
+        names |= dict.fromkeys(_as_they_come(curve_columns(run.curve)))
     for start in range(0, len(runs), _RUNS_AT_ONCE):
-        rows = [
-            {"id": run.id, "folder": str(run.folder), "seed": run.seed, **row}
-            for run in runs[start : start + _RUNS_AT_ONCE]
-            for row in run.curve
-        ]
-        yield {name: [row.get(name) for row in rows] for name in empty}
+        batch: Columns = {name: [] for name in ("id", "folder", "seed", *names)}
+        for run in runs[start : start + _RUNS_AT_ONCE]:
+            _append(batch, run, curve_columns(run.curve))
+        yield batch
 
 
-def _columns(rows: Sequence[Mapping[str, Any]], cells: "_Cells") -> Columns:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [cells(name, row.get(name)) for row in rows] for name in names}
+def _append(batch: Columns, run: Run, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Add a run's rows; what its curve has by one of the first three names comes before the run."""
+    rows = max(map(len, columns.values()), default=0)
+    own = {"id": run.id, "folder": str(run.folder), "seed": run.seed}
+    for name, cells in batch.items():
+        cells += columns.get(name) or [own.get(name)] * rows
+
+
+def _as_they_come(columns: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Names in the order in which a row first has them."""
+
+    def first(name: str) -> int:
+        return next(i for i, value in enumerate(columns[name]) if value is not None)
+
+    return sorted(columns, key=first)
 
 
 class _Cells:
-    """Values as scalars: nested ones as JSON, text without secrets."""
+    """Columns of scalars: nested values as JSON, text without secrets."""
 
     def __init__(self) -> None:
         self._redacted = redactor()
         self._known: dict[tuple[str, str], str] = {}
 
-    def __call__(self, name: str, value: Any) -> Any:
+    def __call__(self, name: str, column: Sequence[Any]) -> list[Any]:
+        kinds = set(map(type, column))
+        if kinds <= _PLAIN:
+            return list(column)
+        if kinds == {str}:
+            clean = {text: self._cell(name, text) for text in set(column)}
+            return [clean[text] for text in column]
+        return [self._cell(name, value) for value in column]
+
+    def _cell(self, name: str, value: Any) -> Any:
         if value is None or isinstance(value, bool | int | float):
             return value
         text = value if isinstance(value, str) else json.dumps(value, default=str)
@@ -105,10 +150,20 @@ def _csv(batches: Iterator[Columns], file: BinaryIO) -> None:
     for number, columns in enumerate(batches):
         if number == 0:
             writer.writerow(map(plain_text, columns))
-        guarded = [[plain_text(value) for value in column] for column in columns.values()]
+        guarded = [_guarded(column) for column in columns.values()]
         writer.writerows(zip(*guarded, strict=True))
     text.flush()
     text.detach()
+
+
+def _guarded(column: Sequence[Any]) -> Sequence[Any]:
+    kinds = set(map(type, column))
+    if kinds <= _PLAIN:
+        return column
+    if kinds == {str}:
+        safe = {text: plain_text(text) for text in set(column)}
+        return [safe[text] for text in column]
+    return [plain_text(value) for value in column]
 
 
 def plain_text(value: Any) -> Any:

@@ -3,16 +3,23 @@
 import gc
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Select, select
+from sqlalchemy import Engine, Result, Select, select
 from sqlalchemy.exc import DatabaseError
 
-from lm_research.analysis.runs import SAMPLES, Run, load_rows, natural_order, run_folders
+from lm_research.analysis.runs import (
+    SAMPLES,
+    ColumnRows,
+    Run,
+    load_rows,
+    natural_order,
+    run_folders,
+)
 from lm_research.tracking.json_files import restored
 from lm_research.tracking.ledger import database
 from lm_research.tracking.ledger.refreshing import refresh
@@ -20,8 +27,10 @@ from lm_research.tracking.ledger.schema import DATA_SETS, ENVIRONMENTS, RUNS
 
 Progress = Callable[[int, int], None]
 _LINES_KEPT = 1 << 14
-_READ = ("id", "run_id", "folder", "state", "seed", "tokens", "data_set", "environment", "command",
-         "choices", "config", "summary", "status", "notes")  # fmt: skip
+_READ = ("id", "run_id", "folder", "state", "seed", "tokens", "data_set", "environment", "choices",
+         "config", "notes", "command", "summary", "status")  # fmt: skip
+"""The last three are decoded for many runs at once."""
+_ROWS_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -108,12 +117,12 @@ class _Loader:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
-        self.lines: dict[str, dict[str, Any]] = {}
+        self.lines = _Lines()
         self.curves = _Curves(ledger.engine)
 
     def runs(self, query: Select | None) -> list[Run]:
         columns = select(*(RUNS.c[name] for name in _READ))
-        with self.ledger.engine.connect() as connection, _no_collection():
+        with self.ledger.engine.connect() as connection, no_collection():
             self.data_sets = _records(
                 connection.execute(select(DATA_SETS.c.id, DATA_SETS.c.record))
             )
@@ -121,48 +130,63 @@ class _Loader:
                 connection.execute(select(ENVIRONMENTS.c.id, ENVIRONMENTS.c.record))
             )
             if query is None:
-                found = [self._run(row) for row in connection.execute(columns)]
+                found = [run for _, run in self._read(connection.execute(columns))]
                 return sorted(found, key=lambda run: natural_order(run.folder))
             order = connection.execute(query).scalars().all()
-            rows = connection.execute(columns.where(RUNS.c.id.in_(query.order_by(None))))
-            by_id = {row.id: self._run(row) for row in rows}
+            wanted = columns.where(RUNS.c.id.in_(query))  # with its order: a limit goes by that
+            by_id = dict(self._read(connection.execute(wanted)))
             return [by_id[number] for number in order if number in by_id]
 
-    def _run(self, row: Any) -> Run:
-        environment = self.environments.get(row.environment, {})
-        if row.command:
-            environment = {**environment, "command": json.loads(row.command)}
-        folder = self.ledger.root / row.folder
+    def _read(self, found: Result[Any]) -> Iterator[tuple[int, Run]]:
+        """(id in the ledger, run) of each row."""
+        for rows in found.partitions(_ROWS_AT_ONCE):
+            parts = (_decoded(row[-i] for row in rows) for i in (3, 2, 1))
+            for row, *decoded in zip(rows, *parts, strict=True):
+                yield row[0], self._run(*row[:-3], *decoded)
+
+    def _run(
+        self, number: int, run_id: str, place: str, state: str, seed: int | None,
+        tokens: float | None, data_set: int, machine: int, choices: str, config: str, notes: str,
+        command: Any, summary: dict[str, Any], status: dict[str, Any],
+    ) -> Run:  # fmt: skip
+        environment = self.environments.get(machine, {})
+        folder = self.ledger.root / place
         return Run(
             folder=folder,
-            id=row.run_id,
-            choices=self._shared(row.choices[1:-1]),
-            seed=row.seed,
-            config=self._config(row.config),
-            status={**restored(json.loads(row.status)), "state": row.state},
-            summary=json.loads(row.summary),
-            curve=_OnDemand(lambda: self.curves.of(row.id)),
+            id=run_id,
+            choices=self.lines[choices[1:-1]],
+            seed=seed,
+            config=self._config(config),
+            status={**restored(status), "state": state},
+            summary=summary,
+            curve=_Curve(self.curves, number),
             samples=_OnDemand(lambda: load_rows(folder / SAMPLES)),
-            environment=environment,
-            data=self.data_sets.get(row.data_set, {}),
-            notes=() if row.notes == "[]" else tuple(json.loads(row.notes)),
-            tokens=row.tokens,
+            environment={**environment, "command": command} if command else environment,
+            data=self.data_sets.get(data_set, {}),
+            notes=() if notes == "[]" else tuple(json.loads(notes)),
+            tokens=tokens,
         )
 
     def _config(self, text: str) -> dict[str, Any]:
         config: dict[str, Any] = {}
-        for line in text[2:-2].split(",\n"):
-            config.update(self.lines.get(line) or self._shared(line))
+        for part in map(self.lines.__getitem__, text[2:-2].split(",\n")):
+            config |= part
         return config
 
-    def _shared(self, line: str) -> dict[str, Any]:
-        """The pairs of a line of an object."""
-        value = self.lines.get(line)
-        if value is None:
-            value = restored(json.loads(f"{{{line}}}"))
-            if len(self.lines) < _LINES_KEPT:
-                self.lines[line] = value
-        return value
+
+class _Lines(dict[str, dict[str, Any]]):
+    """A line of an object, without the object's braces -> its pairs."""
+
+    def __missing__(self, line: str) -> dict[str, Any]:
+        pairs = restored(json.loads(f"{{{line}}}"))
+        if len(self) < _LINES_KEPT:
+            self[line] = pairs
+        return pairs
+
+
+def _decoded(texts: Iterable[str | None]) -> list[Any]:
+    """Many at once, for speed, and so that runs share the names of their metrics."""
+    return list(json.loads(f"[{','.join(text or 'null' for text in texts)}]"))
 
 
 def _records(rows: Any) -> dict[int, dict[str, Any]]:
@@ -170,8 +194,8 @@ def _records(rows: Any) -> dict[int, dict[str, Any]]:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage is looked for while thousands of objects are made that all stay."""
+def no_collection() -> Iterator[None]:
+    """No garbage is looked for while a million objects are made that all stay."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -182,20 +206,48 @@ def _no_collection() -> Iterator[None]:
 
 
 class _Curves:
-    """Rows of metrics, read when they are asked for: all curves at once may not fit in memory."""
+    """Metrics, read when they are asked for: all curves at once may not fit in memory."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._connection: Any = None
+        self._last: tuple[int, dict[str, list[Any]]] = -1, {}
 
-    def of(self, run: int) -> list[dict[str, Any]]:
+    def of(self, run: int) -> dict[str, list[Any]]:
+        """Column by column; who asks for one quantity of a run may ask for the next."""
+        if self._last[0] == run:
+            return self._last[1]
         if self._connection is None:  # the driver's own: tens of thousands of tiny queries
             self._connection = self._engine.raw_connection()
         cursor = self._connection.cursor()
         found = cursor.execute('SELECT "columns" FROM curves WHERE run = ?', (run,)).fetchall()
-        columns: dict[str, list[Any]] = json.loads(found[0][0]) if found else {}
+        self._last = run, json.loads(found[0][0]) if found else {}
+        return self._last[1]
+
+
+@dataclass(frozen=True)
+class _Curve(ColumnRows):
+    """The metrics of one run, fetched each time they are read."""
+
+    curves: _Curves = field(repr=False)
+    run: int
+
+    def columns(self) -> Mapping[str, Sequence[Any]]:
+        return self.curves.of(self.run)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        columns = self.columns()
         cells = zip(*columns.values(), strict=True)
         return [{k: v for k, v in zip(columns, row, strict=True) if v is not None} for row in cells]
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        return iter(self._rows())
+
+    def __len__(self) -> int:
+        return max(map(len, self.columns().values()), default=0)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._rows()[index]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,45 @@
+"""Units: words where spaces part them, characters where none do. What overlap is counted in.
+
+A unit is a Han, kana, Thai, Lao, Khmer or Burmese character, or a run of other letters, digits and
+underscores, in lower case. Punctuation and white space are none, so that neither hides a copy. One
+rule serves every language and text that mixes them, and no tokenizer enters it.
+"""
+
+import re
+from hashlib import blake2b
+
+import numpy as np
+
+from lm_research.text.chunks import ChunkMemory
+
+_SINGLE = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+_UNIT = re.compile(f"[{_SINGLE}]|[^\\W{_SINGLE}]+")
+
+
+def units(text: str) -> list[str]:
+    """The units of a text, in order."""
+    return _UNIT.findall(text.lower())
+
+
+def unit_hashes(text: str) -> np.ndarray:
+    """uint32 [N]: a BLAKE2b hash of each unit.
+
+    Two different units share a hash with probability 2^-32; two different runs of n units, which
+    is what overlap asks about, need n such accidents, or one in the 64 bits of their own hash.
+    """
+    return _memory.ids(text)[0].astype(np.uint32)
+
+
+def _hashes(chunk: str) -> tuple[np.ndarray, list[float]]:
+    return np.array([_hash(unit) for unit in units(chunk)], np.int64), []
+
+
+def _hash(unit: str) -> int:
+    digest = blake2b(unit.encode("utf-8", "surrogatepass"), digest_size=4).digest()
+    return int.from_bytes(digest, "little")
+
+
+_memory = ChunkMemory(_hashes)

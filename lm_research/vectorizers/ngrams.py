@@ -1,0 +1,75 @@
+"""Hashed n-grams of tokens, as fastText has them (Joulin et al. 2017, "Bag of Tricks").
+
+Shapes: B batch, T time, N tokens of a document, V vocabulary, D vector size, H buckets, n.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lm_research.config.types import PositiveInt
+from lm_research.vectorizers.checks import check_setting
+from lm_research.vectorizers.vectorizer import NOTHING, Vectorizer
+from lm_research.vectorizers.window import look_up
+
+_FACTOR = 0x5851F42D4C957F2D
+"""Knuth's multiplier of a 64-bit linear congruential generator."""
+
+
+class NGrams(Vectorizer):
+    """x_t = the sum of a learned vector of the token at t and one of each k-gram, 1 < k <= n, that
+    ends there.
+
+    k-grams share H vectors by a hash; those that would reach before the stream's start count for
+    nothing. ``document`` is the mean over all of a document's tokens and k-grams, fastText's input
+    to a linear classifier.
+
+    Args:
+        vocabulary_size: V.
+        dim: D.
+        n: longest k-gram; ``context`` is n - 1.
+        buckets: H.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        dim: PositiveInt,
+        n: PositiveInt = 2,
+        buckets: PositiveInt = 65_536,
+    ) -> None:
+        super().__init__(vocabulary_size)
+        check_setting("vocabulary_size", vocabulary_size, PositiveInt)
+        check_setting("dim", dim, PositiveInt)
+        check_setting("n", n, PositiveInt)
+        check_setting("buckets", buckets, PositiveInt)
+        self.dim, self.n, self.buckets = dim, n, buckets
+        self.context = n - 1
+        self.weight = nn.Parameter(torch.randn(vocabulary_size, dim) * n**-0.5)
+        self.hashed = nn.Parameter(torch.randn(buckets, dim) * n**-0.5) if n > 1 else None
+
+    def hashes(self, ids_BT: Tensor) -> list[Tensor]:
+        """For k = 2 .. n the bucket (B, T) of the k-gram that ends at t, or ``NOTHING``."""
+        found: list[Tensor] = []
+        key_BT = ids_BT
+        for k in range(2, self.n + 1):
+            before_BT = F.pad(ids_BT, (k - 1, 0), value=NOTHING)[:, : ids_BT.shape[1]]
+            key_BT = (key_BT * _FACTOR) ^ before_BT  # int64 wraps
+            real_BT = (ids_BT >= 0) & (before_BT >= 0)
+            real_BT = real_BT if k == 2 else real_BT & (found[-1] >= 0)
+            bucket_BT = ((key_BT * _FACTOR) >> 31) % self.buckets
+            found.append(torch.where(real_BT, bucket_BT, NOTHING))
+        return found
+
+    def forward(self, ids_BT: Tensor) -> Tensor:
+        """x_BTD, zero where there is no token."""
+        x_BTD = look_up(ids_BT, self.weight)
+        for bucket_BT in self.hashes(ids_BT):
+            assert self.hashed is not None
+            x_BTD = x_BTD + look_up(bucket_BT, self.hashed)
+        return x_BTD
+
+    def document(self, ids_N: Tensor) -> Tensor:
+        """x_D, the mean vector of the document's tokens and k-grams; zero for an empty one."""
+        total = (ids_N >= 0).sum() + sum((h >= 0).sum() for h in self.hashes(ids_N[None]))
+        return self(ids_N[None])[0].sum(0) / total.clamp(min=1)
