@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from lm_research.cli.preparing import preparing
 from lm_research.config.build import build, locate
 from lm_research.data.document import DataError
 from lm_research.data.mixture_streams import MixtureStreams, prepare_streams, sampling_rule
@@ -46,15 +47,19 @@ def prepare_text(
     config: Config, data: Config | None = None, trained: Config | None = None
 ) -> PreparedText:
     """The token store of the run's own source, or of ``data`` with a ``trained`` tokenizer."""
-    return prepare(
-        data or config["data"],
-        config["text"],
-        config["splits"],
-        config["budget"],
-        config["cache"],
-        trained,
-        config.get("source_timeout", PATIENCE_S),  # a run of before there was one
-    )
+    node = data or config["data"]
+    with preparing(node["name"]) as tell:
+        return prepare(
+            node,
+            config["text"],
+            config["splits"],
+            config["budget"],
+            config["cache"],
+            trained,
+            config.get("source_timeout", PATIENCE_S),  # a run of before there was one
+            config.get("prepare_workers"),
+            tell,
+        )
 
 
 def assemble(config: Config) -> Assembly:

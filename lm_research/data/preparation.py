@@ -8,7 +8,7 @@ the corpus; what a stage leaves out is counted and ends in ``meta.json``.
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,15 @@ from lm_research.data.stages.workers import default_workers
 from lm_research.data.token_store import FORMAT, StoreWriter, TokenStore
 from lm_research.text.tags import TagLexicon
 from lm_research.text.tokenizer import Tokenizer
+from lm_research.text.unicode import utf8_length
 
 _log = logging.getLogger(__name__)
+Tell = Callable[[str, int], None]
+"""Told what is being made ("vocabulary", "tags", "ids"), and of how many more bytes of text."""
+
+
+def silent(what: str, utf8_bytes: int) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ def prepare(
     trained: dict[str, Any] | None = None,
     patience_s: float = PATIENCE_S,
     workers: int | None = None,
+    tell: Tell = silent,
 ) -> PreparedText:
     """The token store of ``data`` prepared by ``text``; made now if the cache has none.
 
@@ -58,13 +66,16 @@ def prepare(
             source with the vocabulary of another.
         patience_s: seconds that the source may take for its next document.
         workers: processes that clean and encode; None: one a processor for large texts.
+        tell: for a progress bar.
 
     Raises:
         DataError: the source cannot be read, or hangs, or a split has no document.
     """
     needed = SPLITS[:2] if trained is None else SPLITS[1:2]
     caps = _caps(budget, trained)
-    return prepare_splits(data, text, splits, caps, needed, cache, trained, patience_s, workers)
+    return prepare_splits(
+        data, text, splits, caps, needed, cache, trained, patience_s, workers, tell
+    )
 
 
 def prepare_splits(
@@ -77,6 +88,7 @@ def prepare_splits(
     trained: dict[str, Any] | None = None,
     patience_s: float = PATIENCE_S,
     workers: int | None = None,
+    tell: Tell = silent,
 ) -> PreparedText:
     """As :func:`prepare`, with ``caps`` in bytes and the splits that must not be empty."""
     source: Source = build(data)
@@ -89,9 +101,9 @@ def prepare_splits(
     node, stages = store_node(data), Path(cache) / "stages"
     workers = workers or default_workers(sum(caps.values()))
     selection = Selection(source, text["cleaning"], splits, caps, patience_s, node, stages, workers)
-    lexicon = _learn(tokenizer, selection, text, trained)
+    lexicon = _learn(tokenizer, selection, text, trained, tell)
     stage = EncodedStage(Shards(stages / "encoded" / folder.name), tokenizer, workers)
-    store = _written(folder, selection, stage, lexicon, needed)
+    store = _written(folder, selection, stage, lexicon, needed, tell)
     return PreparedText(store, tokenizer, lexicon)
 
 
@@ -160,16 +172,17 @@ def _learn(
     selection: Selection,
     text: dict[str, Any],
     trained: dict[str, Any] | None,
+    tell: Tell,
 ) -> TagLexicon | None:
     """Train the tokenizer, and the tag lexicon where the text has one, or take what is trained."""
     if trained is not None:
         tokenizer.load_state_dict(trained["tokenizer"])
         return None
-    _train(tokenizer, selection)
+    _train(tokenizer, selection, tell)
     if not text["tagger"]:
         return None
     lexicon = TagLexicon(build(text["tagger"]), tokenizer)
-    lexicon.fit(selection.texts("train"))
+    lexicon.fit(_told("tags", selection.texts("train"), tell))
     return lexicon
 
 
@@ -179,6 +192,7 @@ def _written(
     stage: EncodedStage,
     lexicon: TagLexicon | None,
     needed: Sequence[Split],
+    tell: Tell,
 ) -> TokenStore:
     tokenizer = stage.tokenizer
     writer = StoreWriter(folder, tokenizer.vocabulary_size, tokenizer.separator_id)
@@ -186,6 +200,7 @@ def _written(
         texts = ((split, document.text) for split, document in selection)
         for block, encoded in stage(blocks(texts)):
             writer.add_block(encoded, block.texts)
+            tell("ids", int(encoded.bytes_D.sum()))
         _require_documents(writer, selection, needed)
         writer.write_json("tokenizer", tokenizer.state_dict())
         if lexicon is not None:
@@ -200,11 +215,17 @@ def _written(
     return store
 
 
-def _train(tokenizer: Tokenizer, selection: Selection) -> None:
+def _told(what: str, texts: Iterator[str], tell: Tell) -> Iterator[str]:
+    for text in texts:
+        tell(what, utf8_length(text))
+        yield text
+
+
+def _train(tokenizer: Tokenizer, selection: Selection, tell: Tell) -> None:
     if type(tokenizer).train is Tokenizer.train:
         return  # nothing to learn: spare the pass over the corpus
     try:
-        tokenizer.train(selection.texts("train"))
+        tokenizer.train(_told("vocabulary", selection.texts("train"), tell))
     except ValueError as error:
         raise DataError(
             f"data={selection.source.name}: {error}\n  left out: {selection.omissions()}"

@@ -351,8 +351,8 @@ def test_memory_does_not_grow_with_the_corpus(source, make, monkeypatch, size: i
     prepared: list[PreparedText] = []
     peak = peak_memory(lambda: prepared.append(make(source(ROWS))))
     assert sum(s["bytes"] for s in prepared[0].store.meta["splits"].values()) > 0.95 * corpus
-    # The buffer of the shuffle (32 MiB), a few shards of the stages (4 MiB of text each, as text, as
-    # UTF-8, packed and compressed), and one document several times over.
+    # The buffer of the shuffle (32 MiB), a few shards of the stages (4 MiB of text each, as text,
+    # as UTF-8, packed and compressed), and one document several times over.
     assert peak < 32 * MIB + 14 * 4 * MIB + 20 * size
 
 
