@@ -17,6 +17,7 @@ from lm_research.data.stages.cleaned import CleanedStage, added
 from lm_research.data.stages.documents import DocumentStage
 from lm_research.data.stages.shards import Shards, Unkept
 from lm_research.text.cleaning import Cleaner, Comparing, Rule
+from lm_research.text.unicode import utf8_length
 
 FORMAT = 1
 """Of the stages; raised when the same source and rules would make other shards than before."""
@@ -69,8 +70,11 @@ class Selection:
                 continue
             # What is read in its order may be one stream: it ends where the cap does.
             longest = room[split] if self.source.ordered else self.caps[split] // LONGEST_SHARE
-            document = self._cut(document, longest)
-            room[split] -= len(document.text.encode())
+            size = utf8_length(document.text)
+            if size > max(longest, 1):
+                document = self._cut(document, max(longest, 1))
+                size = utf8_length(document.text)
+            room[split] -= size
             yield split, document
 
     def _cleaned(self) -> Iterator[Document]:
@@ -80,13 +84,9 @@ class Selection:
             yield from shard.documents
 
     def _cut(self, document: Document, most: int) -> Document:
-        data = document.text.encode()
-        if len(data) <= max(most, 1):
-            return document
         self.counts["cut"] += 1
-        return replace(
-            document, text=data[: max(most, 1)].decode("utf-8", "ignore") or document.text[:1]
-        )
+        begin = document.text.encode()[:most].decode("utf-8", "ignore")
+        return replace(document, text=begin or document.text[:1])
 
     def texts(self, split: Split) -> Iterator[str]:
         """Texts of one split."""

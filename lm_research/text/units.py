@@ -10,8 +10,6 @@ from hashlib import blake2b
 
 import numpy as np
 
-from lm_research.text.chunks import ChunkMemory
-
 _SINGLE = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
     "\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
@@ -30,16 +28,21 @@ def unit_hashes(text: str) -> np.ndarray:
     Two different units share a hash with probability 2^-32; two different runs of n units, which
     is what overlap asks about, need n such accidents, or one in the 64 bits of their own hash.
     """
-    return _memory.ids(text)[0].astype(np.uint32)
+    found = units(text)
+    if len(_known) > _MOST_KNOWN:
+        _known.clear()
+    return np.fromiter(map(_known.__getitem__, found), np.uint32, len(found))
 
 
-def _hashes(chunk: str) -> tuple[np.ndarray, list[float]]:
-    return np.array([_hash(unit) for unit in units(chunk)], np.int64), []
+class _Hashes(dict[str, int]):
+    """The hash of each unit, remembered."""
+
+    def __missing__(self, unit: str) -> int:
+        digest = blake2b(unit.encode("utf-8", "surrogatepass"), digest_size=4).digest()
+        self[unit] = value = int.from_bytes(digest, "little")
+        return value
 
 
-def _hash(unit: str) -> int:
-    digest = blake2b(unit.encode("utf-8", "surrogatepass"), digest_size=4).digest()
-    return int.from_bytes(digest, "little")
-
-
-_memory = ChunkMemory(_hashes)
+_MOST_KNOWN = 1 << 19
+"""Units whose hashes are remembered; beyond, memory begins anew."""
+_known = _Hashes()

@@ -38,16 +38,12 @@ def words(**options) -> WordTokenizer:
 
 @given(TEXT)
 def test_chunks_are_the_text(text):
-    first, *later = chunks.split(text)
-    assert first + "".join(f" {chunk}" for chunk in later) == text
+    assert "".join(chunks.split(text)) == text
 
 
 @given(TEXT)
 def test_no_word_reaches_across(text):
-    first, *later = chunks.split(text)
-    pieces = segment_words(first)
-    for chunk in later:
-        pieces += segment_words(f" {chunk}")
+    pieces = [piece for chunk in chunks.split(text) for piece in segment_words(chunk)]
     assert pieces == segment_words(text)
 
 
@@ -82,8 +78,15 @@ def test_a_full_memory_forgets_and_goes_on(monkeypatch, bpe):
     monkeypatch.setattr(chunks, "MOST_REMEMBERED", 10)
     for _ in range(3):
         assert bpe.encode(text).ids_N.tolist() == expected
-        assert len(bpe._memory._later) <= 100
+        assert len(bpe._memory._known) <= 100
     assert chunks.count_pieces([text] * 2, segment_words) == counted + counted
+
+
+def test_text_without_spaces_is_not_remembered(bpe):
+    before = len(bpe._memory._known)
+    for i in range(5):
+        bpe.encode(f"{i}" + "字" * chunks.LONGEST_REMEMBERED)
+    assert len(bpe._memory._known) <= before
 
 
 def test_another_vocabulary_is_not_answered_from_the_old_one(bpe):

@@ -88,7 +88,8 @@ def cleaned(shard: Shard, rules: Sequence[Rule]) -> Shard:
         text = cleaner.clean(document.text, document.source)
         if text:
             # What the tokenizers would do, done first: they and the count of bytes see one text.
-            kept.append(replace(document, text=valid_unicode(text)))
+            text = valid_unicode(text)
+            kept.append(document if text is document.text else replace(document, text=text))
         else:
             dropped += 1
     counts = [*shard.notes.get("cleaning", ()), *map(asdict, cleaner.counts)]

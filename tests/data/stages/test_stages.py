@@ -264,8 +264,8 @@ def test_a_batch_of_a_cluster_becomes_the_same_ids(make):
     found = rows.map(mapper, batched=True, batch_size=64, remove_columns=["text"])
     ids = {t: tuple(i) for t, i in zip(found["text"], found["ids"], strict=True)}
     assert set(ids) == {NormalizeUnicode("NFKC")(row) for row in ROWS if len(row) >= 20}
-    for text, row in ids.items():
-        assert row == tuple(prepared.tokenizer.encode(text).ids_N)
+    for clean, row in ids.items():
+        assert row == tuple(prepared.tokenizer.encode(clean).ids_N)
     with pytest.raises(DataError, match="compares a text"):
         BatchMapper({**text, "cleaning": [EXACT]}, {})
 
