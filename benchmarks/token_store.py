@@ -3,7 +3,7 @@
     python benchmarks/token_store.py                    # 200 MB, every tokenizer
     python benchmarks/token_store.py --megabytes 5000 --tokenizers byte --alone
 
-The text is running English and code that pip brings, repeated with a mark in each copy of a
+The text is English news and code that pip brings, repeated with a mark in each copy of a
 document, so that no two are equal. First both sides are shown to give the same ids for it. Then
 each builds from nothing, by as many processes; CPU seconds are those of all its processes. The
 peer maps the same tokenizer, by `tokenizers`' own batch encoding for byte pairs, over an Arrow

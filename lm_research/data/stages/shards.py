@@ -1,8 +1,9 @@
 """Numbered files of a stage: each is there whole, with a digest of its content, or not there.
 
-A shard is written beside its place, forced to disk and renamed. Who makes a shard that somebody
-else has made meanwhile replaces it by the same bytes. A shard whose content is not what its digest
-says (a disk that lost a page) is told, removed, and made again like one that was never there.
+A shard is written beside its place and renamed; it is not forced to disk. Who makes a shard that
+somebody else has made meanwhile replaces it by the same bytes. A shard whose content is not what
+its digest says (after a power cut, on a disk that lost a page) is told, removed, and made again
+like one that was never there.
 """
 
 import contextlib
@@ -74,8 +75,6 @@ class Shards:
             with beside.open("wb") as file:
                 file.write(payload)
                 file.write(hashlib.blake2b(payload, digest_size=_DIGEST).digest())
-                file.flush()
-                os.fsync(file.fileno())
             os.replace(beside, path)
         except OSError as error:
             with contextlib.suppress(OSError):

@@ -229,7 +229,7 @@ def test_a_disk_that_takes_no_shard_is_told(tmp_path, monkeypatch):
     def full(*given):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(DataError, match=r"No space left.*cache=FOLDER"):
         Shards(tmp_path / "stage").write(0, [b"x"])
     assert list((tmp_path / "stage").iterdir()) == []
