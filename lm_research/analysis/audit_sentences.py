@@ -53,8 +53,9 @@ def _mended(found: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
         if row["leaks"] == "drop":
             yield (
                 "plain",
-                f"`{name}` is audited as published. Training leaves out {documents} of its training "
-                "split that equal a held-out one but for white space (`data.leaks=drop`).",
+                f"`{name}` is audited as published. Training leaves out {documents} of its "
+                "training split that equal a held-out one but for white space "
+                "(`data.leaks=drop`).",
             )
         else:
             yield (

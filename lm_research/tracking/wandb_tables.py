@@ -12,7 +12,8 @@ def evaluation_rows(
     """Columns and rows of the table, a row for each source that the run was scored on.
 
     Args:
-        config: the resolved configuration; its choice of ``data`` names the training source.
+        config: the resolved configuration; the training source goes by its own name, since all
+            mixtures are one option.
         summary: numbers named ``eval/SOURCE/SCORE``; others are passed over.
 
     Returns:
@@ -34,7 +35,7 @@ def evaluation_rows(
 
 
 def _training_source(config: Mapping[str, Any]) -> str:
-    for group, key in (("choices", "data"), ("data", "name")):
+    for group, key in (("data", "name"), ("choices", "data")):
         values = config.get(group)
         if isinstance(values, Mapping) and values.get(key):
             return str(values[key])
