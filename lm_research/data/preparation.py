@@ -94,11 +94,12 @@ class Selection:
         return (document.text for where, document in self if where == split)
 
     def report(self) -> dict[str, Any]:
-        """What the last pass left out, and why."""
+        """What the last pass left out, and why; and how many repeated ids it kept."""
+        repeated = duplicate_ids(self.source)
         return {
             "skipped": dict(self.source.skipped),
             "cleaning": self.cleaner.report(),
-            "selection": dict(self.counts),
+            "selection": dict(self.counts) | ({"duplicate_ids": repeated} if repeated else {}),
         }
 
     def omissions(self) -> str:
@@ -111,6 +112,12 @@ class Selection:
         selected = {f"documents {name}": n for name, n in self.counts.items() if name != "dropped"}
         counts = {**self.source.skipped, **dropped, **selected}
         return ", ".join(f"{name}: {n}" for name, n in counts.items() if n) or "nothing"
+
+
+def duplicate_ids(source: Any) -> int:
+    """Documents of the last reading whose id had come before, in the members of a mixture, too."""
+    members = getattr(source, "sources", {}).values()
+    return int(getattr(source, "duplicate_ids", 0)) + sum(map(duplicate_ids, members))
 
 
 @dataclass(frozen=True)
