@@ -144,8 +144,20 @@ def document_interval(
         return None
     bytes_D = held[0].bytes_D
     bits_D = np.mean([one.nats_D for one in held], axis=0) / math.log(2)
-    means_R = _resampled(bits_D, bytes_D, resamples, np.random.default_rng(seed))
+    means_R = _drawn(bits_D, bytes_D, resamples, np.random.default_rng(seed))
     return _difference(float(bits_D.sum() / bytes_D.sum()), len(bits_D), means_R, level).estimate
+
+
+def _drawn(
+    bits_D: np.ndarray, bytes_D: np.ndarray, resamples: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Resampled ratios; without SciPy, whose import a short run would notice at its end."""
+    D, at_once = len(bits_D), max(1, RESAMPLED_AT_ONCE // len(bits_D))
+    means = []
+    for start in range(0, resamples, at_once):
+        places_RD = rng.integers(0, D, (min(at_once, resamples - start), D))
+        means.append(bits_D[places_RD].sum(axis=1) / bytes_D[places_RD].sum(axis=1))
+    return np.concatenate(means)
 
 
 def _same_text(first: Documents, second: Documents) -> bool:

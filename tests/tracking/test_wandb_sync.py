@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from lm_research.tracking.recorder import Recorder
@@ -110,14 +111,22 @@ def test_the_table_of_sources_tells_mixtures_apart_and_has_clean_scores(
     scores = {"bits_per_byte": 2.0, "bits_per_byte_clean": 2.5, "contaminated_documents": 3}
     for source in ("tweets", "code"):
         recorder.summary({f"eval/{source}/{name}": value for name, value in scores.items()})
+    recorder.data({**DATA, "evaluated": {"tweets": {"text_sha256": "7"}}})
+    (folder.path / "evaluations").mkdir()
+    bits_D, bytes_D = np.array([3.0, 3.0, 0.0]), np.array([1, 1, 1])
+    scores_D = {"document_nats": bits_D * np.log(2), "document_bytes": bytes_D}
+    np.savez(folder.path / "evaluations" / "eval-tweets.npz", **scores_D)
     recorder.finish("done")
     folder.close()
     assert sync(folder.path)[0] == 0
     sent = [v for name, v in wandb_server.uploads.items() if "table/evaluations" in name]
     table = json.loads(sent[0])
-    assert table["columns"] == ["trained_on", "evaluated_on", *sorted(scores)]
-    rows = [["without_code", source, 2.0, 2.5, 3] for source in ("tweets", "code")]
-    assert sorted(table["data"]) == sorted(rows)
+    bounds = ["bits_per_byte_low", "bits_per_byte_high"]
+    assert table["columns"] == ["trained_on", "evaluated_on", *sorted(scores), *bounds]
+    assert sorted(table["data"]) == [
+        ["without_code", "code", 2.0, 2.5, 3, None, None],
+        ["without_code", "tweets", 2.0, 2.5, 3, 0.0, 3.0],
+    ]  # of three documents, all 27 samples: one in 27 is 0, eight are 3
 
 
 def test_a_run_that_has_gone_on_gets_its_new_rows(tmp_path, wandb_server, sync):
