@@ -27,6 +27,8 @@ def to_rich(table: Table, width: int = 100, encoding: str = "utf-8") -> RichTabl
     The notes are the caller's to print, once for all tables.
     """
     fitted, dropped = fit(table, width)
+    # A matrix has no column to spare: its cells wrap between number and interval.
+    tight = sum(_needed(fitted, i) + 2 for i in range(len(fitted.columns))) + 2 > width
     plain = Speller(encoding)
     caption = f"left out to fit {width} columns: {', '.join(dropped)}" if dropped else None
     drawn = RichTable(
@@ -43,9 +45,9 @@ def to_rich(table: Table, width: int = 100, encoding: str = "utf-8") -> RichTabl
         drawn.add_column(
             Text(plain(visible(column.head))),
             justify="right" if column.numeric else "left",
-            no_wrap=column.numeric,
+            no_wrap=column.numeric and not tight,
             overflow="fold",
-            min_width=_needed(fitted, index),
+            min_width=_needed(fitted, index, wraps=tight),
         )
     starred = _starred(fitted)
     for index, row in enumerate(fitted.rows):
@@ -83,12 +85,12 @@ def fit(table: Table, width: int) -> tuple[Table, list[str]]:
     return kept, dropped
 
 
-def _needed(table: Table, index: int) -> int:
+def _needed(table: Table, index: int, wraps: bool = False) -> int:
     column: Column = table.columns[index]
     texts = [column.head, *(row[index].text for row in table.rows)]
-    if not column.numeric:
+    if wraps or not column.numeric:
         texts = [word for text in texts for word in text.split()] or [""]
-    star = 2 if index in _starred(table) else 0
+    star = 2 if index in _starred(table) and not wraps else 0
     return min(max(cell_len(visible(text)) for text in texts) + star, MAX_WORD)
 
 
