@@ -54,6 +54,7 @@ KINDS = {
     "architectures_flops": {"Architectures"},
     "scaling": {"Scaling"},
     "tune_lstm": {"Search"},
+    "mixtures": {"Sources"},
     "demo": {"Sources", "Vectorization", "Architectures"},
 }
 COMMON = {"Answer", "Learning", "Interactions", "Cost", "Samples"}
