@@ -31,6 +31,24 @@ def validate(
     return list(_Validator(choices, file).root(config))
 
 
+def validate_as(schema: type, node: Plain, file: str) -> list[Problem]:
+    """Every problem of a file of its own whose shape is the dataclass ``schema``."""
+    checked = _Validator({}, lambda field: file)
+    fields, optional = hints(schema), _with_defaults(schema)
+    problems = list(checked.unknown_keys("", node, fields, "the file"))
+    for name, annotation in fields.items():
+        if name in node:
+            problems += checked.value(name, node[name], annotation, "")
+        elif name not in optional:
+            problems.append(Problem(name, "is missing", None, describe(annotation), None, file))
+    return problems
+
+
+def validate_node(path: str, node: Plain, group: str, file: str) -> list[Problem]:
+    """Every problem of one node with ``_target_``, in a file of its own."""
+    return list(_Validator({}, lambda field: file).node(path, node, group))
+
+
 class _Validator:
     def __init__(self, choices: Mapping[str, Any], file: Callable[[str], str]) -> None:
         self.choices, self.file = choices, file
