@@ -37,7 +37,9 @@ class Row:
     """of the published number, if the paper gives one, in the metric's unit"""
     unit: str = ""
     setting: dict[str, Any] = field(default_factory=dict)
-    """overrides of this row alone"""
+    """of this row alone: overrides of the run, or fields of the method"""
+    needs: str | None = None
+    """a package without which ours is not the same thing"""
     incomparable: str | None = None
     """why ours is not the same thing, if it is not; there is no verdict then"""
 
@@ -130,8 +132,8 @@ def _shape(node: Mapping[str, Any], schema: type, path: str, file: str) -> Itera
             yield Problem(f"{path}{name}", "must be a list", str(node[name])[:60], file=file)
         for inner in (annotation, *get_args(annotation)):
             nested = node.get(name)
-            if dataclasses.is_dataclass(inner) and isinstance(nested, Mapping):
-                yield from _shape(nested, inner, f"{path}{name}.", file)  # type: ignore[arg-type]
+            if _is_schema(inner) and isinstance(nested, Mapping):
+                yield from _shape(nested, inner, f"{path}{name}.", file)
 
 
 def _rules(node: Mapping[str, Any], file: str) -> Iterator[Problem]:
@@ -151,10 +153,14 @@ def _rules(node: Mapping[str, Any], file: str) -> Iterator[Problem]:
 
 def made(schema: Any, value: Any) -> Any:
     """Plain containers, found sound, as the dataclasses that they stand for."""
-    inner = next((a for a in (schema, *get_args(schema)) if dataclasses.is_dataclass(a)), None)
+    inner = next((a for a in (schema, *get_args(schema)) if _is_schema(a)), None)
     if inner is None or value is None:
         return value
     if isinstance(value, list):
         return [made(inner, item) for item in value]
-    known = hints(inner)  # type: ignore[arg-type]
-    return inner(**{name: made(known[name], item) for name, item in value.items()})  # type: ignore[operator]
+    known = hints(inner)
+    return inner(**{name: made(known[name], item) for name, item in value.items()})
+
+
+def _is_schema(annotation: Any) -> bool:
+    return isinstance(annotation, type) and dataclasses.is_dataclass(annotation)

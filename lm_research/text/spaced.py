@@ -85,5 +85,7 @@ class SpacedTokenizer(VocabularyTokenizer):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
         if self.unknown in state["pieces"]:
-            raise ValueError(f"pieces: {self.unknown!r} is the unknown word, which has id {UNKNOWN_ID}")
+            raise ValueError(
+                f"pieces: {self.unknown!r} is the unknown word, which has id {UNKNOWN_ID}"
+            )
         super().load_state_dict(state)
