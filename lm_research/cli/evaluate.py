@@ -116,6 +116,7 @@ def _shown(value: float | None) -> str:
 
 
 def keep(options: Options, scores: dict[str, Any]) -> None:
+    """Append the scores to evaluations.jsonl in the run's folder."""
     file = Path(options.run).expanduser() / "evaluations.jsonl"
     try:
         append_text(file, json.dumps(scores) + "\n")

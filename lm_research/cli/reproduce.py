@@ -30,8 +30,8 @@ file into experiments/NAME/results, and none is ever written over.
   output=FOLDER                 of the runs (default: runs/reproduce/NAME)
   hydra/launcher=joblib         several runs at a time
 
-Any other override makes the result "not comparable". Exit status: 0 all reproduced or better, 1 not,
-2 the command was wrong, 3 a partial budget on its course or without one."""
+Any other override makes the result "not comparable". Exit status: 0 all reproduced or better,
+1 not, 2 the command was wrong, 3 a partial budget on its course or without one."""
 PARTIAL = 3
 COURSE = "course"
 STYLES = {
@@ -126,9 +126,11 @@ def print_outcomes(
         published = "" if row is None else f"{row.published:g}{'' if row.mark != 'M' else ' *'}"
         tolerance = "" if verdict.tolerance is None else f"± {verdict.tolerance:g}"
         cells = [name, published, _ours(verdict), str(len(values) or ""), tolerance]
-        said = Text(verdict.state, style=STYLES[verdict.state])
-        table.add_row(*map(Text, map(safe, cells)), said.append(f": {safe(verdict.why)}", "dim"))
+        table.add_row(*map(Text, map(safe, cells)), Text(verdict.state, STYLES[verdict.state]))
     console.print(table)
+    for name, verdict in outcomes.items():
+        if verdict.state != "reproduced":
+            console.print(Text(safe(f"{name}: {verdict.state}: {verdict.why}")))
     if any(expected.row(n).mark == "M" for n in outcomes if n != COURSE):
         console.print("* recalled, not seen in a source: to be confirmed")
     for text in expected.differs:

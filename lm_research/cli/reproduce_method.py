@@ -5,7 +5,6 @@ import importlib.util
 import json
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml

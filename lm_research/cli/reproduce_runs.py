@@ -20,9 +20,10 @@ from lm_research.tracking.run_identity import differences
 
 HARMLESS = ("trainer.accelerator", "trainer.devices", "trainer.threads", "trainer.deterministic")
 """Of a run's identity, what moves the last bits only."""
+REPORT = "report.html"
+"""Of a study; not made, since `lm-research report` makes it."""
 PARTIAL = ("budget.train_tokens", "debug", "callbacks.evaluation.times", "callbacks.metrics.every")
 """What makes a run shorter, or looks at it in other places."""
-LAST = "last"
 
 
 def measure(experiment: Experiment, arguments: Sequence[str]) -> Measured:
@@ -40,7 +41,7 @@ def measure(experiment: Experiment, arguments: Sequence[str]) -> Measured:
         check_files(experiment, _files(one.config["data"]))
     measured = Measured(study.folder)
     _compare(study, base, measured)
-    run_study(study, study.planned, retry=False)
+    run_study(study, study.planned, retry=False, reported=False)
     _collect(experiment, study, measured)
     return measured
 
@@ -58,7 +59,7 @@ def study_arguments(experiment: Experiment, arguments: Sequence[str]) -> list[st
     expected, given = experiment.expected, {text.partition("=")[0] for text in arguments}
     node: dict[str, Any] = {
         "name": experiment.name, "title": expected.paper, "question": expected.table,
-        "metric": "val/bits_per_byte", "direction": "minimize", "report": "",
+        "metric": "val/bits_per_byte", "direction": "minimize", "report": REPORT,
     }  # fmt: skip
     if cases := [row.setting for row in expected.rows if row.setting]:
         node["cases"] = cases
@@ -141,9 +142,9 @@ def _test_scores(place: Path) -> dict[str, Any]:
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     for line in lines:
         row = json.loads(line)
-        if (row.get("split"), row.get("checkpoint"), row.get("data")) == ("test", LAST, own):
+        if (row.get("split"), row.get("checkpoint"), row.get("data")) == ("test", "last", own):
             return dict(row)
-    options = Options(run=str(place), split="test", checkpoint=LAST)
+    options = Options(run=str(place), split="test")
     scores = score(options, None)
     keep(options, scores)
     return scores

@@ -186,7 +186,7 @@ def _covering(settings: Sequence[Sequence[str]]) -> list[Sequence[str]]:
     return found
 
 
-def run_study(study: Study, chosen: list[Planned], retry: bool) -> int:
+def run_study(study: Study, chosen: list[Planned], retry: bool, reported: bool = True) -> int:
     """Run what is not done of ``chosen``, and report; 1 if a run is not done in the end."""
     from lm_research.cli.sweep_progress import SweepProgress
 
@@ -203,7 +203,9 @@ def run_study(study: Study, chosen: list[Planned], retry: bool) -> int:
         print(f"lm-research sweep: {stopped}; {AGAIN}", file=sys.stderr)
         raise
     whole = len(chosen) == len(study.planned)
-    return _end(folder, standings(folder, jobs), study.node["report"] if whole else None)
+    return _end(
+        folder, standings(folder, jobs), study.node["report"] if whole and reported else None
+    )
 
 
 def job(cfg: DictConfig) -> str:

@@ -1,4 +1,4 @@
-"""The typed shape of experiments/NAME/expected.yaml: a paper's numbers, and what agrees with them."""
+"""The typed shape of experiments/NAME/expected.yaml: a paper's numbers, and what agrees."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping

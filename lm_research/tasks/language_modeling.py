@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lm_research.config.types import DropProbability, PositiveInt
+from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
 from lm_research.data.batches import Batch
 from lm_research.models.sequence_model import SequenceModel
 from lm_research.tasks.streaming import Stream, map_tensors

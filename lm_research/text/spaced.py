@@ -18,8 +18,8 @@ from lm_research.text.vocabulary import (
 class SpacedTokenizer(VocabularyTokenizer):
     """Words parted by single spaces, as in Mikolov's Penn Treebank and in WikiText.
 
-    With the separator as the end of a line, the tokens are exactly those that published perplexities
-    count. The corpus' own word for rare words (``<unk>``) is text like any other: it is predicted,
+    With the separator as the end of a line, the tokens are those that published perplexities count.
+    The corpus' own word for rare words (``<unk>``) is text like any other: it is predicted,
     it costs nothing beyond that, and its id is the one of unknown words, so that the vocabulary has
     as many ids as the published one. Other unknown words are spelled.
 
