@@ -202,10 +202,8 @@ def run_study(study: Study, chosen: list[Planned], retry: bool, reported: bool =
     except Stopped as stopped:
         print(f"lm-research sweep: {stopped}; {AGAIN}", file=sys.stderr)
         raise
-    whole = len(chosen) == len(study.planned)
-    return _end(
-        folder, standings(folder, jobs), study.node["report"] if whole and reported else None
-    )
+    whole = len(chosen) == len(study.planned) and reported
+    return _end(folder, standings(folder, jobs), study.node["report"] if whole else None)
 
 
 def job(cfg: DictConfig) -> str:

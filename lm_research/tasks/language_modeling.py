@@ -34,7 +34,9 @@ class LanguageModeling(pl.LightningModule):
         label_smoothing: share of the target's mass that is spread over the vocabulary.
         eval_window: tokens per evaluation step.
         head_init: how the output layer begins, as ``torch.nn.Linear`` or as Keras' Dense
-            (Glorot-uniform, zero bias); a shared matrix is left as its vectorizer drew it.
+            (Glorot-uniform, zero bias), or ``uniform`` (U(-r, r), the bias too); a shared matrix is
+            left as its vectorizer drew it.
+        head_init_range: r.
     """
 
     def __init__(
@@ -48,7 +50,8 @@ class LanguageModeling(pl.LightningModule):
         predict: Literal["every", "last"] = "every",
         label_smoothing: DropProbability = 0.0,
         eval_window: PositiveInt = 1024,
-        head_init: Literal["torch", "keras"] = "torch",
+        head_init: Literal["torch", "keras", "uniform"] = "torch",
+        head_init_range: PositiveFloat = 0.1,
     ) -> None:
         super().__init__()
         self.vectorizer, self.model = vectorizer, model
@@ -59,6 +62,8 @@ class LanguageModeling(pl.LightningModule):
         self.head = _tied(vectorizer, model) if tie_weights else _head(vectorizer, model)
         if head_init == "keras":
             _initialise_as_keras(self.head, vectorizer.output_weight())
+        elif head_init == "uniform":
+            _initialise_uniformly(self.head, vectorizer.output_weight(), head_init_range)
         self.stream: Stream | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -173,3 +178,9 @@ def _initialise_as_keras(head: nn.Module, shared: Tensor | None) -> None:
             nn.init.xavier_uniform_(layer.weight)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def _initialise_uniformly(head: nn.Module, shared: Tensor | None, bound: float) -> None:
+    for parameter in head.parameters():
+        if parameter is not shared:
+            nn.init.uniform_(parameter, -bound, bound)
