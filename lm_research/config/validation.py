@@ -71,6 +71,8 @@ class _Validator:
             yield Problem(path, "must be given", allowed=describe(annotation), file=self.file(path))
         elif isinstance(value, Mapping) and "_target_" in value and fits(value, annotation):
             yield from self.node(path, value, group)
+        elif value is None and type(None) in get_args(annotation):
+            return
         elif schema and isinstance(value, Mapping):
             yield from self.dataclass(path, value, schema, group)
         elif schema or not fits(value, annotation):

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from lm_research.config.signatures import InstanceOf
-from lm_research.config.types import Interval, PositiveInt
+from lm_research.config.types import PositiveInt
 from lm_research.data.document import DataError, Source
 from lm_research.data.downloads import Downloads
 from lm_research.data.sources.downloaded import DownloadedSource
@@ -37,8 +37,10 @@ class CrossValidation(Method):
         classifier: Classifier,
         ngrams: PositiveInt = 1,
         presence: bool = True,
-        folds: Annotated[int, Interval(low=2)] = 10,
+        folds: PositiveInt = 10,
     ) -> None:
+        if folds < 2:
+            raise ValueError(f"folds is {folds}; at least 2, one of which is held out")
         self.classifier, self.ngrams, self.presence, self.folds = (
             classifier,
             ngrams,

@@ -113,6 +113,11 @@ def single_discount(counts: np.ndarray) -> np.ndarray:
     return np.array([0.0, d, d, d])
 
 
+def _restored(state: dict[str, np.ndarray], length: int) -> Order:
+    histories, offsets, tokens, counts = (state[f"{length}/{name}"] for name in FIELDS)
+    return Order(histories, offsets, tokens, counts)
+
+
 class KneserNey(CountModel):
     """Interpolated modified Kneser-Ney of a given order; see the module's docstring.
 
@@ -197,9 +202,7 @@ class KneserNey(CountModel):
                 f"{state['settings'].tolist()}, of this model {self._settings().tolist()}"
             )
         lengths = sum(key.endswith("/histories") for key in state)
-        self._set_orders(
-            [Order(*(state[f"{length}/{name}"] for name in FIELDS)) for length in range(lengths)]
-        )
+        self._set_orders([_restored(state, length) for length in range(lengths)])
 
     def parameter_count(self) -> int:
         """Number of different n-grams, of all orders."""

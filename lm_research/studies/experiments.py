@@ -65,7 +65,7 @@ def results(name: str) -> list[dict[str, Any]]:
     folders = dict.fromkeys((experiments()[name], Path.cwd() / "experiments" / name))
     files = {file.resolve() for folder in folders for file in (folder / RESULTS).glob("*.json")}
     found = []
-    for file in sorted(files, key=lambda file: file.name):
+    for file in sorted(files, key=lambda file: file.stem):
         try:
             found.append(read_json(file))
         except RunFolderError:

@@ -2,9 +2,8 @@
 
 import math
 from abc import ABC, abstractmethod
-from typing import Annotated
 
-from lm_research.config.types import Interval, NonNegativeInt, PositiveInt, Probability
+from lm_research.config.types import NonNegativeInt, PositiveInt, Probability
 
 
 class Schedule(ABC):
@@ -74,7 +73,7 @@ class Stepped(Schedule):
         steps: int,
         hold_steps: PositiveInt,
         every_steps: PositiveInt,
-        factor: Annotated[float, Interval(low=0, high=1, open_low=True)] = 0.5,
+        factor: Probability = 0.5,
         warmup_steps: NonNegativeInt = 0,
     ) -> None:
         super().__init__(steps, warmup_steps)
