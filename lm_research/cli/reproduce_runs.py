@@ -109,8 +109,9 @@ def _collect(experiment: Experiment, study: Study, measured: Measured) -> None:
             continue
         place, seed = study.folder / one.job.folder, one.job.seed
         measured.took(seed, standing.seconds)
+        judged = measured.incomparable is not None or not measured.partial
         for row in experiment.expected.rows:
-            if _of(row, one):
+            if judged and _of(row, one):
                 value = _value(place, row.metric)
                 measured.values.setdefault(row.name, {})[seed] = value
         if experiment.expected.course:
