@@ -32,8 +32,8 @@ def measure(experiment: Experiment, arguments: Sequence[str]) -> Measured:
     given, changed = _parted(arguments)
     seeds = _seeds(given.pop(SEED, None), experiment)
     output = given.pop("output", default_folder(experiment.name))
-    config = _places(experiment, given)
     nodes = _nodes(experiment, changed)
+    config = _places(experiment, given)
     if experiment.expected.data.option is None:
         config = {**config, "data": None}
     measured = Measured(make_folder(output))

@@ -36,7 +36,8 @@ def measure(experiment: Experiment, arguments: Sequence[str]) -> Measured:
         ConfigError: a configuration that is wrong, or of other data; before anything runs.
     """
     study = planned_study(study_arguments(experiment, arguments))
-    base = planned_study(study_arguments(experiment, _only_seeds(study)))
+    moved = [text for text in arguments if not text.startswith((f"{SEED}=", "output="))]
+    base = planned_study(study_arguments(experiment, _only_seeds(study))) if moved else study
     for one in base.planned:
         check_files(experiment, _files(one.config["data"]))
     measured = Measured(study.folder)

@@ -84,7 +84,7 @@ def test_files_that_are_none(tmp_path):
     for content, told in (
         (b"[1]", "a mapping"),
         (b"\xff\xfe\x00", "cannot be read"),
-        (b"a: [", ""),
+        (b"a: [", "cannot be read"),
     ):
         file.write_bytes(content)
         with pytest.raises(ConfigError, match=told):

@@ -72,7 +72,9 @@ def test_biases_and_initialization():
     model = make(bias=False, init="gpt2")
     assert not any(name.endswith("bias") for name, _ in model.named_parameters())
     wide = Transformer(256, 256, positions="learned", init="gpt2", num_layers=8)
-    deviations = {name: float(p.detach().std()) for name, p in wide.named_parameters() if p.dim() > 1}
+    deviations = {
+        name: float(p.detach().std()) for name, p in wide.named_parameters() if p.dim() > 1
+    }
     for name, deviation in deviations.items():
         ends = "attention_output" in name or "feedforward.2" in name
         assert deviation == pytest.approx(0.02 / (math.sqrt(16) if ends else 1), rel=0.05), name
