@@ -23,7 +23,7 @@ State = Literal[
 ]
 GOOD: frozenset[State] = frozenset({"reproduced", "better"})
 SEED_SPREADS = 3.0
-WIDEST = 3.0
+WIDEST = 1.0
 """Half an interval over tolerances beyond which its meeting the published value says nothing."""
 SAME_TOKENS = 0.01
 """Relative distance of two token counts that are the same point of a curve."""
