@@ -11,7 +11,7 @@ DEMO := .venv/.demo
 DEV := .venv/.dev
 MUTATION := .venv/.mutation
 
-.PHONY: help demo test test-all mutation check audit clean
+.PHONY: help demo test test-all reproduce-fast mutation check audit clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,13 @@ test: $(DEV)  ## the test suite (minutes)
 
 test-all: $(DEV)  ## the test suite with the long tests
 	$(BIN)/pytest -n 2
+
+reproduce-fast: $(DEV)  ## the papers' numbers that take minutes, run and judged
+	status=0
+	for name in kneser_ney_ptb mr_naive_bayes regmix_table; do
+		$(BIN)/lm-research reproduce $$name || status=1
+	done
+	exit $$status
 
 mutation: $(MUTATION)  ## would a fault in the numbers be noticed? (an hour; continues where it was stopped)
 	$(BIN)/python benchmarks/mutation.py

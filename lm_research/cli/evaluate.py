@@ -41,7 +41,7 @@ def run(arguments: list[str]) -> int:
     quiet()
     scores = score(options, node)
     _show(options, scores)
-    _keep(options, scores)
+    keep(options, scores)
     return 0
 
 
@@ -115,7 +115,8 @@ def _shown(value: float | None) -> str:
     return f"{value:.4f}" if abs(value) < 1e6 else f"{value:.3e}"
 
 
-def _keep(options: Options, scores: dict[str, Any]) -> None:
+def keep(options: Options, scores: dict[str, Any]) -> None:
+    """Append the scores to evaluations.jsonl in the run's folder."""
     file = Path(options.run).expanduser() / "evaluations.jsonl"
     try:
         append_text(file, json.dumps(scores) + "\n")

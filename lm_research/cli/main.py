@@ -15,6 +15,7 @@ VERBS = {
     "generate": 'continue a prompt: generate run=FOLDER prompt="..."',
     "sweep": "run a study of sweeps/: sweep sweep=demo",
     "tune": "search a study's space with Optuna: tune sweep=tune_lstm",
+    "reproduce": "a paper's numbers, run and judged: reproduce kneser_ney_ptb, or --list",
     "watch": "the report of runs at work, on a local web page: watch runs=FOLDER",
     "report": "tables and an HTML page: report runs=FOLDER, or sweep=NAME",
     "runs": "runs list | show | compare | export",

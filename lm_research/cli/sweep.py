@@ -90,7 +90,7 @@ def run(arguments: list[str]) -> int:
 
         print_plan(study.folder, study.planned)
         return 0
-    return _run(study, _chosen(study, names), retry="--retry" in flags)
+    return run_study(study, _chosen(study, names), retry="--retry" in flags)
 
 
 def _backend(arguments: list[str]) -> tuple[bool, list[str]]:
@@ -186,7 +186,8 @@ def _covering(settings: Sequence[Sequence[str]]) -> list[Sequence[str]]:
     return found
 
 
-def _run(study: Study, chosen: list[Planned], retry: bool) -> int:
+def run_study(study: Study, chosen: list[Planned], retry: bool, reported: bool = True) -> int:
+    """Run what is not done of ``chosen``, and report; 1 if a run is not done in the end."""
     from lm_research.cli.sweep_progress import SweepProgress
 
     folder = make_folder(str(study.folder))
@@ -201,7 +202,7 @@ def _run(study: Study, chosen: list[Planned], retry: bool) -> int:
     except Stopped as stopped:
         print(f"lm-research sweep: {stopped}; {AGAIN}", file=sys.stderr)
         raise
-    whole = len(chosen) == len(study.planned)
+    whole = len(chosen) == len(study.planned) and reported
     return _end(folder, standings(folder, jobs), study.node["report"] if whole else None)
 
 

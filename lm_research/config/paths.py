@@ -21,3 +21,11 @@ def studies(kind: str) -> Iterator[tuple[str, Path]]:
         pattern = "*.yaml" if kind == "sweeps" else "*/config.yaml"
         for file in sorted(folder.glob(pattern)):
             yield (file.stem if kind == "sweeps" else file.parent.name), file
+
+
+def experiments() -> dict[str, Path]:
+    """Folder of every experiment that has an expected.yaml; the working folder's wins."""
+    found: dict[str, Path] = {}
+    for folder in dict.fromkeys((shipped("experiments"), Path.cwd() / "experiments")):
+        found |= {file.parent.name: file.parent for file in folder.glob("*/expected.yaml")}
+    return dict(sorted(found.items()))

@@ -199,6 +199,7 @@ RUNTIME = {
     "callbacks": {"recorder", "data", "signals"},
     "tracking": set(),
     "text": set(),
+    "method": set(),
 }
 """Constructor arguments that exist only when a run is put together, by group."""
 

@@ -31,6 +31,24 @@ def validate(
     return list(_Validator(choices, file).root(config))
 
 
+def validate_as(schema: type, node: Plain, file: str) -> list[Problem]:
+    """Every problem of a file of its own whose shape is the dataclass ``schema``."""
+    checked = _Validator({}, lambda field: file)
+    fields, optional = hints(schema), _with_defaults(schema)
+    problems = list(checked.unknown_keys("", node, fields, "the file"))
+    for name, annotation in fields.items():
+        if name in node:
+            problems += checked.value(name, node[name], annotation, "")
+        elif name not in optional:
+            problems.append(Problem(name, "is missing", None, describe(annotation), None, file))
+    return problems
+
+
+def validate_node(path: str, node: Plain, group: str, file: str) -> list[Problem]:
+    """Every problem of one node with ``_target_``, in a file of its own."""
+    return list(_Validator({}, lambda field: file).node(path, node, group))
+
+
 class _Validator:
     def __init__(self, choices: Mapping[str, Any], file: Callable[[str], str]) -> None:
         self.choices, self.file = choices, file
@@ -53,6 +71,8 @@ class _Validator:
             yield Problem(path, "must be given", allowed=describe(annotation), file=self.file(path))
         elif isinstance(value, Mapping) and "_target_" in value and fits(value, annotation):
             yield from self.node(path, value, group)
+        elif value is None and type(None) in get_args(annotation):
+            return
         elif schema and isinstance(value, Mapping):
             yield from self.dataclass(path, value, schema, group)
         elif schema or not fits(value, annotation):

@@ -15,7 +15,8 @@ separator keeps its count: nothing can stand in front of the start of a document
 of n-grams of that order with a = i, and N_i(h) the number of tokens w with a(hw) = i. A history
 that was never seen leaves the estimate to the next lower order. Every order has its own three
 discounts; where one of n_1..n_4 is zero, or a discount would leave (0, i], as happens in small
-corpora, that order takes 0.5, 1 and 1.5.
+corpora, that order takes 0.5, 1 and 1.5. With one discount an order, as Kneser and Ney (1995) have
+it, D_1 = D_2 = D_3 = n_1 / (n_1 + 2 n_2).
 
 The separator plays both parts of sentence models: as a token it is predicted (the end of a
 document), as the first token of a history it stands for the start. No history reaches beyond it.
@@ -28,9 +29,10 @@ Shapes: N tokens of a stream, R rows (positions) of a block, V vocabulary, C his
 order, G n-grams of one order.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 
@@ -49,18 +51,20 @@ class Order:
     """The n-grams of one order, by history.
 
     ``histories`` are the sorted search keys; the tokens that followed history c are
-    ``tokens[offsets[c]:offsets[c + 1]]``, ascending, and ``counts`` their a(hw).
+    ``tokens[offsets[c]:offsets[c + 1]]``, ascending, and ``counts`` their a(hw). ``single``: one
+    discount in place of three.
     """
 
     histories: np.ndarray
     offsets: np.ndarray
     tokens: np.ndarray
     counts: np.ndarray
+    single: bool = False
 
     @cached_property
     def discounts(self) -> np.ndarray:
         """Discount of a count of 0, 1, 2 and 3 or more; float64."""
-        return discounts(self.counts)
+        return single_discount(self.counts) if self.single else discounts(self.counts)
 
     @cached_property
     def totals(self) -> np.ndarray:
@@ -102,6 +106,18 @@ def discounts(counts: np.ndarray) -> np.ndarray:
     return np.array([0.0, *FALLBACK_DISCOUNTS])
 
 
+def single_discount(counts: np.ndarray) -> np.ndarray:
+    """(0, D, D, D), D = n_1 / (n_1 + 2 n_2); 0.5 where one of the two is zero."""
+    n1, n2 = (float((counts == count).sum()) for count in (1, 2))
+    d = n1 / (n1 + 2 * n2) if min(n1, n2) > 0 else FALLBACK_DISCOUNTS[0]
+    return np.array([0.0, d, d, d])
+
+
+def _restored(state: dict[str, np.ndarray], length: int) -> Order:
+    histories, offsets, tokens, counts = (state[f"{length}/{name}"] for name in FIELDS)
+    return Order(histories, offsets, tokens, counts)
+
+
 class KneserNey(CountModel):
     """Interpolated modified Kneser-Ney of a given order; see the module's docstring.
 
@@ -109,6 +125,7 @@ class KneserNey(CountModel):
         vocabulary_size: V, the separator included. Ids never seen share the root's V-th parts.
         order: n; histories hold up to n - 1 tokens.
         separator_id: the id between documents.
+        discounts: ``modified``, three an order; or ``single``, one.
     """
 
     def __init__(
@@ -116,6 +133,7 @@ class KneserNey(CountModel):
         vocabulary_size: PositiveInt,
         order: PositiveInt = 5,
         separator_id: NonNegativeInt = 0,
+        discounts: Literal["modified", "single"] = "modified",
     ) -> None:
         if order < 1:
             raise ValueError(f"order is {order}; it must be at least 1")
@@ -125,6 +143,9 @@ class KneserNey(CountModel):
                 f"since vocabulary_size is {vocabulary_size}"
             )
         self.vocabulary_size, self.order, self.separator_id = vocabulary_size, order, separator_id
+        if discounts not in ("modified", "single"):
+            raise ValueError(f"discounts is {discounts!r}; choose 'modified' or 'single'")
+        self.single = discounts == "single"
         self.orders: list[Order] = []
 
     def fit(self, ids_N: np.ndarray) -> None:
@@ -177,20 +198,19 @@ class KneserNey(CountModel):
         """
         if not np.array_equal(state["settings"], self._settings()):
             raise ValueError(
-                "vocabulary_size, order and separator_id of the saved counts are "
+                "vocabulary_size, order, separator_id (and 1: single) of the saved counts are "
                 f"{state['settings'].tolist()}, of this model {self._settings().tolist()}"
             )
         lengths = sum(key.endswith("/histories") for key in state)
-        self._set_orders(
-            [Order(*(state[f"{length}/{name}"] for name in FIELDS)) for length in range(lengths)]
-        )
+        self._set_orders([_restored(state, length) for length in range(lengths)])
 
     def parameter_count(self) -> int:
         """Number of different n-grams, of all orders."""
         return sum(len(level.tokens) for level in self.orders)
 
     def _settings(self) -> np.ndarray:
-        return np.array([self.vocabulary_size, self.order, self.separator_id], dtype=np.int64)
+        own = [self.vocabulary_size, self.order, self.separator_id]
+        return np.array([*own, 1] if self.single else own, dtype=np.int64)
 
     def _checked(self, ids_N: np.ndarray) -> np.ndarray:
         ids_N = np.asarray(ids_N).astype(np.int64)
@@ -245,8 +265,8 @@ class KneserNey(CountModel):
         return rank_G * self.vocabulary_size + token_G
 
     def _set_orders(self, orders: list[Order]) -> None:
-        self.orders = orders
-        root = orders[0]
+        self.orders = [replace(level, single=self.single) for level in orders]
+        root = self.orders[0]
         self._root_V = np.full(self.vocabulary_size, root.backoffs[0] / self.vocabulary_size)
         _, tokens, values = root.followers(np.zeros(1, dtype=np.int64))
         self._root_V[tokens] += values

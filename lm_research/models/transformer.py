@@ -9,11 +9,17 @@ stream into windows changes nothing. Positions enter by rotary embedding (Su et 
 https://arxiv.org/abs/2104.09864), which depends on their distance alone; keys are kept unrotated
 and rotated relative to where a block of keys begins, so that no angle grows with the stream.
 
+With ``positions="learned"`` it is GPT-2 (Radford et al. 2019): a trained vector for each of
+``context`` positions is added to the input, the stream is read in blocks of ``context``, and
+attention ends with the block. A block begins where the stream does, and then every ``context``
+positions.
+
 Shapes: B batch, T time, D input size, H hidden size, N heads, E = H / N head size, P = context - 1
 positions kept, Q queries and K keys of one block, S = kept and new positions together.
 """
 
-from typing import NamedTuple
+import math
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,28 +30,32 @@ from lm_research.models.dropout import check_dropout
 from lm_research.models.lengths import check_lengths, windows, zero_padding
 from lm_research.models.sequence_model import SequenceModel, State
 
+GPT2_DEVIATION = 0.02
+
 
 class Block(NamedTuple):
     """Some queries of a window, the keys within their reach, and which may see which."""
 
     queries: slice
     keys: slice
-    rotation: tuple[Tensor, Tensor]
+    rotation: tuple[Tensor, Tensor] | None
     mask: Tensor  # bool, QK or B1QK; True where attention is allowed
 
 
 class Layer(nn.Module):
     """Attention and a feed-forward network, each normalised in front and added to its input."""
 
-    def __init__(self, size: int, num_heads: int, inner_size: int, dropout: float) -> None:
+    def __init__(
+        self, size: int, num_heads: int, inner_size: int, dropout: float, bias: bool
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.attention_norm = nn.LayerNorm(size)
-        self.query_key_value = nn.Linear(size, 3 * size)
-        self.attention_output = nn.Linear(size, size)
-        self.feedforward_norm = nn.LayerNorm(size)
+        self.attention_norm = nn.LayerNorm(size, bias=bias)
+        self.query_key_value = nn.Linear(size, 3 * size, bias)
+        self.attention_output = nn.Linear(size, size, bias)
+        self.feedforward_norm = nn.LayerNorm(size, bias=bias)
         self.feedforward = nn.Sequential(
-            nn.Linear(size, inner_size), nn.GELU(), nn.Linear(inner_size, size)
+            nn.Linear(size, inner_size, bias), nn.GELU(), nn.Linear(inner_size, size, bias)
         )
         self.dropout = nn.Dropout(dropout)
 
@@ -68,8 +78,8 @@ class Layer(nn.Module):
         query_BNQE = self._heads(query_BTH[:, block.queries])
         key, value = kv_BS2H[:, block.keys].chunk(2, dim=-1)
         y_BNQE = F.scaled_dot_product_attention(
-            rotate(query_BNQE, block.rotation),
-            rotate(self._heads(key), block.rotation),
+            turned(query_BNQE, block.rotation),
+            turned(self._heads(key), block.rotation),
             self._heads(value),
             attn_mask=block.mask,
         )
@@ -93,6 +103,10 @@ class Transformer(SequenceModel):
         context: positions that a position attends to in every layer, itself included.
         feedforward_ratio: inner size of the feed-forward network over H.
         dropout: probability of dropping an entry of the input and of each branch's output.
+        positions: ``rotary``, with a sliding window; or ``learned``, with blocks.
+        bias: of linear maps and normalizations.
+        init: ``torch``; or ``gpt2``: matrices and positions N(0, 0.02^2), those that end a branch
+            over sqrt(2 num_layers) besides, biases 0.
     """
 
     def __init__(
@@ -104,6 +118,9 @@ class Transformer(SequenceModel):
         context: PositiveInt = 128,
         feedforward_ratio: PositiveInt = 4,
         dropout: DropProbability = 0.0,
+        positions: Literal["rotary", "learned"] = "rotary",
+        bias: bool = True,
+        init: Literal["torch", "gpt2"] = "torch",
     ) -> None:
         super().__init__()
         if hidden_size % (2 * num_heads):
@@ -124,9 +141,23 @@ class Transformer(SequenceModel):
         self.dropout = nn.Dropout(dropout)
         inner_size = feedforward_ratio * hidden_size
         self.layers = nn.ModuleList(
-            Layer(hidden_size, num_heads, inner_size, dropout) for _ in range(num_layers)
+            Layer(hidden_size, num_heads, inner_size, dropout, bias) for _ in range(num_layers)
         )
-        self.norm = nn.LayerNorm(hidden_size)
+        self.norm = nn.LayerNorm(hidden_size, bias=bias)
+        self.position_CH: nn.Parameter | None = None
+        if positions == "learned":
+            self.position_CH = nn.Parameter(torch.randn(context, hidden_size))
+        if init == "gpt2":
+            self._initialise_as_gpt2()
+
+    def _initialise_as_gpt2(self) -> None:
+        for name, parameter in self.named_parameters():
+            if name.endswith(".bias"):
+                nn.init.zeros_(parameter)
+            elif parameter.dim() > 1:
+                ends = name.endswith(("attention_output.weight", "feedforward.2.weight"))
+                shrink = math.sqrt(2 * len(self.layers)) if ends else 1.0
+                nn.init.normal_(parameter, std=GPT2_DEVIATION / shrink)
 
     @property
     def kept(self) -> int:
@@ -158,7 +189,7 @@ class Transformer(SequenceModel):
             lengths = lengths.to(x_BTD.device)
         # At the start of a stream there is nothing to look back to: no cache, less work.
         valid_B, kept = (None, [None] * len(self.layers)) if state is None else state
-        y_BTH, new_kept = self.dropout(self.project(x_BTD)), []
+        y_BTH, new_kept = self.dropout(self._placed(self.project(x_BTD), valid_B)), []
         blocks = self._blocks(y_BTH, valid_B)
         for layer, kept_BP2H in zip(self.layers, kept, strict=True):
             y_BTH, kv_BS2H = layer(y_BTH, kept_BP2H, blocks)
@@ -166,6 +197,14 @@ class Transformer(SequenceModel):
         y_BTH = self.norm(y_BTH)
         new_state = self._count(x_BTD, valid_B, lengths), new_kept
         return (y_BTH if lengths is None else zero_padding(y_BTH, lengths)), new_state
+
+    def _placed(self, x_BTH: Tensor, valid_B: Tensor | None) -> Tensor:
+        """With the vectors of learned positions."""
+        if self.position_CH is None:
+            return x_BTH
+        step_T = torch.arange(x_BTH.shape[1], device=x_BTH.device)
+        place = step_T if valid_B is None else valid_B[:, None] + step_T
+        return x_BTH + self.position_CH[place % self.context]
 
     def _blocks(self, x_BTH: Tensor, valid_B: Tensor | None) -> list[Block]:
         """Cut the queries into pieces of ``context``: the cost then grows with T, not T squared."""
@@ -175,6 +214,10 @@ class Transformer(SequenceModel):
             stop = min(start + self.context, steps)
             first_key = max(0, past + start - self.kept)
             keys = slice(first_key, past + stop)
+            if self.position_CH is not None:
+                mask = self._block_mask(slice(past + start, past + stop), keys, past, valid_B)
+                blocks.append(Block(slice(start, stop), keys, None, mask.to(x_BTH.device)))
+                continue
             mask = self._mask(stop - start, keys.stop - first_key, x_BTH.device)
             if valid_B is not None and first_key < past:
                 position_K = torch.arange(first_key, keys.stop, device=x_BTH.device)
@@ -188,6 +231,21 @@ class Transformer(SequenceModel):
         position_K = torch.arange(keys, device=device)
         distance_QK = position_K[keys - queries :, None] - position_K
         return (distance_QK >= 0) & (distance_QK < self.context)
+
+    def _block_mask(self, queries: slice, keys: slice, past: int, valid_B: Tensor | None) -> Tensor:
+        """Whether a key is in a query's block and not after it; QK or B1QK.
+
+        ``valid_B`` are the positions of the current block that are behind already.
+        """
+        device = None if valid_B is None else valid_B.device
+        place_Q = torch.arange(queries.start, queries.stop, device=device) - past
+        place_K = torch.arange(keys.start, keys.stop, device=device) - past
+        behind_QK = place_K <= place_Q[:, None]
+        if valid_B is None:
+            return behind_QK & (place_K // self.context == place_Q[:, None] // self.context)
+        block_BQ = (valid_B[:, None] + place_Q).div(self.context, rounding_mode="floor")
+        block_BK = (valid_B[:, None] + place_K).div(self.context, rounding_mode="floor")
+        return (behind_QK & (block_BQ[:, :, None] == block_BK[:, None]))[:, None]
 
     def _last(self, kv_BS2H: Tensor, steps: int, lengths_B: Tensor | None) -> Tensor:
         """The P entries up to each row's last real step, padded in front where there are fewer."""
@@ -203,7 +261,8 @@ class Transformer(SequenceModel):
         batch, steps = x_BTD.shape[:2]
         if valid_B is None:
             valid_B = torch.zeros(batch, dtype=torch.int64, device=x_BTD.device)
-        return (valid_B + (steps if lengths_B is None else lengths_B)).clamp(max=self.kept)
+        seen_B = valid_B + (steps if lengths_B is None else lengths_B)
+        return seen_B.clamp(max=self.kept) if self.position_CH is None else seen_B % self.context
 
 
 def rotations(length: int, head_size: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -216,6 +275,11 @@ def rotations(length: int, head_size: int, like: Tensor) -> tuple[Tensor, Tensor
     position = torch.arange(length, dtype=torch.float64, device=like.device)
     angle = position[:, None] * torch.pow(10000.0, -pair / head_size)
     return angle.cos().to(like.dtype), angle.sin().to(like.dtype)
+
+
+def turned(x_BNSE: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Rotated, where positions are."""
+    return x_BNSE if rotation is None else rotate(x_BNSE, rotation)
 
 
 def rotate(x_BNSE: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lm_research.config.types import DropProbability, PositiveInt
+from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
 from lm_research.data.batches import Batch
 from lm_research.models.sequence_model import SequenceModel
 from lm_research.tasks.streaming import Stream, map_tensors
@@ -34,7 +34,12 @@ class LanguageModeling(pl.LightningModule):
         label_smoothing: share of the target's mass that is spread over the vocabulary.
         eval_window: tokens per evaluation step.
         head_init: how the output layer begins, as ``torch.nn.Linear`` or as Keras' Dense
-            (Glorot-uniform, zero bias); a shared matrix is left as its vectorizer drew it.
+            (Glorot-uniform, zero bias), or ``uniform`` (U(-r, r), the bias too); a shared matrix is
+            left as its vectorizer drew it.
+        head_init_range: r.
+        head_bias: whether the output layer has one.
+        decay: what the optimizer's weight decay takes: all parameters, or those of two dimensions
+            and more, as GPT-2's recipes have it.
     """
 
     def __init__(
@@ -48,7 +53,10 @@ class LanguageModeling(pl.LightningModule):
         predict: Literal["every", "last"] = "every",
         label_smoothing: DropProbability = 0.0,
         eval_window: PositiveInt = 1024,
-        head_init: Literal["torch", "keras"] = "torch",
+        head_init: Literal["torch", "keras", "uniform"] = "torch",
+        head_init_range: PositiveFloat = 0.1,
+        head_bias: bool = True,
+        decay: Literal["all", "matrices"] = "all",
     ) -> None:
         super().__init__()
         self.vectorizer, self.model = vectorizer, model
@@ -57,8 +65,13 @@ class LanguageModeling(pl.LightningModule):
         self.label_smoothing, self.eval_window = label_smoothing, eval_window
         self.vocabulary_size = vectorizer.vocabulary_size
         self.head = _tied(vectorizer, model) if tie_weights else _head(vectorizer, model)
+        if not head_bias:
+            _without_bias(self.head)
+        self.decay = decay
         if head_init == "keras":
             _initialise_as_keras(self.head, vectorizer.output_weight())
+        elif head_init == "uniform":
+            _initialise_uniformly(self.head, vectorizer.output_weight(), head_init_range)
         self.stream: Stream | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -96,7 +109,8 @@ class LanguageModeling(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and its rate's factor at every step."""
-        optimizer = self.make_optimizer(p for p in self.parameters() if p.requires_grad)
+        trained = [p for p in self.parameters() if p.requires_grad]
+        optimizer = self.make_optimizer(trained if self.decay == "all" else _grouped(trained))
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -173,3 +187,22 @@ def _initialise_as_keras(head: nn.Module, shared: Tensor | None) -> None:
             nn.init.xavier_uniform_(layer.weight)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+def _initialise_uniformly(head: nn.Module, shared: Tensor | None, bound: float) -> None:
+    for parameter in head.parameters():
+        if parameter is not shared:
+            nn.init.uniform_(parameter, -bound, bound)
+
+
+def _without_bias(head: nn.Module) -> None:
+    for layer in head.modules():
+        if isinstance(layer, nn.Linear):
+            layer.bias = None  # type: ignore[assignment]
+
+
+def _grouped(parameters: list[nn.Parameter]) -> Any:
+    """Two groups of the optimizer: with its weight decay, and without."""
+    matrices = [p for p in parameters if p.dim() > 1]
+    others = [p for p in parameters if p.dim() <= 1]
+    return [{"params": matrices}, {"params": others, "weight_decay": 0.0}]

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 
-from lm_research.config.types import NonNegativeInt, Probability
+from lm_research.config.types import NonNegativeInt, PositiveInt, Probability
 
 
 class Schedule(ABC):
@@ -53,3 +53,45 @@ class Linear(_Falling):
     def shape(self, progress: float) -> float:
         """1 - (1 - floor) * progress."""
         return 1 - (1 - self.floor) * min(progress, 1.0)
+
+
+class Stepped(Schedule):
+    """Constant for a while, then falling by a factor at equal distances.
+
+    The distances are in steps, so a run that is cut short, or given fewer tokens, has the rates of
+    the whole one. Zaremba et al. (2014, https://arxiv.org/abs/1409.2329) keep the rate for some
+    epochs and divide it after every further one.
+
+    Args:
+        hold_steps: before it falls for the first time.
+        every_steps: from one fall to the next.
+        factor: on the rate at each fall.
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        hold_steps: PositiveInt,
+        every_steps: PositiveInt,
+        factor: Probability = 0.5,
+        warmup_steps: NonNegativeInt = 0,
+    ) -> None:
+        super().__init__(steps, warmup_steps)
+        self.hold_steps, self.every_steps, self.factor = hold_steps, every_steps, factor
+
+    def __call__(self, step: int) -> float:
+        """Warm-up, then factor^k after the k-th fall."""
+        if step < self.warmup_steps:
+            return super().__call__(step)
+        return self.factor ** self.falls(step)
+
+    def falls(self, step: int) -> int:
+        """How often the rate has fallen before the update after ``step`` others."""
+        if step < self.hold_steps:
+            return 0
+        return 1 + (step - self.hold_steps) // self.every_steps
+
+    def shape(self, progress: float) -> float:
+        """The factor at a share of the training."""
+        step = self.warmup_steps + progress * (self.steps - self.warmup_steps)
+        return self.factor ** self.falls(int(step))

@@ -192,6 +192,12 @@ def test_a_shared_matrix_is_left_as_it_was_drawn(make_task) -> None:
     assert task.head[0].weight.abs().max() <= math.sqrt(6 / (5 + WIDTH))
 
 
+def test_a_uniform_head(make_task) -> None:
+    task = make_task(head_init="uniform", head_init_range=0.01)
+    for parameter in task.head.parameters():
+        assert 0.005 < parameter.abs().max() <= 0.01
+
+
 def test_frozen_parameters_are_not_handed_to_the_optimizer(make_task) -> None:
     vectorizer = Embedding(VOCABULARY, 5)
     vectorizer.weight.requires_grad_(False)

@@ -6,9 +6,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    SequentialLR,
+)
 
-from lm_research.tasks.schedules import Constant, Cosine, Linear, Schedule
+from lm_research.tasks.schedules import Constant, Cosine, Linear, Schedule, Stepped
 
 
 def rates(make: object, steps: int) -> list[float]:
@@ -52,6 +58,16 @@ def test_warm_up_is_torchs_linear_one() -> None:
     assert found == pytest.approx(rates(make, 40), rel=1e-12, abs=1e-12)
     assert found[0] == 1 / 8
     assert found[7] == found[8] == 1.0
+
+
+def test_stepped_is_torchs_and_does_not_depend_on_the_length() -> None:
+    expected = rates(lambda o: MultiStepLR(o, [9, 13, 17, 21], gamma=0.5), 24)
+    for steps in (24, 1000, 5):
+        schedule = Stepped(steps, hold_steps=9, every_steps=4, factor=0.5)
+        assert [schedule(t) for t in range(24)] == pytest.approx(expected, rel=1e-12)
+    assert schedule.shape(0.0) == 1.0
+    warm = Stepped(24, 9, 4, warmup_steps=4)
+    assert [warm(t) for t in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
 
 
 def test_a_constant_rate() -> None:

@@ -24,6 +24,10 @@ PAGES = {  # where a page has to be in one language, and longer
     ]
     for option in ("c4", "gopher", "fineweb")
 } | {"chinese_web": ["今天天气很好，我们一起去公园散步。\n路上看见许多花和树，还有人在湖边下棋！"]}
+PAGES["spaced_words"] = [
+    "the cat <unk> on the mat",
+    "the N dogs 's bark",
+]  # one space between words
 
 
 def load(option):

@@ -1,0 +1,1 @@
+"""What ``lm-research reproduce`` can run that is no training run."""

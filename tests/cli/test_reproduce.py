@@ -1,0 +1,190 @@
+"""The command: runs and methods of one's own experiments, resumed, judged, never written over."""
+
+import pytest
+import yaml
+
+from lm_research.cli import reproduce_method, reproduce_runs
+from lm_research.cli.main import main
+from lm_research.cli.reproduce import exit_status, judged, run, summary
+from lm_research.cli.reproduce_measured import Measured
+from lm_research.config.problems import ConfigError
+from lm_research.studies.experiments import find, keep_result, results
+
+ROW = {"name": "a", "published": 0, "metric": "test/perplexity_token", "mark": "V", "why": "so"}
+EXPECTED = {
+    "paper": "A. Author (2020)",
+    "table": "Table 1",
+    "direction": "minimize",
+    "deterministic": False,
+    "seeds": [1, 2],
+    "data": {"files": {}},
+    "cost": {"cpu": "seconds", "gpu": "none"},
+    "sources": {},
+}
+TINY = {
+    "defaults": [{"override /callbacks": "quiet"}, {"override /tracking": "disabled"}],
+    "budget": {
+        "train_tokens": 512, "batch_size": 4, "window": 16, "hidden_size": 8, "num_layers": 1,
+        "train_bytes": 20000, "eval_bytes": 500,
+    },
+    "callbacks": {"samples": {"length": 2}},
+}  # fmt: skip
+
+
+@pytest.fixture
+def experiment(tmp_path, monkeypatch):
+    """Write experiments/mine in the working folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(rows, config=None, method=None, **changes):
+        folder = tmp_path / "experiments/mine"
+        folder.mkdir(parents=True, exist_ok=True)
+        node = {**EXPECTED, **changes, "rows": rows}
+        (folder / "expected.yaml").write_text(yaml.safe_dump(node))
+        for name, content in (("config.yaml", config), ("method.yaml", method)):
+            if content is not None:
+                (folder / name).write_text(yaml.safe_dump(content))
+        return find("mine")
+
+    return write
+
+
+def test_runs_are_judged_and_gone_on_with(experiment, tmp_path, capsys, read_json, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    rows = [
+        {**ROW, "name": "narrow", "published": 1.0, "tolerance": 0.1},
+        {**ROW, "name": "wide", "published": 150, "tolerance": 149},
+    ]
+    experiment(rows, TINY)
+    assert run(["mine", "seed=1", "trainer=cpu"]) == 1
+    file = next((tmp_path / "experiments/mine/results").glob("*.json"))
+    found = read_json(file)
+    states = {row["name"]: row["state"] for row in found["rows"]}
+    assert states == {"narrow": "worse", "wide": "reproduced"}
+    assert found["verdict"] == "1 worse, 1 reproduced"
+    assert found["command"] == "lm-research reproduce mine seed=1 trainer=cpu"
+    assert found["environment"]["versions"]["torch"]
+    assert "host" not in found["environment"]
+    before = file.read_bytes()
+    assert run(["mine", "seed=1", "trainer=cpu"]) == 1
+    assert "all 1 jobs are done" in capsys.readouterr().out
+    assert file.read_bytes() == before
+    assert len(results("mine")) == 2
+    assert run(["--list"]) == 0
+    assert "1 worse, 1 reproduced" in " ".join(capsys.readouterr().out.split())
+
+
+def measured_by(monkeypatch, experiment, *arguments):
+    """What a command would compare, without running it."""
+    monkeypatch.setattr(reproduce_runs, "run_study", lambda *args, **kwargs: 0)
+    monkeypatch.setattr(reproduce_runs, "_collect", lambda *args: None)
+    return reproduce_runs.measure(experiment, ["trainer=cpu", *arguments])
+
+
+def test_what_arguments_make_of_a_verdict(experiment, monkeypatch):
+    mine = experiment([{**ROW, "tolerance": 1.0}], TINY)
+    same = measured_by(monkeypatch, mine, "trainer.threads=1", "output=elsewhere", "seed=3")
+    assert (same.incomparable, same.partial) == (None, False)
+    other = measured_by(monkeypatch, mine, "budget.train_tokens=128", "model.hidden_size=9")
+    assert other.incomparable == "another configuration: model.hidden_size 8 -> 9"
+    assert other.partial
+    with pytest.raises(ConfigError, match="a verdict is on one"):
+        reproduce_runs.study_arguments(mine, ["model=rnn,gru"])
+
+
+def test_other_data_than_the_papers_are_refused(experiment, monkeypatch):
+    mine = experiment([{**ROW, "tolerance": 1.0}], TINY, data={"files": {"a.txt": "0" * 64}})
+    with pytest.raises(ConfigError, match=r"data\.files\.a\.txt.*is not what would be read"):
+        measured_by(monkeypatch, mine)
+
+
+COURSE = {"metric": "val/x", "source": "a run", "tolerance": 0.05, "why": "so",
+          "points": [{"tokens": 100, "value": 10.0}]}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("measured", "states", "code"),
+    [
+        ({"values": {"a": {1: 5.0, 2: 5.1}}}, {"a": "reproduced"}, 0),
+        ({"values": {"a": {1: 5.0}}, "incomparable": "else"}, {"a": "not comparable"}, 1),
+        ({"values": {}}, {}, 1),
+        ({"course": {100: {1: 10.2}}, "partial": True}, {"course": "on course"}, 3),
+        ({"course": {100: {1: 12.0}}, "partial": True}, {"course": "off course"}, 1),
+        ({"values": {"a": {1: 5.0}}, "partial": True}, {"course": "no verdict"}, 3),
+        (
+            {"values": {"a": {1: 5.0}}, "partial": True, "incomparable": "else"},
+            {"a": "not comparable"},
+            1,
+        ),
+    ],
+)
+def test_outcomes_and_the_exit_status(experiment, tmp_path, measured, states, code):
+    mine = experiment([{**ROW, "published": 5.0, "tolerance": 0.1}], TINY, course=COURSE)
+    found = Measured(tmp_path, **measured)
+    outcomes = judged(mine.expected, found)
+    assert {name: verdict.state for name, verdict in outcomes.items()} == states
+    assert exit_status(found, outcomes) == code
+    assert summary(outcomes) == (f"1 {next(iter(states.values()))}" if states else "none")
+
+
+def test_a_row_that_needs_a_package(experiment, tmp_path):
+    row = {**ROW, "published": 5.0, "tolerance": 0.1, "needs": "no_such_package"}
+    mine = experiment([row], TINY)
+    verdict = judged(mine.expected, Measured(tmp_path, values={"a": {1: 5.0}}))["a"]
+    assert verdict.state == "not comparable"
+    assert "pip install no_such_package" in verdict.why
+
+
+METHOD = {
+    "_target_": "lm_research.methods.cross_validation.CrossValidation",
+    "classifier": {"_target_": "lm_research.models.naive_bayes.MultinomialNaiveBayes"},
+    "folds": 2,
+}
+
+
+def test_a_method_is_kept_seed_by_seed(experiment, tmp_path, monkeypatch, capsys):
+    row = {**ROW, "metric": "accuracy", "published": 100.0, "tolerance": 1.0}
+    mine = experiment(
+        [row], method=METHOD, direction="maximize", data={"files": {}, "option": "code"}
+    )
+    calls = []
+
+    def measure(self, source, downloads, seed, progress):
+        calls.append(seed)
+        progress(1, 1)
+        return {"accuracy": 100.0 - seed / 10}
+
+    target = "lm_research.methods.cross_validation.CrossValidation.measure"
+    monkeypatch.setattr(target, measure)
+    assert run(["mine", "seed=1,2"]) == 0
+    assert run(["mine", "seed=1,2,3"]) == 0
+    assert calls == [1, 2, 3]
+    measured = reproduce_method.measure(mine, ["seed=1", "method.folds=3"])
+    assert measured.incomparable == "another method: folds=3"
+    assert calls == [1, 2, 3, 1]
+    for wrong, told in (
+        ("method.folds=0", "out of range"),
+        ("method.fold=3", "did you mean `folds`"),
+        ("seed=1,1", "each once"),
+        ("model=rnn", "nothing that this method takes"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            reproduce_method.measure(mine, [wrong])
+
+
+def test_results_are_never_written_over(experiment, tmp_path):
+    experiment([{**ROW, "tolerance": 1.0}], TINY)
+    first = keep_result("mine", "2026-01-01T00-00-00", {"verdict": "1"})
+    second = keep_result("mine", "2026-01-01T00-00-00", {"verdict": "2"})
+    assert first != second
+    assert [result["verdict"] for result in results("mine")] == ["1", "2"]
+    (first.parent / "broken.json").write_text("{")
+    assert len(results("mine")) == 2
+
+
+def test_the_command_line(capsys):
+    for arguments, code in (["--help"], 0), ([], 2), (["seed=1"], 2), (["no_such"], 2):
+        with pytest.raises(SystemExit) as stopped:
+            main(["reproduce", *arguments])
+        assert stopped.value.code == code
+    assert "must be named first" in capsys.readouterr().err

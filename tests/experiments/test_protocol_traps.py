@@ -1,0 +1,103 @@
+"""Details of a protocol that move a published number, each turned on: the number moves as told."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lm_research.config.build import build
+from lm_research.config.compose import compose
+from lm_research.config.expected import read_expected
+from lm_research.config.paths import experiments
+from lm_research.models.ngram import KneserNey
+from lm_research.text.spaced import SpacedTokenizer
+
+DOWNLOADS = os.environ.get("LM_RESEARCH_DOWNLOADS")
+corpora = pytest.mark.skipif(not DOWNLOADS, reason="LM_RESEARCH_DOWNLOADS names no folder")
+
+
+@pytest.fixture(scope="module")
+def treebank():
+    """Vocabulary size, and the stream of each split, with the experiment's own options."""
+    node = compose(["experiment=kneser_ney_ptb", f"downloads={DOWNLOADS}"]).config
+    tokenizer, found = SpacedTokenizer(10_000), {"train": [], "validation": [], "test": []}
+    for document in build(node["data"]):
+        found[document.split].append(document.text)
+    tokenizer.train(found["train"])
+    streams = {
+        split: np.concatenate([[0], *(np.append(tokenizer.encode(t).ids_N, 0) for t in texts)])
+        for split, texts in found.items()
+    }
+    return tokenizer.vocabulary_size, streams, found
+
+
+def perplexity(model, ids_N):
+    nats = 0.0
+    for start in range(0, len(ids_N) - 1, 2048):
+        stop = min(start + 2048, len(ids_N) - 1)
+        log_p = model.log_probabilities(ids_N, start, stop)
+        nats -= log_p[np.arange(stop - start), ids_N[start + 1 : stop + 1]].sum()
+    return np.exp(nats / (len(ids_N) - 1))
+
+
+@corpora
+@pytest.mark.slow
+def test_one_discount_an_order_is_another_kneser_ney(treebank):
+    size, streams, _ = treebank
+    assert (size, len(streams["test"]) - 1) == (10_000, 82_430)  # closed, <unk> and ends counted
+    expected = read_expected(experiments()["kneser_ney_ptb"] / "expected.yaml")
+    for discounts, known in (("modified", 148.28), ("single", 150.60)):
+        model = KneserNey(size, 3, discounts=discounts)
+        model.fit(streams["train"])
+        found = perplexity(model, streams["test"])
+        assert found == pytest.approx(known, abs=0.02)
+        row = expected.row("KN3")
+        assert (abs(found - row.published) <= row.tolerance) == (discounts == "modified")
+
+
+@corpora
+def test_ends_of_lines_and_spaces_are_counted_as_published(treebank):
+    """Characters: one space between words and one newline a line, or the file's raw bytes."""
+    _, streams, texts = treebank
+    assert (streams["test"] == 0).sum() - 1 == 3_761
+    assert sum(len(text) + 1 for text in texts["test"]) == 442_423  # Mikolov, Merity
+    node = compose(["data=ptb", "data.strip=false", f"downloads={DOWNLOADS}"]).config["data"]
+    raw = [document.text for document in build(node) if document.split == "test"]
+    assert sum(len(text) + 1 for text in raw) == 449_945
+
+
+def step(lr, clip, reduction):
+    """Weights after one update by the sum over time, averaged over the batch, or by the mean."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(6, 9).double()
+    x_BTD, y_BT = torch.randn(20, 20, 6).double() * 3, torch.randint(9, (20, 20))
+    loss = F.cross_entropy(layer(x_BTD).flatten(0, 1), y_BT.flatten())
+    if reduction == "sum over time":
+        loss = loss * 20
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(layer.parameters(), clip)
+    torch.optim.SGD(layer.parameters(), lr).step()
+    return layer.weight.detach()
+
+
+def test_a_loss_summed_over_time_is_a_rate_and_a_norm():
+    config = compose(["experiment=zaremba_small"]).config
+    lr, clip = config["optimizer"]["lr"], config["trainer"]["gradient_clip"]
+    assert config["budget"]["window"] == 20
+    published = step(1.0, 5.0, "sum over time")
+    assert torch.allclose(step(lr, clip, "mean"), published, rtol=0, atol=1e-5)
+    assert not torch.allclose(step(1.0, 5.0, "mean"), published, rtol=0, atol=1e-2)
+
+
+def test_the_paper_holds_its_rate_for_four_epochs_and_the_code_for_five():
+    config = compose(["experiment=zaremba_small"]).config
+    lanes = 929_589 // config["budget"]["batch_size"] // config["budget"]["window"]
+    node = config["scheduler"]
+    assert node["every_steps"] == lanes
+    assert node["hold_steps"] == 4 * lanes
+    paper, code = build(node, steps=1), build({**node, "hold_steps": 5 * lanes}, steps=1)
+    middle = [lanes * epoch + lanes // 2 for epoch in range(13)]
+    assert [paper(at) for at in middle[:7]] == [1, 1, 1, 1, 0.5, 0.25, 0.125]
+    assert [code(at) for at in middle[:7]] == [1, 1, 1, 1, 1, 0.5, 0.25]
