@@ -19,6 +19,7 @@ import numpy as np
 from lm_research.config.build import build
 from lm_research.config.places import without_places
 from lm_research.data.document import DataError, Document, Source
+from lm_research.data.labels import LabelColumn
 from lm_research.data.mixture import store_node
 from lm_research.data.patience import in_time
 from lm_research.data.splits import SPLITS, Split, shuffle, split_of
@@ -40,13 +41,17 @@ PATIENCE_S = 1800.0
 
 @dataclass
 class Selection:
-    """Documents of one source, cleaned, split and capped, with counts of what was left out."""
+    """Documents of one source, cleaned, split and capped, with counts of what was left out.
+
+    With ``labelled`` those without a label are left out, too.
+    """
 
     source: Source
     cleaning: list[Any]
     splits: dict[str, Any]
     caps: dict[Split, int]
     patience_s: float = PATIENCE_S
+    labelled: bool = False
 
     def begin(self) -> tuple[Iterator[Document], Cleaner]:
         """The documents of a new pass, as the source has them but in their order, and its rules."""
@@ -68,6 +73,9 @@ class Selection:
                 continue
             # What the tokenizers would do, done first: they and the count of bytes see one text.
             document = replace(document, text=valid_unicode(text))
+            if self.labelled and document.label is None:
+                self.counts["without_label"] += 1
+                continue
             split = split_of(document, validation, test, seed)
             if room[split] <= 0:
                 self.counts["over_cap"] += 1
@@ -130,6 +138,7 @@ def prepare(
     cache: str | Path,
     trained: dict[str, Any] | None = None,
     patience_s: float = PATIENCE_S,
+    labelled: bool = False,
 ) -> PreparedText:
     """The token store of ``data`` prepared by ``text``; made now if the cache has none.
 
@@ -139,13 +148,16 @@ def prepare(
         trained: state of a trained tokenizer (and lexicon) to use as it is, for evaluating on a
             source with the vocabulary of another.
         patience_s: seconds that the source may take for its next document.
+        labelled: keep documents with a label alone, and their labels with them (``data.labels``).
 
     Raises:
         DataError: the source cannot be read, or hangs, or a split has no document.
     """
     needed = SPLITS[:2] if trained is None else SPLITS[1:2]
     caps = _caps(budget, trained)
-    return prepare_splits(data, text, splits, caps, needed, cache, trained, patience_s)
+    return prepare_splits(
+        data, text, splits, caps, needed, cache, trained, patience_s, labelled=labelled
+    )
 
 
 def prepare_splits(
@@ -157,12 +169,13 @@ def prepare_splits(
     cache: str | Path,
     trained: dict[str, Any] | None = None,
     patience_s: float = PATIENCE_S,
+    labelled: bool = False,
 ) -> PreparedText:
     """As :func:`prepare`, with ``caps`` in bytes and the splits that must not be empty."""
     source: Source = build(data)
     tokenizer: Tokenizer = build(text["tokenizer"])
-    selection = Selection(source, text["cleaning"], splits, caps, patience_s)
-    folder = _folder(cache, source, data, text, splits, caps, trained)
+    selection = Selection(source, text["cleaning"], splits, caps, patience_s, labelled)
+    folder = _folder(cache, source, data, text, splits, caps, trained, labelled)
     if (folder / "meta.json").exists():
         store = TokenStore.open(folder)
         tokenizer.load_state_dict(store.read_json("tokenizer"))
@@ -178,13 +191,15 @@ def cached(
     splits: dict[str, Any],
     budget: dict[str, Any],
     cache: str | Path,
+    labelled: bool = False,
 ) -> TokenStore | None:
     """The token store that ``prepare`` would open, without making it; None if there is none.
 
     Raises:
         DataError, ModuleNotFoundError: the source cannot say what it would give.
     """
-    folder = _folder(cache, build(data), data, text, splits, _caps(budget, None), None)
+    caps = _caps(budget, None)
+    folder = _folder(cache, build(data), data, text, splits, caps, None, labelled)
     return TokenStore.open(folder) if (folder / "meta.json").exists() else None
 
 
@@ -204,9 +219,11 @@ def _folder(
     splits: dict[str, Any],
     caps: dict[Split, int],
     trained: dict[str, Any] | None,
+    labelled: bool = False,
 ) -> Path:
     """Where a store lies: under the hash of everything that goes into it."""
     made_of = [FORMAT, store_node(data), source.signature(), text, splits, caps, trained]
+    made_of += ["labelled"] if labelled else []
     made_of += filter(None, (rule.signature() for rule in build(text["cleaning"])))
     key = sha256(json.dumps(without_places(made_of), sort_keys=True, default=str).encode())
     return Path(cache) / "tokens" / key.hexdigest()[:20]
@@ -239,7 +256,8 @@ def _build_store(
             lexicon.fit(selection.texts("train"))
     writer = StoreWriter(folder, tokenizer.vocabulary_size, tokenizer.separator_id)
     try:
-        for split, document in selection:
+        labels = LabelColumn() if selection.labelled else None
+        for split, document in labels.noting(selection) if labels else selection:
             ids_N, nats = tokenizer.encode(document.text)
             data = document.text.encode()
             words, units_N = len(document.text.split()), unit_hashes(document.text)
@@ -248,7 +266,8 @@ def _build_store(
         writer.write_json("tokenizer", tokenizer.state_dict())
         if lexicon is not None:
             writer.write_json("tags", lexicon.state_dict())
-        store = writer.finish(_meta(selection, tokenizer))
+        classes = {"classes": labels.write(writer)} if labels else {}
+        store = writer.finish({**_meta(selection, tokenizer), **classes})
     except BaseException:
         writer.discard()
         raise
