@@ -38,7 +38,7 @@ def scores(log_p_DC: np.ndarray, labels_D: np.ndarray) -> dict[str, float | None
         **{f"{name}_macro": float(of_class[name][occurs_C].mean()) for name in names},
         **{f"{name}_micro": accuracy for name in names},
         "calibration_error": calibration_error(p_DC.max(1), predicted_D == labels_D),
-        "roc_auc": roc_auc(p_DC[:, 1], labels_D) if p_DC.shape[1] == 2 else None,
+        **({"roc_auc": roc_auc(p_DC[:, 1], labels_D)} if p_DC.shape[1] == 2 else {}),
         "documents": len(labels_D),
     }
 

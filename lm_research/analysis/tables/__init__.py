@@ -1,6 +1,7 @@
 """The tables of a study, free of any output format, one module for each section of the report."""
 
 from lm_research.analysis.study import Study, once
+from lm_research.analysis.tables.classes import class_tables
 from lm_research.analysis.tables.contamination import contamination_table
 from lm_research.analysis.tables.effects import effects_table
 from lm_research.analysis.tables.factorial import contrasts_table, factorial_table
@@ -26,6 +27,7 @@ __all__ = [
     "ablation_table",
     "all_tables",
     "best_rows",
+    "class_tables",
     "contamination_table",
     "contrasts_table",
     "data_table",
@@ -56,6 +58,7 @@ def all_tables(study: Study) -> list[Table]:
         *([factorial_table(study, study.factorial)] if study.factorial else []),
         *([winners_table(study)] if study.winners else []),
         *([ablation_table(study)] if study.settings else []),
+        *class_tables(study),
         *([scaling_table(study)] if study.scaling else []),
         *([failures_table(study)] if study.unfinished else []),
     ]
