@@ -10,15 +10,17 @@ import pytorch_lightning as pl
 from torch import nn
 
 from lm_research.cli.documents import documents_module, is_labelled, require_fitting_model
+from lm_research.cli.preparing import preparing
 from lm_research.config.build import build, locate
 from lm_research.data.document import DataError
+from lm_research.data.labels import LabelledSplit, classes_of
 from lm_research.data.mixture_streams import MixtureStreams, prepare_streams, sampling_rule
 from lm_research.data.module import TextDataModule
-from lm_research.data.preparation import PATIENCE_S, PreparedText, prepare, training_documents
+from lm_research.data.preparation import PreparedText, prepare, training_documents
+from lm_research.data.selection import PATIENCE_S
 from lm_research.metrics.flops import flops_per_token, parameter_count
-from lm_research.models.sequence_model import CountModel
-from lm_research.data.labels import LabelledSplit, classes_of
 from lm_research.models.document_models import VectorModel
+from lm_research.models.sequence_model import CountModel
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.models import RunModel
@@ -51,16 +53,20 @@ def prepare_text(
     config: Config, data: Config | None = None, trained: Config | None = None
 ) -> PreparedText:
     """The token store of the run's own source, or of ``data`` with a ``trained`` tokenizer."""
-    return prepare(
-        data or config["data"],
-        config["text"],
-        config["splits"],
-        config["budget"],
-        config["cache"],
-        trained,
-        config.get("source_timeout", PATIENCE_S),  # a run of before there was one
-        labelled=is_labelled(config),
-    )
+    node = data or config["data"]
+    with preparing(node["name"]) as tell:
+        return prepare(
+            node,
+            config["text"],
+            config["splits"],
+            config["budget"],
+            config["cache"],
+            trained,
+            config.get("source_timeout", PATIENCE_S),  # a run of before there was one
+            config.get("prepare_workers"),
+            tell,
+            is_labelled(config),
+        )
 
 
 def assemble(config: Config) -> Assembly:

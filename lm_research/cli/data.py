@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from typing import Any
 
+from lm_research.cli.data_build import build_store
 from lm_research.cli.data_fetch import fetch, readiness
 from lm_research.cli.data_show import show
 from lm_research.cli.options import split_config_dir
@@ -21,6 +22,8 @@ USAGE = """usage: lm-research data list
        lm-research data mix sweep=NAME|runs=FOLDER        fit losses to shares, propose a mixture
        lm-research data audit data=OPTION[,OPTION,...] output=FOLDER
                                                           all there is to say, as JSON and a page
+       lm-research data build data=OPTION [text=OPTION] [budget=OPTION] [prepare_workers=N]
+                                                          its tokens, ahead of training
        lm-research data contamination train=[OPTION,...] evaluate=[OPTION,...] [output=FOLDER]
                                                           what evaluation shares with training
 
@@ -33,6 +36,7 @@ def run(arguments: list[str]) -> int:
         "list": _list,
         "show": show,
         "audit": _audit,
+        "build": build_store,
         "contamination": _contamination,
         "fetch": fetch,
         "mix": _mix,
@@ -107,7 +111,7 @@ def _composed(arguments: list[str]) -> dict[str, Any]:
 def whole(config: dict[str, Any]) -> Any:
     """The whole source: a budget's caps would hide what it holds."""
     from lm_research.config.build import build
-    from lm_research.data.preparation import Selection
+    from lm_research.data.selection import Selection
     from lm_research.data.splits import SPLITS
 
     caps = dict.fromkeys(SPLITS, sys.maxsize)

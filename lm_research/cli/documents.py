@@ -108,7 +108,9 @@ def keep_predictions(
         split = data.labelled(name)  # type: ignore[arg-type]
         for index, document_id in enumerate(split.ids()):
             text = tokenizer.decode(split.document(index)[:SHOWN].tolist())[:SHOWN]
-            lines.append({"split": name, "id": document_id, **_row(result, index, data), "text": text})
+            lines.append(
+                {"split": name, "id": document_id, **_row(result, index, data), "text": text}
+            )
         tables[name] = class_table(result, data.classes)
     rows = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_text(folder / "predictions.jsonl", rows)

@@ -21,8 +21,8 @@ from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.cli.assembly import Assembly, assemble
 from lm_research.cli.documents import take_best
 from lm_research.config.build import build
-from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.classification import Classification
+from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.evaluation import DivergenceError, Evaluation, evaluate, evaluating
 from lm_research.tasks.generation import Sampling, generate
 from lm_research.tasks.held_out import evaluate_held_out

@@ -133,7 +133,11 @@ def result(folder: Path) -> list[str]:
     undefined = [f"{name} undefined" for name in names[:1] if summary.get(name) is None]
     scores = ", ".join([*undefined, *known])
     place = shlex.quote(str(folder))
-    use = 'generate run={} prompt="..."' if "val/bits_per_byte" in summary else "predict run={} input=FILE"
+    use = (
+        'generate run={} prompt="..."'
+        if "val/bits_per_byte" in summary
+        else "predict run={} input=FILE"
+    )
     steps = f"{status['step']:,} step" + ("s" if status["step"] != 1 else "")
     return [
         f"{scores} after {steps}",

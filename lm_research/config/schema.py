@@ -176,6 +176,8 @@ class Run:
     """how long this attempt may take, at most; the same command goes on later"""
     end_margin: NonNegativeFloat
     """seconds before a Slurm job's end at which the run saves and stops"""
+    prepare_workers: PositiveInt | None
+    """processes that clean and encode text; null: one a processor where there is much"""
     source_timeout: PositiveFloat
     """seconds that a source may take for its next document"""
     process_timeout: PositiveFloat
@@ -183,7 +185,7 @@ class Run:
     choices: dict[str, Any] | None
 
 
-OPTIONAL = {"averaging", "debug", "sweep", "choices", "downloads"}
+OPTIONAL = {"averaging", "debug", "sweep", "choices", "downloads", "prepare_workers"}
 """Root fields that may be absent."""
 
 RUNTIME = {

@@ -25,7 +25,9 @@ def task_problems(config: Plain, file: Callable[[str], str]) -> Iterator[Problem
         yield from _classification(config, file)
         if model in COUNTED:
             message = "predicts tokens, and task=classification has none to predict"
-            yield Problem("model", message, name, "model=bag, kim_cnn, lstm, ...", None, file("model"))
+            yield Problem(
+                "model", message, name, "model=bag, kim_cnn, lstm, ...", None, file("model")
+            )
 
 
 def _classification(config: Plain, file: Callable[[str], str]) -> Iterator[Problem]:

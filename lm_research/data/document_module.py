@@ -56,5 +56,7 @@ class DocumentDataModule(TextDataModule):
     def text(self) -> dict[str, Any]:
         """For data.json: the store's card, with the documents of each class."""
         splits: tuple[Split, ...] = ("train", "validation", "test")
-        counts = {s: dict(zip(self.classes, self.labelled(s).counts(), strict=True)) for s in splits}
+        counts = {
+            s: dict(zip(self.classes, self.labelled(s).counts(), strict=True)) for s in splits
+        }
         return {**self.prepared.store.meta, "labels": counts}

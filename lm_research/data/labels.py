@@ -88,7 +88,10 @@ class LabelledSplit:
         known = {label: place for place, label in enumerate(classes)}
         translated = np.array([known.get(label, -1) for label in own], np.int64)
         file = store.folder / f"{name}.labels.bin"
-        labels_D = translated[np.frombuffer(file.read_bytes(), _DTYPE)]
+        held_D = np.frombuffer(file.read_bytes(), _DTYPE)
+        if len(held_D) != len(self.split.documents):
+            raise DataError(f"{file}: damaged; remove {store.folder}, and it is made again")
+        labels_D = translated[held_D]
         self.places_D = np.flatnonzero(labels_D >= 0)
         self.labels_D = labels_D[self.places_D]
         self.lengths_D = self.split.documents["tokens"][self.places_D]
@@ -121,4 +124,3 @@ def classes_of(store: TokenStore) -> list[str]:
     if not classes:
         raise DataError(f"{store.meta['source']}: prepared without labels")
     return list(classes)
-

@@ -16,7 +16,8 @@ import numpy as np
 from lm_research.config.build import build
 from lm_research.data.mixture import Mixture
 from lm_research.data.mixture_plan import SamplingPlan, SamplingRule, StreamSize
-from lm_research.data.preparation import PATIENCE_S, PreparedText, prepare_splits
+from lm_research.data.preparation import PreparedText, prepare_splits
+from lm_research.data.selection import PATIENCE_S
 from lm_research.data.splits import Split
 from lm_research.data.token_store import TokenStore
 

@@ -13,19 +13,22 @@ A store is a folder::
 It is written beside its final place, forced to disk, and renamed when whole; its name is the hash
 of everything that went into it, so the same text prepared in the same way is prepared once.
 
-Of each split ``meta.json`` has two digests. ``sha256`` is of the ids, and tells tokenizers apart.
-``text_sha256`` is of the text that they stand for, as it was handed to the tokenizer: scores per
-byte compare where it is the same. It is the SHA-256 of the documents' UTF-8 bytes in the order of
-the stream, each followed by the byte 0xFF, which UTF-8 does not have.
+Of each split ``meta.json`` has the CRC-32 of its files, by which a damaged one is found when the
+store is opened (3 GB a second), and two digests. ``sha256`` is of the ids, and tells tokenizers
+apart. ``text_sha256`` is of the text that they stand for, as it was handed to the tokenizer: scores
+per byte compare where it is the same. It is the SHA-256 of the documents' UTF-8 bytes in the order
+of the stream, each followed by the byte 0xFF, which UTF-8 does not have.
 """
 
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,6 +36,7 @@ import numpy as np
 
 from lm_research.data.construction import begin, force_names_to_disk, force_to_disk
 from lm_research.data.splits import SPLITS, Split
+from lm_research.data.stages.encoded import Encoded, id_dtype
 
 FORMAT = 4
 DOCUMENT = np.dtype(
@@ -44,6 +48,7 @@ DOCUMENT = np.dtype(
         ("spelling_nats", np.float64),  # cost of spelling unknown pieces; NaN: undefined
     ]
 )
+_BLOCK = 1 << 24
 DOCUMENT_END = b"\xff"
 """What parts the documents in the digest of a text."""
 
@@ -106,36 +111,70 @@ class TokenStore:
         """One of "train", "validation", "test"."""
         return TokenSplit(self.folder, name, self.meta["dtype"])
 
+    def damaged(self) -> list[str]:
+        """Names of the files whose content is not what was written."""
+        wanted: dict[str, int] = {}
+        for split in self.meta["splits"].values():
+            wanted |= split["crc32"]
+        return [name for name, crc in wanted.items() if _crc32(self.folder / name) != crc]
+
     def read_json(self, name: str) -> Any:
         """Content of ``name``.json, or None."""
         file = self.folder / f"{name}.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
 
+def _crc32(file: Path) -> int | None:
+    """CRC-32 of a file's content; None if it cannot be read."""
+    crc = 0
+    try:
+        with file.open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                crc = zlib.crc32(block, crc)
+    except OSError:
+        return None
+    return crc
+
+
+class _Column:
+    """A file that grows by arrays, and the CRC-32 of what it holds."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.crc = file, 0
+
+    def add(self, values_N: np.ndarray) -> memoryview:
+        """Append an array; returns its bytes."""
+        data = np.ascontiguousarray(values_N).view(np.uint8).data
+        self.file.write(data)
+        self.crc = zlib.crc32(data, self.crc)
+        return data
+
+
+KINDS = ("bin", "documents.bin", "units.bin", "lengths.bin")
+
+
 class StoreWriter:
-    """Writes a store document by document; nothing but sums is kept in memory."""
+    """Writes a store by documents or blocks of them; nothing but sums is kept in memory."""
 
     def __init__(self, folder: Path, vocabulary_size: int, separator_id: int) -> None:
         self.final = folder
-        self.folder, first = begin(folder, f"{SPLITS[0]}.bin")
-        self.dtype = "uint16" if vocabulary_size <= 1 << 16 else "uint32"
-        self.separator = np.array([separator_id], self.dtype).tobytes()
-        self.files = {SPLITS[0]: first}
-        self.files |= {name: (self.folder / f"{name}.bin").open("wb") for name in SPLITS[1:]}
-        self.records = {name: (self.folder / f"{name}.documents.bin").open("wb") for name in SPLITS}
-        self.units = {name: (self.folder / f"{name}.units.bin").open("wb") for name in SPLITS}
-        self.lengths = {name: (self.folder / f"{name}.lengths.bin").open("wb") for name in SPLITS}
+        self.folder, first = begin(folder, f"{SPLITS[0]}.{KINDS[0]}")
+        self.dtype, self.separator_id = id_dtype(vocabulary_size), separator_id
+        self.columns = {(SPLITS[0], KINDS[0]): _Column(first)}
+        for name, kind in product(SPLITS, KINDS):
+            if (name, kind) not in self.columns:
+                file = (self.folder / f"{name}.{kind}").open("wb")
+                self.columns[name, kind] = _Column(file)
         self.hashes = {name: sha256() for name in SPLITS}
         self.text_hashes: dict[Split, Any] = {name: sha256() for name in SPLITS}
         self.counts = {name: {"documents": 0, "tokens": 0, "bytes": 0} for name in SPLITS}
         self.position = dict.fromkeys(SPLITS, 0)
         for name in SPLITS:
-            self._write(name, self.separator)
+            self._write(name, np.array([separator_id], self.dtype))
 
-    def _write(self, split: Split, data: bytes) -> None:
-        self.files[split].write(data)
-        self.hashes[split].update(data)
-        self.position[split] += len(data) // np.dtype(self.dtype).itemsize
+    def _write(self, split: Split, ids_N: np.ndarray) -> None:
+        self.hashes[split].update(self.columns[split, "bin"].add(ids_N))
+        self.position[split] += len(ids_N)
 
     def add(
         self,
@@ -155,26 +194,63 @@ class StoreWriter:
             units_N: uint32 hashes of the text's units; of a split with a document whose units are
                 not given, nobody can tell what it shares with others.
         """
-        record = (self.position[split], len(ids_N), text_bytes, words, spelling_nats)
-        self.records[split].write(np.array(record, DOCUMENT).tobytes())
-        counts = self.counts[split]
-        counts["documents"] += 1
-        counts["tokens"] += len(ids_N)
-        counts["bytes"] += text_bytes
-        self._write(split, ids_N.astype(self.dtype).tobytes())
-        self._write(split, self.separator)
-        self._hash_text(split, text)
-        length = -1 if units_N is None else len(units_N)
-        self.lengths[split].write(np.int64(length).tobytes())
-        if units_N is not None:
-            self.units[split].write(units_N.astype(np.uint32).tobytes())
+        one = (np.array([value]) for value in (len(ids_N), text_bytes, words, spelling_nats))
+        self._add(split, ids_N, *one)
+        self._add_units(split, np.array([-1 if units_N is None else len(units_N)]), units_N)
+        self._hash_text(split, None if text is None else text + DOCUMENT_END)
 
-    def _hash_text(self, split: Split, text: bytes | None) -> None:
-        if text is None:
+    def add_block(self, encoded: Encoded, texts: Sequence[str]) -> None:
+        """Append documents of all splits, each with the separator that ends it.
+
+        Args:
+            encoded: of ``texts``.
+        """
+        for place, split in enumerate(SPLITS):
+            chosen_D = encoded.splits_D == place
+            if not chosen_D.any():
+                continue
+            ids_N = encoded.ids_N[np.repeat(chosen_D, encoded.tokens_D)]
+            columns = (encoded.tokens_D, encoded.bytes_D, encoded.words_D, encoded.nats_D)
+            self._add(split, ids_N, *(column[chosen_D] for column in columns))
+            units_N = encoded.units_N[np.repeat(chosen_D, encoded.lengths_D)]
+            self._add_units(split, encoded.lengths_D[chosen_D], units_N)
+            data = [texts[i].encode() + DOCUMENT_END for i in np.flatnonzero(chosen_D).tolist()]
+            self._hash_text(split, b"".join(data))
+
+    def _add(
+        self,
+        split: Split,
+        ids_N: np.ndarray,
+        tokens_D: np.ndarray,
+        bytes_D: np.ndarray,
+        words_D: np.ndarray,
+        nats_D: np.ndarray,
+    ) -> None:
+        """Documents of one split: their records, and their ids with a separator behind each."""
+        ends_D = np.cumsum(tokens_D + 1)
+        records = np.empty(len(tokens_D), DOCUMENT)
+        records["start"] = self.position[split] + ends_D - tokens_D - 1
+        records["tokens"], records["bytes"], records["words"] = tokens_D, bytes_D, words_D
+        records["spelling_nats"] = nats_D
+        self.columns[split, "documents.bin"].add(records)
+        sums = {"documents": len(tokens_D), "tokens": len(ids_N), "bytes": int(bytes_D.sum())}
+        self.counts[split] = {key: n + sums[key] for key, n in self.counts[split].items()}
+        stream = np.full(len(ids_N) + len(tokens_D), self.separator_id, self.dtype)
+        is_token = np.ones(len(stream), bool)
+        is_token[ends_D - 1] = False
+        stream[is_token] = ids_N
+        self._write(split, stream)
+
+    def _add_units(self, split: Split, lengths_D: np.ndarray, units_N: np.ndarray | None) -> None:
+        self.columns[split, "lengths.bin"].add(lengths_D.astype(np.int64))
+        if units_N is not None:
+            self.columns[split, "units.bin"].add(units_N.astype(np.uint32))
+
+    def _hash_text(self, split: Split, data: bytes | None) -> None:
+        if data is None:
             self.text_hashes[split] = None
         elif self.text_hashes[split] is not None:
-            self.text_hashes[split].update(text)
-            self.text_hashes[split].update(DOCUMENT_END)
+            self.text_hashes[split].update(data)
 
     def write_json(self, name: str, value: Any) -> None:
         """Put ``name``.json into the store."""
@@ -185,8 +261,8 @@ class StoreWriter:
     def finish(self, meta: dict[str, Any]) -> TokenStore:
         """Write out, rename into place, and open. Another builder of the store may have won."""
         self.write_json("meta", {**self._whole(), **meta})
-        for file in self._open_files():
-            file.flush()
+        for column in self.columns.values():
+            column.file.flush()
         force_to_disk(self.folder)
         try:
             os.rename(self.folder, self.final)
@@ -204,9 +280,14 @@ class StoreWriter:
         texts = {name: h.hexdigest() if h else None for name, h in self.text_hashes.items()}
         return {
             "format": FORMAT,
-            "dtype": self.dtype,
+            "dtype": self.dtype.name,
             "splits": {
-                name: {**self.counts[name], "sha256": ids[name], "text_sha256": texts[name]}
+                name: {
+                    **self.counts[name],
+                    "crc32": {f"{name}.{kind}": self.columns[name, kind].crc for kind in KINDS},
+                    "sha256": ids[name],
+                    "text_sha256": texts[name],
+                }
                 for name in SPLITS
             },
             "fingerprint": sha256("".join(ids.values()).encode()).hexdigest(),
@@ -217,10 +298,6 @@ class StoreWriter:
         self._close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _open_files(self) -> Iterator[BinaryIO]:
-        for kind in (self.files, self.records, self.units, self.lengths):
-            yield from kind.values()
-
     def _close(self) -> None:
-        for file in self._open_files():
-            file.close()
+        for column in self.columns.values():
+            column.file.close()

@@ -48,7 +48,9 @@ class KimCNN(DocumentModel):
         check_lengths(lengths_B, x_BTD)
         x_BDT = zero_padding(x_BTD, lengths_B).transpose(1, 2)
         x_BDS = F.pad(x_BDT, (self.padding, self.padding))
-        found = [_largest(layer(x_BDS).relu(), x_BTD.shape[1], lengths_B) for layer in self.convolutions]
+        found = [
+            _largest(layer(x_BDS).relu(), x_BTD.shape[1], lengths_B) for layer in self.convolutions
+        ]
         return self.dropout(torch.cat(found, dim=-1))
 
 

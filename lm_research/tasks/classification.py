@@ -112,7 +112,9 @@ class Classification(pl.LightningModule):
         if device.type == "cpu":
             return batch
         ids_BT, labels_B = batch.ids_BT.to(device), batch.labels_B.to(device)
-        return batch._replace(ids_BT=ids_BT, lengths_B=batch.lengths_B.to(device), labels_B=labels_B)
+        return batch._replace(
+            ids_BT=ids_BT, lengths_B=batch.lengths_B.to(device), labels_B=labels_B
+        )
 
 
 def _balanced(counts: Sequence[int]) -> list[float]:

@@ -30,7 +30,9 @@ class Pooling(nn.Module):
         lengths_B = lengths_B.to(y_BTH.device)
         if self.kind == "last":
             return y_BTH[torch.arange(len(y_BTH), device=y_BTH.device), lengths_B - 1]
-        none_BT1 = (torch.arange(y_BTH.shape[1], device=y_BTH.device) >= lengths_B[:, None])[..., None]
+        none_BT1 = (torch.arange(y_BTH.shape[1], device=y_BTH.device) >= lengths_B[:, None])[
+            ..., None
+        ]
         if self.kind == "max":
             return y_BTH.masked_fill(none_BT1, -torch.inf).amax(1)
         if self.kind == "mean":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lm_research.config.types import PositiveInt
+from lm_research.text.chunks import ChunkMemory
 from lm_research.text.tokenizer import Encoding, Tokenizer
 from lm_research.text.unicode import printable, valid_unicode
 from lm_research.text.vocabulary import EMPTY_TRAINING_TEXT, SPECIAL_NAMES, id_array
@@ -43,6 +44,7 @@ class BPETokenizer(Tokenizer):
         self.maximum_size = vocabulary_size
         self.minimum_frequency = minimum_frequency
         self._backend: Backend | None = None
+        self._memory = ChunkMemory(self._encode_chunk)
 
     @property
     def backend(self) -> "Backend":
@@ -76,12 +78,19 @@ class BPETokenizer(Tokenizer):
         backend.train_from_iterator(_counted(texts, lengths), trainer)
         if not lengths[0]:
             raise ValueError(EMPTY_TRAINING_TEXT)
+        self._use(backend)
+
+    def _use(self, backend: "Backend") -> None:
         self._backend = backend
+        self._memory.forget()
 
     def encode(self, text: str) -> Encoding:
         """Ids of one text."""
-        ids = self.backend.encode(valid_unicode(text), add_special_tokens=False).ids
-        return Encoding(np.asarray(ids, dtype=np.int64) + 1, 0.0)
+        return Encoding(*self._memory.ids(valid_unicode(text)))
+
+    def _encode_chunk(self, chunk: str) -> tuple[np.ndarray, list[float]]:
+        ids = self.backend.encode(chunk, add_special_tokens=False).ids
+        return np.asarray(ids, dtype=np.int64) + 1, []
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids; separators become a newline, bytes that are no UTF-8 become U+FFFD."""
@@ -111,7 +120,7 @@ class BPETokenizer(Tokenizer):
         from tokenizers import Tokenizer as Backend
 
         _check_pipeline(json.loads(state["tokenizer"]))
-        self._backend = Backend.from_str(state["tokenizer"])
+        self._use(Backend.from_str(state["tokenizer"]))
 
 
 def _new_backend() -> "Backend":

@@ -1,6 +1,8 @@
 """Characters: Unicode code points, the rare ones unknown."""
 
-from collections.abc import Sequence
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -8,6 +10,9 @@ from lm_research.config.types import PositiveInt
 from lm_research.text.tokenizer import Encoding
 from lm_research.text.unicode import valid_unicode
 from lm_research.text.vocabulary import SPECIAL_NAMES, UNKNOWN_ID, VocabularyTokenizer
+
+BLOCK = 1 << 20
+"""Characters that are counted at once."""
 
 
 class CharacterTokenizer(VocabularyTokenizer):
@@ -37,6 +42,13 @@ class CharacterTokenizer(VocabularyTokenizer):
         unknown_N = np.frombuffer(data, np.uint32)[ids_N == UNKNOWN_ID]
         return Encoding(ids_N, self._spelling_nats(unknown_N))
 
+    def _count(self, texts: Iterable[str]) -> Counter[str]:
+        counts_P = np.zeros(sys.maxunicode + 1, np.int64)
+        for block in _blocks(texts):
+            found_P = np.bincount(np.frombuffer(block.encode("utf-32-le"), np.uint32))
+            counts_P[: len(found_P)] += found_P
+        return Counter({chr(p): int(counts_P[p]) for p in np.flatnonzero(counts_P)})
+
     def _spelling_nats(self, points_N: np.ndarray) -> float:
         points, counts = np.unique(points_N, return_counts=True)
         return sum(
@@ -50,3 +62,16 @@ class CharacterTokenizer(VocabularyTokenizer):
         # The last entry stands for every code point above the vocabulary's highest.
         self._id_of_point = np.full(max(points) + 2, UNKNOWN_ID, dtype=np.int64)
         self._id_of_point[points] = np.arange(len(points)) + len(SPECIAL_NAMES)
+
+
+def _blocks(texts: Iterable[str]) -> Iterator[str]:
+    """The texts, so many at a time that counting a block costs more than beginning it."""
+    held: list[str] = []
+    size = 0
+    for text in texts:
+        held.append(text)
+        size += len(text)
+        if size > BLOCK:
+            yield "".join(held)
+            held, size = [], 0
+    yield "".join(held)

@@ -71,20 +71,27 @@ class VocabularyTokenizer(Tokenizer):
         Raises:
             ValueError: if no piece is left beside the separator and the unknown token.
         """
-        counts: Counter[str] = Counter()
-        for text in texts:
-            counts.update(self.segment(valid_unicode(text)))
+        counts = self._count(map(valid_unicode, texts))
         self._set_pieces(self._most_frequent(counts))
         self.spelling.train(counts)
+
+    def _count(self, texts: Iterable[str]) -> Counter[str]:
+        """How often each piece occurs in texts of valid Unicode."""
+        counts: Counter[str] = Counter()
+        for text in texts:
+            counts.update(self.segment(text))
+        return counts
 
     def encode(self, text: str) -> Encoding:
         """Ids of one text, and the nats that its unknown pieces cost to spell."""
         self._require_vocabulary()
-        pieces = self.segment(valid_unicode(text))
+        ids_N, unknown = self._look_up(self.segment(valid_unicode(text)))
+        return Encoding(ids_N, sum(map(self.spelling.nats, unknown), 0.0))
+
+    def _look_up(self, pieces: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+        """Ids of pieces, int64, and the pieces that are unknown."""
         ids_N = np.fromiter(map(self._id_of.get, pieces, repeat(UNKNOWN_ID)), np.int64, len(pieces))
-        unknown = np.flatnonzero(ids_N == UNKNOWN_ID).tolist()
-        nats = sum((self.spelling.nats(pieces[i]) for i in unknown), 0.0)
-        return Encoding(ids_N, nats)
+        return ids_N, [pieces[i] for i in np.flatnonzero(ids_N == UNKNOWN_ID).tolist()]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of ids; separators become a newline, unknown tokens U+FFFD."""

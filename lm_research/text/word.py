@@ -1,12 +1,16 @@
 """Words, numbers, punctuation and white space, cut so that nothing is lost."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from lm_research.config.types import PositiveInt
+from lm_research.text.chunks import ChunkMemory, count_pieces
 from lm_research.text.tokenizer import Encoding
-from lm_research.text.unicode import COMBINING_MARKS
-from lm_research.text.vocabulary import VocabularyTokenizer
+from lm_research.text.unicode import COMBINING_MARKS, valid_unicode
+from lm_research.text.vocabulary import UNKNOWN_ID, VocabularyTokenizer
 
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _LONGEST_RUN = 64
@@ -68,6 +72,7 @@ class WordTokenizer(VocabularyTokenizer):
     ) -> None:
         super().__init__(vocabulary_size, minimum_count)
         self.lowercase = lowercase
+        self._memory = ChunkMemory(self._encode_chunk, UNKNOWN_ID)
 
     def segment(self, text: str) -> Sequence[str]:
         """Pieces of the text, or of its lower-cased form."""
@@ -75,7 +80,20 @@ class WordTokenizer(VocabularyTokenizer):
 
     def encode(self, text: str) -> Encoding:
         """Ids of one text, and the nats of its unknown pieces; NaN where capitals were lost."""
-        encoding = super().encode(text)
-        if self.lowercase and text.lower() != text:
-            return Encoding(encoding.ids_N, float("nan"))
-        return encoding
+        self._require_vocabulary()
+        text = valid_unicode(text)
+        folded = text.lower() if self.lowercase else text
+        ids_N, nats = self._memory.ids(folded)
+        return Encoding(ids_N, nats if folded == text else float("nan"))
+
+    def _encode_chunk(self, chunk: str) -> tuple[np.ndarray, list[float]]:
+        ids_N, unknown = self._look_up(segment_words(chunk))
+        return ids_N, [self.spelling.nats(piece) for piece in unknown]
+
+    def _count(self, texts: Iterable[str]) -> Counter[str]:
+        lowered = (text.lower() for text in texts) if self.lowercase else texts
+        return count_pieces(lowered, segment_words)
+
+    def _set_pieces(self, pieces: Sequence[str]) -> None:
+        super()._set_pieces(pieces)
+        self._memory.forget()

@@ -18,6 +18,7 @@ NOT_IDENTITY = frozenset(
         "output",  # where the run's folder is
         "cache",  # where token stores and downloads are
         "max_time",  # when to stop for now
+        "prepare_workers",  # how many processes prepare the text
         "source_timeout",  # how long to wait for documents
         "process_timeout",  # and for other processes
         "end_margin",  # and how long before a scheduler would

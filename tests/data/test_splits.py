@@ -9,7 +9,7 @@ from scipy.stats import binom, chisquare
 
 from lm_research.data.document import DataError, Document, Source
 from lm_research.data.mixture import Mixture
-from lm_research.data.preparation import Selection
+from lm_research.data.selection import Selection
 from lm_research.data.splits import DOCUMENT_BYTES, SPLITS, shuffle, split_of
 
 

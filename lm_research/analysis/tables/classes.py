@@ -33,7 +33,10 @@ def _tables(study: Study, source: str) -> Iterator[Table]:
         if not found or any(other != names[0] for other in names) or len(names[0]) > MOST:
             continue
         matrices = [cells for _, cells in found]
-        total = [[sum(column) for column in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
+        total = [
+            [sum(column) for column in zip(*rows, strict=True)]
+            for rows in zip(*matrices, strict=True)
+        ]
         yield _table(f"{source}: classes, by {setting.label}", names[0], total)
         return
 
@@ -45,7 +48,11 @@ def _table(title: str, classes: Sequence[str], cells: Sequence[Sequence[int]]) -
     for place, name in enumerate(classes):
         hits, support = cells[place][place], sum(cells[place])
         predicted = sum(row[place] for row in cells)
-        shares = (hits / max(predicted, 1), hits / max(support, 1), 2 * hits / max(predicted + support, 1))
+        shares = (
+            hits / max(predicted, 1),
+            hits / max(support, 1),
+            2 * hits / max(predicted + support, 1),
+        )
         numbers = (*(f"{share:.3f}" for share in shares), f"{support:,}")
         counts = (Cell(f"{count:,}", best=at == place) for at, count in enumerate(cells[place]))
         rows.append((Cell(name), *map(Cell, numbers), *counts))
