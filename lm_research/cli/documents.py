@@ -109,7 +109,12 @@ def keep_predictions(
         for index, document_id in enumerate(split.ids()):
             text = tokenizer.decode(split.document(index)[:SHOWN].tolist())[:SHOWN]
             lines.append(
-                {"split": name, "id": document_id, **_row(result, index, data), "text": text}
+                {
+                    "split": name,
+                    "id": document_id,
+                    **_row(result, index, data.classes),
+                    "text": text,
+                }
             )
         tables[name] = class_table(result, data.classes)
     rows = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
@@ -117,11 +122,11 @@ def keep_predictions(
     write_json(folder / "classes.json", {"classes": data.classes, **tables})
 
 
-def _row(result: ClassifierEvaluation, index: int, data: DocumentDataModule) -> dict[str, Any]:
+def _row(result: ClassifierEvaluation, index: int, classes: list[str]) -> dict[str, Any]:
     predicted = int(result.predicted_D[index])
     return {
-        "label": data.classes[int(result.labels_D[index])],
-        "predicted": data.classes[predicted],
+        "label": classes[int(result.labels_D[index])],
+        "predicted": classes[predicted],
         "probability": float(np.exp(result.log_p_DC[index, predicted])),
     }
 

@@ -33,10 +33,11 @@ def run(arguments: list[str]) -> int:
         return 0
     options, _ = parse(Options, arguments)
     from lm_research.cli.saved import SavedRunError, load
+    from lm_research.tasks.classification import Classification
     from lm_research.tasks.generation import Sampling, generate
 
     saved = load(options.run, options.checkpoint)
-    if not hasattr(saved.model, "advance"):
+    if isinstance(saved.model, Classification):
         raise SavedRunError(f"run={options.run}: a classifier; it can `lm-research predict`")
     for number in range(options.samples):
         sampling = Sampling(

@@ -14,9 +14,9 @@ from lm_research.config.problems import ConfigError, Problem
 from lm_research.config.types import PositiveInt
 
 SUMMARY = (
-    "Classes of texts by a finished run of task=classification. A line of the input is a text, or a\n"
-    "JSON object with a field `text`; a line of the output is a JSON object: line, what the input's\n"
-    "object had beside its text, predicted, and probabilities by class."
+    "Classes of texts by a finished run of task=classification. A line of the input is a text, or\n"
+    "a JSON object with a field `text`; a line of the output is a JSON object: line, what the\n"
+    "input's object had beside its text, predicted, and probabilities by class."
 )
 Row = tuple[int, dict[str, Any], str]
 

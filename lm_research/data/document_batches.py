@@ -94,7 +94,7 @@ class DocumentBatches(Batches):
         self.lengths_D = np.minimum(split.lengths_D, most)
         self._order = lru_cache(maxsize=2)(self._ordered)
 
-    def batch(self, step: int) -> DocumentBatch:
+    def batch(self, step: int) -> DocumentBatch:  # type: ignore[override]
         """Batch number ``step`` (from 0)."""
         if self.overfit:
             step %= self.overfit

@@ -71,7 +71,7 @@ def calibration_error(p_D: np.ndarray, right_D: np.ndarray, bins: int = BINS) ->
 
 
 def roc_auc(p_D: np.ndarray, labels_D: np.ndarray) -> float | None:
-    """Of two classes, by the ranks of ``p_D``, the second one's probability; None with one alone."""
+    """Of two classes, by ranks of ``p_D``, the second's probability; None with one alone."""
     from scipy.stats import rankdata
 
     of_second = labels_D == 1

@@ -6,6 +6,8 @@ network (Iyyer et al. 2015); with bags as wide as the vocabulary, logistic regre
 Shapes: B batch, D input size, H output size.
 """
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from lm_research.config.types import DropProbability, PositiveInt
@@ -30,7 +32,7 @@ class Bag(VectorModel):
         super().__init__()
         sizes = [input_size, *(hidden_sizes or [])]
         self.output_size = sizes[-1]
-        pairs = zip(sizes[:-1], sizes[1:], strict=True)
+        pairs = pairwise(sizes)
         self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairs)
         self.dropout = nn.Dropout(dropout)
 

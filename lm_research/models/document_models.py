@@ -27,7 +27,7 @@ class VectorModel(nn.Module, ABC):
 
 
 class DocumentModel(nn.Module, ABC):
-    """x_BTD, lengths_B -> y_BH: reads the vectors of all of a document's tokens, in both directions.
+    """x_BTD, lengths_B -> y_BH: reads the vectors of all of a document's tokens at once.
 
     Row b depends on its first ``lengths_B[b]`` (int64, at least 1) steps alone, whatever lies
     behind them and beside them. Built with ``input_size`` (D) first; sets ``output_size`` (H).

@@ -90,7 +90,7 @@ class Classification(pl.LightningModule):
         return F.cross_entropy(self.logits(batch), batch.labels_B, self.class_weight_C)
 
     def log_probabilities(self, batch: DocumentBatch) -> Tensor:
-        """log_p_BC (nats, float32 or finer) on the CPU, without gradients; the mode is the caller's."""
+        """log_p_BC (nats, at least float32) on the CPU, without gradients, in the caller's mode."""
         with torch.inference_mode(), default_dtype(self.dtype):
             logits_BC = self.logits(self.transfer_batch_to_device(batch, self.device, 0))
             finer = torch.promote_types(logits_BC.dtype, torch.float32)

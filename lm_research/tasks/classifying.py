@@ -25,7 +25,7 @@ class ClassifierEvaluation(Evaluation):
     log_p_DC: np.ndarray
 
     @property
-    def predicted_D(self) -> np.ndarray:
+    def predicted_D(self) -> np.ndarray:  # noqa: N802 - the name carries the shape
         """Places of the classes that were predicted, int64."""
         return self.log_p_DC.argmax(1)
 
