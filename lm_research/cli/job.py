@@ -73,6 +73,7 @@ def quiet() -> None:
     logging.raiseExceptions = False  # a log file on a full disk: the console has the line, too
     ours = r"pytorch_lightning|lightning_fabric|lightning_utilities"
     warnings.filterwarnings("ignore", module=ours)
+    warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 
 
 def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
