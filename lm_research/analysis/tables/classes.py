@@ -14,6 +14,7 @@ from lm_research.config.untrusted import LARGEST_JSON, UntrustedError, load_json
 
 MOST = 30
 """Classes whose table is still one to read."""
+MOST_DOCUMENTS = 1 << 40
 SPLIT = "validation"
 NOTES = (
     "The best setting of the source, all its seeds together, on the validation split. Rows are the "
@@ -68,4 +69,5 @@ def _read(run: Run) -> tuple[list[str], list[list[int]]] | None:
     except (OSError, UntrustedError, KeyError, TypeError, ValueError):
         return None
     square = len(cells) == len(classes) and all(len(row) == len(classes) for row in cells)
-    return (classes, cells) if classes and square else None
+    sound = square and all(0 <= count < MOST_DOCUMENTS for row in cells for count in row)
+    return (classes, cells) if classes and sound else None
