@@ -10,7 +10,8 @@ SHOWN, NEAR_SHOWN = 8, 3
 
 def sentences(found: Mapping[str, Any]) -> list[tuple[Kind, str]]:
     """(kind, sentence), leaks first."""
-    return [*_leaks(found), *_repeats(found), *_personal(found), *_licences(found), *_sizes(found)]
+    parts = (_leaks, _mended, _repeats, _personal, _licences, _sizes)
+    return [sentence for part in parts for sentence in part(found)]
 
 
 def place(group: Mapping[str, str]) -> str:
@@ -43,6 +44,25 @@ def _leaks(found: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
         yield "unclear", f"{more} more pairs of splits have nearly equal texts: see the copies."
     if not any(row["equal_texts"] for row in rows):
         yield "plain", "No text is in two splits."
+
+
+def _mended(found: Mapping[str, Any]) -> Iterator[tuple[Kind, str]]:
+    """What training does about the leaks of public corpora, which the audit reads as published."""
+    for name, row in found.get("mended", {}).items():
+        documents = _count(row["documents"], "document")
+        if row["leaks"] == "drop":
+            yield (
+                "plain",
+                f"`{name}` is audited as published. Training leaves out {documents} of its "
+                "training split that equal a held-out one but for white space "
+                "(`data.leaks=drop`).",
+            )
+        else:
+            yield (
+                "real",
+                f"`{name}`: training reads {documents} that equal a held-out one but for white "
+                "space (`data.leaks=keep`, for published protocols; `drop` leaves them out).",
+            )
 
 
 def _share(found: Mapping[str, Any], group: Mapping[str, str], documents: int) -> str:

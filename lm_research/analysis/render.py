@@ -27,6 +27,7 @@ def to_rich(table: Table, width: int = 100, encoding: str = "utf-8") -> RichTabl
     The notes are the caller's to print, once for all tables.
     """
     fitted, dropped = fit(table, width)
+    widths = _wrapped(fitted, width)
     plain = Speller(encoding)
     caption = f"left out to fit {width} columns: {', '.join(dropped)}" if dropped else None
     drawn = RichTable(
@@ -43,9 +44,10 @@ def to_rich(table: Table, width: int = 100, encoding: str = "utf-8") -> RichTabl
         drawn.add_column(
             Text(plain(visible(column.head))),
             justify="right" if column.numeric else "left",
-            no_wrap=column.numeric,
+            no_wrap=column.numeric and not widths,
             overflow="fold",
-            min_width=_needed(fitted, index),
+            min_width=_needed(fitted, index) if not widths else None,
+            width=widths[index] if widths else None,
         )
     starred = _starred(fitted)
     for index, row in enumerate(fitted.rows):
@@ -83,12 +85,24 @@ def fit(table: Table, width: int) -> tuple[Table, list[str]]:
     return kept, dropped
 
 
-def _needed(table: Table, index: int) -> int:
+def _wrapped(table: Table, width: int) -> list[int]:
+    """Widths of a matrix that is too wide: its cells wrap between number and interval, its names do
+    not. Empty where the table fits, or has other text columns, which give way."""
+    places = range(len(table.columns))
+    fits = sum(_needed(table, i) + 2 for i in places) + 2 <= width
+    if fits or not all(column.numeric for column in table.columns[1:]):
+        return []
+    least = [_needed(table, i, wraps=True) for i in places]
+    spare = max(0, width - sum(least) - 2 * len(least) - 2) // max(1, len(least) - 1)
+    return [least[0], *(one + spare for one in least[1:])]
+
+
+def _needed(table: Table, index: int, wraps: bool = False) -> int:
     column: Column = table.columns[index]
     texts = [column.head, *(row[index].text for row in table.rows)]
-    if not column.numeric:
+    if wraps or not column.numeric:
         texts = [word for text in texts for word in text.split()] or [""]
-    star = 2 if index in _starred(table) else 0
+    star = 2 if index in _starred(table) and not wraps else 0
     return min(max(cell_len(visible(text)) for text in texts) + star, MAX_WORD)
 
 

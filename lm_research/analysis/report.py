@@ -123,18 +123,19 @@ class _Writer:
 
     def matrix(self) -> str:
         matrix = self.study.matrix
-        shared = tables.contamination_table(self.study)
-        clean = to_html(shared) if shared else ""
+        beside = (tables.contamination_table(self.study), tables.mixtures_table(self.study))
+        clean = "".join(to_html(table) for table in beside if table)
         if matrix is None or not matrix.cells:
             return clean
         width = 130 + 100 * len(matrix.columns)
         drawn = self.place(plots.matrix_plot(self.study, matrix), width)
-        table = to_html(tables.matrix_table(self.study, matrix))
+        table = "".join(map(to_html, tables.source_tables(self.study, matrix)))
         notes = [
             "The stronger the colour, the closer to the best of its column, which is bold.",
             *tables.matrix_notes(self.study, matrix),
         ]
-        more = f"<details><summary>As a table</summary>{table}</details>"
+        heads = "As tables: intervals over seeds, over documents, clean documents"
+        more = f"<details><summary>{heads}</summary>{table}</details>"
         return f"{drawn}{notes_html(notes)}{more}{clean}"
 
     def effects(self) -> str:

@@ -105,19 +105,43 @@ def prepared_folder(output: str, name: str) -> Path:
 
 
 def audit(configs: Sequence[dict[str, Any]], options: Options) -> dict[str, Any]:
-    """Read all sources and say what they are made of, as plain JSON values."""
+    """Read all sources and say what they are made of, as plain JSON values.
+
+    Public corpora are read as published: what ``leaks: drop`` would leave out of the training split
+    is there, so that the leak is seen, and ``mended`` says how many documents that is.
+    """
     from lm_research.cli.data import whole
     from lm_research.data.audit.audit import audited
     from lm_research.data.audit.reading import chained, read
 
     selections = [whole(config) for config in configs]
+    asked = dict(pair for one in selections for pair in as_published(one.source))
     with working() as (size, tell):
         reading = read(chained(selections), options.sample_bytes, options.seed, size)
         _require_distinct(configs)
         cards = {card["name"]: card for one in selections for card in _cards(one.source)}
         found = audited(reading, cards, options.seed, tell)
     left_out = {one.source.name: one.report() for one in selections}
-    return {"lm_research": "audit", **found, "left_out": left_out}
+    leaked = dict(pair for one in selections for pair in _leaked(one.source))
+    mended = {n: {"leaks": asked[n], "documents": k} for n, k in leaked.items() if k}
+    return {"lm_research": "audit", **found, "mended": mended, "left_out": left_out}
+
+
+def as_published(source: Any) -> Iterator[tuple[str, str]]:
+    """Let a public corpus, or those in a mixture, keep what it leaks; gives what was asked."""
+    for member in getattr(source, "sources", {}).values():
+        yield from as_published(member)
+    if hasattr(source, "leaks"):
+        yield source.name, source.leaks
+        source.leaks = "keep"
+
+
+def _leaked(source: Any) -> Iterator[tuple[str, int]]:
+    """(source, training documents that are in a held-out split), as the last reading found."""
+    for member in getattr(source, "sources", {}).values():
+        yield from _leaked(member)
+    if hasattr(source, "leaked"):
+        yield source.name, source.leaked
 
 
 def _require_distinct(configs: Sequence[dict[str, Any]]) -> None:

@@ -128,7 +128,11 @@ class Selection:
 
     def _noted(self) -> dict[str, Any]:
         achieved: Callable[[], Any] | None = getattr(self.source, "achieved", None)
-        return {"skipped": dict(self.source.skipped), "achieved": achieved() if achieved else None}
+        return {
+            "skipped": dict(self.source.skipped),
+            "duplicate_ids": duplicate_ids(self.source),
+            "achieved": achieved() if achieved else None,
+        }
 
     def _shards(self, stage: str, rules: Sequence[Rule]) -> Shards:
         if self.cache is None:
@@ -142,11 +146,12 @@ class Selection:
     # --- what was left out
 
     def report(self) -> dict[str, Any]:
-        """What the shards that the last pass has read left out, and why."""
+        """What the shards of the last pass left out, and why; how many repeated ids they kept."""
+        repeated = self._last_note()["duplicate_ids"]
         return {
             "skipped": self._last_note()["skipped"],
             "cleaning": added(notes["cleaning"] for notes in self._notes),
-            "selection": dict(self.counts),
+            "selection": dict(self.counts) | ({"duplicate_ids": repeated} if repeated else {}),
         }
 
     def achieved(self) -> Any:
@@ -167,6 +172,12 @@ class Selection:
 
     def _last_note(self) -> dict[str, Any]:
         return self._notes[-1] if self._notes else self._noted()
+
+
+def duplicate_ids(source: Any) -> int:
+    """Documents of the last reading whose id had come before, in the members of a mixture, too."""
+    members = getattr(source, "sources", {}).values()
+    return int(getattr(source, "duplicate_ids", 0)) + sum(map(duplicate_ids, members))
 
 
 def key_of(parts: Sequence[Any]) -> str:

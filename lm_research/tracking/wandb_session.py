@@ -18,7 +18,7 @@ from lm_research.tracking.json_files import read_json
 from lm_research.tracking.redaction import redacted, redacted_arguments
 from lm_research.tracking.wandb_artifacts import checkpoint_artifact, data_artifact
 from lm_research.tracking.wandb_metrics import Best, define
-from lm_research.tracking.wandb_tables import evaluation_rows
+from lm_research.tracking.wandb_tables import evaluation_rows, over_documents
 
 TABLE_INTERVAL_S = 60.0
 """Online, the table of samples is sent this often at most, and at the end."""
@@ -177,6 +177,7 @@ class Session:
         """The run's row of the matrix of sources, which W&B joins with those of other runs."""
         columns, rows = evaluation_rows(self._config, self._summary)
         if rows:
+            columns, rows = over_documents(columns, rows, self._folder)
             self._send_table("evaluations", columns, rows)
 
     def _send_table(self, name: str, columns: list[str], rows: list[list[Any]]) -> None:

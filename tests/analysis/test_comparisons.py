@@ -1,3 +1,4 @@
+import math
 from itertools import product
 from pathlib import Path
 
@@ -257,3 +258,30 @@ def test_rivals_without_a_shared_seed_have_no_lead(table) -> None:
     (winner,) = winners(table({("x", "a", "m"): {1: 1.0}, ("x", "b", "m"): {2: 2.0}}), BITS)
     assert winner.runner_up["vectorizer"] == "b"
     assert winner.lead is None
+
+
+def test_the_matrix_has_intervals_over_documents(grid: Path, rich_grid: Path) -> None:
+    """Against a plain loop over resamples, on documents that add up to what was recorded."""
+    assert source_matrix(settings_of(grid), BITS).documents == {}  # none were kept
+    settings = settings_of(rich_grid)
+    matrix = source_matrix(settings, BITS)
+    assert matrix.documents.keys() == matrix.cells.keys()
+    rng = np.random.default_rng(5)
+    for (row, column), found in matrix.documents.items():
+        assert found.mean == pytest.approx(matrix.cells[row, column].mean)
+        files = [
+            np.load(run.folder / "evaluations" / f"eval-{column}.npz")
+            for setting in settings
+            if setting.source == row
+            for run in setting.runs
+        ]
+        nats_D = np.mean([file["document_nats"] for file in files], axis=0)
+        bytes_D = files[0]["document_bytes"]
+        assert len(files) == 18
+        drawn = []
+        for _ in range(2000):
+            places = rng.integers(0, len(bytes_D), len(bytes_D))
+            drawn.append(nats_D[places].sum() / bytes_D[places].sum() / math.log(2))
+        width = np.quantile(drawn, 0.975) - np.quantile(drawn, 0.025)
+        assert found.low == pytest.approx(np.quantile(drawn, 0.025), abs=0.1 * width)
+        assert found.high == pytest.approx(np.quantile(drawn, 0.975), abs=0.1 * width)

@@ -128,3 +128,15 @@ def test_html_escapes_everything() -> None:
     html = to_html(table)
     assert "<script" not in html
     assert html.count("&lt;script&gt;") == 4
+
+
+def test_a_matrix_without_room_wraps_and_keeps_its_names() -> None:
+    columns = (Column("trained on", numeric=False), *(Column(f"source_{i}") for i in range(5)))
+    cells = [Cell(f"4.26{i} ±0.261") for i in range(5)]
+    table = Table("t", columns, ((Cell("without_python_docs"), *cells),))
+    console = Console(width=80, file=io.StringIO())
+    console.print(to_rich(table, 80))
+    said = console.file.getvalue()
+    words = ["trained", "without_python_docs", *(f"4.26{i}" for i in range(5)), "source_4"]
+    assert all(word in said for word in words), said
+    assert said.count("±0.261") == 5

@@ -1,5 +1,6 @@
 """Bad input through the real command: a few lines that name it and the fix, or a counted skip."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -190,3 +191,36 @@ def test_a_line_of_fifty_megabytes_takes_no_memory(read_json) -> None:
     # The buffer of the shuffle (32 MiB), and a few documents of at most 1 MiB.
     assert long - short < 48 * MIB
     assert read_json("long/data.json")["left_out"]["selection"]["cut"] > 1
+
+
+def two_gigabytes(path: Path, start: bytes = b"") -> None:
+    """A line of 2 GiB without an end, in a few megabytes: one compressed part many times over."""
+    part = " ".join(f"word{i % 977}" for i in range(1 << 17)).encode()[: MIB - 1] + b" "
+    packed = gzip.compress(part)
+    with path.open("wb") as file:
+        file.write(gzip.compress(start))
+        file.writelines(packed for _ in range(2048))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", ["file", "paragraph", "line", "sentence"])
+def test_a_line_of_two_gigabytes_is_cut_in_bounded_memory(read_json, document: str) -> None:
+    two_gigabytes(Path("long.txt.gz"))
+    Path("short.txt").write_text(paragraphs(2000))
+    short = peak_memory("data.paths=[short.txt]", "output=short")
+    long = peak_memory("data.paths=[long.txt.gz]", f"data.document={document}", "output=long")
+    assert long - short < 64 * MIB  # the shuffle's buffer (32 MiB), a document and its pieces
+    left_out = read_json("long/data.json")["left_out"]["selection"]
+    assert left_out["cut"] > 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_a_record_of_two_gigabytes_is_refused_in_bounded_memory(suffix: str) -> None:
+    two_gigabytes(Path(f"long.{suffix}.gz"), b'{"text": "' if suffix == "jsonl" else b'text\n"')
+    command = [sys.executable, "-c", MEASURED, "train", *FILES, f"data.paths=[long.{suffix}.gz]"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert f"long.{suffix}.gz: a line is longer than 67108864 bytes" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert int(done.stdout.split()[-2]) * 1024 < 1024 * MIB  # of which PyTorch takes half

@@ -135,3 +135,50 @@ def test_contamination_in_per_cent_of_documents_and_tokens(folder, capsys) -> No
     page = (folder / "out/contamination.html").read_text()
     assert "<script>alert(1)" not in page
     assert "&lt;script&gt;alert(1)" in page
+
+
+def public(tmp_path, downloads, leaks: str) -> list[str]:
+    """Arguments for a corpus whose training split holds three rows of the held-out ones."""
+    (downloads / "rows").mkdir(parents=True, exist_ok=True)
+    held = {"validation": [LEAK, "only held out"], "test": ["also  in training", "never seen"]}
+    train = [LEAK, "first of its own", LEAK, "also in training", "last of its own"]
+    files = ""
+    for split, rows in {"train": train, **held}.items():
+        (downloads / f"rows/{split}.txt").write_text("".join(f"{row}\n" for row in rows))
+        files += (
+            "  - _target_: lm_research.data.downloads.RemoteFile\n"
+            f"    name: rows/{split}.txt\n    split: {split}\n    sha256: null\n"
+            "    urls: ['http://localhost:9/rows.txt']\n"
+        )
+    options = tmp_path / "public" / "data"
+    options.mkdir(parents=True)
+    (options / "public.yaml").write_text(
+        "_target_: lm_research.data.sources.lines.Lines\nname: public\nlanguage: en\n"
+        f"category: news\nlicence: CC0-1.0\ncitation: nobody\n{leaks}"
+        f"downloads: {downloads}\nfiles:\n{files}"
+    )
+    return ["audit", "--config-dir", str(tmp_path / "public")]
+
+
+@pytest.mark.parametrize("leaks", ["", "leaks: drop\n", "leaks: keep\n"], ids=str.strip)
+@pytest.mark.parametrize("mixed", [False, True], ids=["alone", "mixed"])
+def test_a_leak_is_named_though_training_mends_it(tmp_path, capsys, leaks, mixed) -> None:
+    command = public(tmp_path, tmp_path / "downloads", leaks)
+    chosen = ["data=mixture", "data.weights={public: 1}"] if mixed else ["data=public"]
+    assert run([*command, *chosen, f"output={tmp_path / 'out'}"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    found = json.loads((tmp_path / "out/audit.json").read_text())
+    leaking = [
+        (row["second"]["split"], row["equal_texts"], row["first_documents"])
+        for row in found["overlap"]
+        if row["first"] == {"source": "public", "split": "train"} and row["leak"]
+    ]
+    assert ("validation", 1, 2) in leaking
+    kept = "keep" in leaks
+    expected = {"public": {"leaks": "keep" if kept else "drop", "documents": 3}}
+    assert found["mended"] == expected
+    assert found["sources"]["public"]["splits"]["train"]["documents"] == 5
+    assert "Leak: 1 text in both public, train and public, validation" in printed
+    said = "training reads 3 documents" if kept else "Training leaves out 3 documents of its train"
+    assert said in printed
+    assert said in " ".join((tmp_path / "out/audit.html").read_text().split())

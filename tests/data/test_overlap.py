@@ -1,12 +1,15 @@
 """Equal and nearly equal texts against counts by hand and planted copies."""
 
 from collections import Counter
+from itertools import combinations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lm_research.data.overlap import equal_texts, near_counts, near_duplicates
+from lm_research.data.overlap import BANDS, ROWS, equal_texts, near_counts, near_duplicates
+from lm_research.text.units import units
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2)), max_size=30))
@@ -52,3 +55,47 @@ def test_planted_near_duplicates_are_found_and_nothing_else() -> None:
 def test_texts_without_words_are_alike_to_nothing() -> None:
     assert near_duplicates(["", "!!!", "?", "a b"]) == []
     assert [pair.jaccard for pair in near_duplicates(["a b", "A, b!"])] == [1.0]
+
+
+def _words(text: str) -> set[tuple[str, ...]]:
+    """The runs of 5 units as they are, without any hash."""
+    found = list(units(text))
+    return {tuple(found[i : i + 5]) for i in range(max(1, len(found) - 4))}
+
+
+def test_recall_against_every_pair_compared_one_by_one() -> None:
+    rng = np.random.default_rng(1)
+    texts = []
+    for _ in range(80):
+        words = [f"w{n}" for n in rng.integers(0, 5000, 120)]
+        texts.append(" ".join(words))
+        for changed in rng.choice([0, 1, 2, 3, 4, 5, 8], 3):  # to both sides of 0.8, and 1
+            copy = list(words)
+            for place in rng.choice(120, changed, replace=False):
+                copy[place] = "altered"
+            texts.append(" ".join(copy))
+    sets = [_words(text) for text in texts]
+    exact = {
+        (i, j): len(sets[i] & sets[j]) / len(sets[i] | sets[j])
+        for i, j in combinations(range(len(sets)), 2)
+        if sets[i] & sets[j]
+    }
+    held = {pair: s for pair, s in exact.items() if s >= 0.8}
+    near_the_threshold = sum(s < 0.85 for s in held.values())
+    assert len(held) > 100
+    assert near_the_threshold > 30
+    found = {(pair.first, pair.second): pair.jaccard for pair in near_duplicates(texts)}
+    assert found.keys() <= held.keys()  # exact similarity is checked
+    assert found == pytest.approx({pair: held[pair] for pair in found})
+    expected = sum(1 - (1 - s**ROWS) ** BANDS for s in held.values())
+    assert expected / len(held) > 0.999
+    assert len(found) / len(held) > 0.99
+
+
+def test_boilerplate_does_not_hide_a_copy() -> None:
+    """More candidates than are compared: the most similar ones are."""
+    shared = " ".join(f"s{n}" for n in range(70))
+    rng = np.random.default_rng(2)
+    texts = [f"{shared} {' '.join(f'w{n}' for n in rng.integers(0, 9999, 25))}" for _ in range(300)]
+    pairs = near_duplicates([*texts, texts[250] + " end"])
+    assert [(pair.first, pair.second) for pair in pairs if pair.jaccard > 0.9] == [(250, 300)]

@@ -1,9 +1,11 @@
 """``lm-research sync`` through the real SDK: whatever was cut off, each run arrives once, whole."""
 
+import json
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from lm_research.tracking.recorder import Recorder
@@ -97,6 +99,34 @@ def test_runs_on_one_text_share_its_artifact(tmp_path, wandb_server, sync):
     assert [wandb_server.runs[f.status.id]["used"] for f in (first, second)] == [[text["id"]]] * 2
     manifest = wandb_server.uploads[f"artifact/{text['id']}/manifest"].decode()
     assert "lm-research:text/f00d" in manifest
+
+
+def test_the_table_of_sources_tells_mixtures_apart_and_has_clean_scores(
+    tmp_path, wandb_server, sync
+):
+    data = {"name": "without_code", "weights": {"tweets": 1}}
+    folder = RunFolder.create(tmp_path / "run", {**CONFIG, "data": data, "seed": 1})
+    recorder = Recorder(folder, ())
+    recorder.start()
+    scores = {"bits_per_byte": 2.0, "bits_per_byte_clean": 2.5, "contaminated_documents": 3}
+    for source in ("tweets", "code"):
+        recorder.summary({f"eval/{source}/{name}": value for name, value in scores.items()})
+    recorder.data({**DATA, "evaluated": {"tweets": {"text_sha256": "7"}}})
+    (folder.path / "evaluations").mkdir()
+    bits_D, bytes_D = np.array([3.0, 3.0, 0.0]), np.array([1, 1, 1])
+    scores_D = {"document_nats": bits_D * np.log(2), "document_bytes": bytes_D}
+    np.savez(folder.path / "evaluations" / "eval-tweets.npz", **scores_D)
+    recorder.finish("done")
+    folder.close()
+    assert sync(folder.path)[0] == 0
+    sent = [v for name, v in wandb_server.uploads.items() if "table/evaluations" in name]
+    table = json.loads(sent[0])
+    bounds = ["bits_per_byte_low", "bits_per_byte_high"]
+    assert table["columns"] == ["trained_on", "evaluated_on", *sorted(scores), *bounds]
+    assert sorted(table["data"]) == [
+        ["without_code", "code", 2.0, 2.5, 3, None, None],
+        ["without_code", "tweets", 2.0, 2.5, 3, 0.0, 3.0],
+    ]  # of three documents, all 27 samples: one in 27 is 0, eight are 3
 
 
 def test_a_run_that_has_gone_on_gets_its_new_rows(tmp_path, wandb_server, sync):

@@ -6,7 +6,7 @@ from lm_research.analysis.palette import BEST_RGB
 from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.plots.figure import figure, label
 from lm_research.analysis.study import Study
-from lm_research.analysis.tables import best_rows, plus_minus
+from lm_research.analysis.tables import best_rows, clean_matrix, over_documents_text, plus_minus
 
 
 def matrix_plot(study: Study, matrix: Matrix) -> Figure:
@@ -24,7 +24,7 @@ def matrix_plot(study: Study, matrix: Matrix) -> Figure:
         colorscale=[[0, f"rgba({BEST_RGB},0.06)"], [1, f"rgba({BEST_RGB},0.92)"]],
         zmin=0, zmax=1, showscale=False, xgap=3, ygap=3, hoverongaps=False,
         customdata=[
-            [_cell_hover(matrix, metric, r, c) for c in matrix.columns] for r in matrix.rows
+            [_cell_hover(study, matrix, r, c) for c in matrix.columns] for r in matrix.rows
         ],
         hovertemplate="trained on %{y}<br>evaluated on %{x}<br>%{customdata}<extra></extra>",
     )  # fmt: skip
@@ -47,9 +47,16 @@ def _shades(matrix: Matrix, metric: Metric) -> dict[tuple[str, str], float]:
     return {cell: 1 - value / worst if worst else 0.5 for cell, value in behind.items()}
 
 
-def _cell_hover(matrix: Matrix, metric: Metric, row: str, column: str) -> str:
+def _cell_hover(study: Study, matrix: Matrix, row: str, column: str) -> str:
+    """The score with its intervals over seeds and over documents, and on clean documents."""
+    metric, lines = study.metric, []
     estimate = matrix.cells.get((row, column))
-    return f"{label(plus_minus(metric, estimate))} {metric.label}"
+    lines.append(f"{label(plus_minus(metric, estimate))} {metric.label}")
+    if (row, column) in matrix.documents:
+        lines.append(f"over documents {label(over_documents_text(matrix, metric, row, column))}")
+    if (clean := clean_matrix(study)) and (on_clean := clean[1].cells.get((row, column))):
+        lines.append(f"clean documents {label(plus_minus(clean[0], on_clean))}")
+    return "<br>".join(lines)
 
 
 def _annotate(

@@ -1,12 +1,22 @@
 """The tables of a study, free of any output format, one module for each section of the report."""
 
+from lm_research.analysis.matrix import Matrix
 from lm_research.analysis.study import Study, once
 from lm_research.analysis.tables.classes import class_tables
 from lm_research.analysis.tables.contamination import contamination_table
 from lm_research.analysis.tables.effects import effects_table
 from lm_research.analysis.tables.factorial import contrasts_table, factorial_table
 from lm_research.analysis.tables.hypotheses import hypotheses_table
-from lm_research.analysis.tables.matrix import best_rows, matrix_notes, matrix_table
+from lm_research.analysis.tables.matrix import (
+    best_rows,
+    clean_matrix,
+    clean_matrix_table,
+    matrix_documents_table,
+    matrix_notes,
+    matrix_table,
+    over_documents_text,
+)
+from lm_research.analysis.tables.mixtures import mixtures_table
 from lm_research.analysis.tables.runs import data_table, failures_table
 from lm_research.analysis.tables.scaling import scaling_table
 from lm_research.analysis.tables.settings import ablation_table, winners_table
@@ -28,6 +38,8 @@ __all__ = [
     "all_tables",
     "best_rows",
     "class_tables",
+    "clean_matrix",
+    "clean_matrix_table",
     "contamination_table",
     "contrasts_table",
     "data_table",
@@ -36,11 +48,15 @@ __all__ = [
     "failures_table",
     "hypotheses_table",
     "interval",
+    "matrix_documents_table",
     "matrix_notes",
     "matrix_table",
+    "mixtures_table",
+    "over_documents_text",
     "p_text",
     "plus_minus",
     "scaling_table",
+    "source_tables",
     "verdict_of",
     "winners_table",
 ]
@@ -52,8 +68,8 @@ def all_tables(study: Study) -> list[Table]:
     matrix = study.matrix if study.matrix is not None and study.matrix.cells else None
     return [
         *([hypotheses_table(study)] if study.hypotheses else []),
-        *([matrix_table(study, matrix)] if matrix else []),
-        *filter(None, [contamination_table(study)]),
+        *(source_tables(study, matrix) if matrix else []),
+        *filter(None, [contamination_table(study), mixtures_table(study)]),
         *([effects_table(study)] if study.effects else []),
         *([factorial_table(study, study.factorial)] if study.factorial else []),
         *([winners_table(study)] if study.winners else []),
@@ -62,3 +78,9 @@ def all_tables(study: Study) -> list[Table]:
         *([scaling_table(study)] if study.scaling else []),
         *([failures_table(study)] if study.unfinished else []),
     ]
+
+
+def source_tables(study: Study, matrix: Matrix) -> list[Table]:
+    """The matrix with intervals over seeds, over documents, and of the clean scores."""
+    more = (matrix_documents_table(study, matrix), clean_matrix_table(study))
+    return [matrix_table(study, matrix), *(table for table in more if table is not None)]

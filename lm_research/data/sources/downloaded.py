@@ -34,7 +34,8 @@ class DownloadedSource(Source):
         leaks: "drop" leaves out documents of the training split whose text is also in a held-out
             one (equal but for white space; of the splits that are read), and counts them in
             ``skipped``. "keep" is for published
-            protocols, whose numbers are of the official text with what it leaks.
+            protocols, whose numbers are of the official text with what it leaks; what "drop" would
+            leave out is counted in ``leaked``.
         only: official splits to read, of those that there are; ``None``: all. Files of the others
             are not downloaded.
         encoding: of the text.
@@ -75,6 +76,7 @@ class DownloadedSource(Source):
             raise ValueError(f"only={only}: no file holds documents of these splits")
         self.downloads = Downloads(downloads)
         self.leaks = leaks
+        self.leaked = 0
         self.only = only
         self.encoding = encoding
         self.validation_share = validation_share
@@ -93,10 +95,12 @@ class DownloadedSource(Source):
 
     def __iter__(self) -> Iterator[Document]:
         self.fetch()
-        held_out = self._held_out() if self.leaks == "drop" else set()
-        self.skipped = Counter()
+        held_out = self._held_out()
+        self.skipped, self.leaked = Counter(), 0
         for document in self._wanted():
-            if document.split == "train" and _key(document) in held_out:
+            leaked = document.split == "train" and _key(document) in held_out
+            self.leaked += leaked
+            if leaked and self.leaks == "drop":
                 self.skipped[LEAKED] += 1
             else:
                 yield document
@@ -111,7 +115,8 @@ class DownloadedSource(Source):
             self.downloads.fetch(unverified, f"data={self.name}")
         stats = [self.downloads.stat(file) for file in unverified]
         files = [file.content() for file in self.files]
-        described = ("skipped", "language", "category", "licence", "citation", "files", "downloads")
+        described = {"skipped", "leaked", "language", "category", "licence", "citation"}
+        described |= {"files", "downloads"}
         options = {key: value for key, value in vars(self).items() if key not in described}
         content = json.dumps([self.revision, options, files, stats], sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:16]

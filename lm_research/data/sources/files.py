@@ -130,6 +130,11 @@ class LocalFiles(RecordSource):
                 for document in self._read(path, id):
                     found = True
                     yield document
+            except FileNotFoundError as error:
+                raise DataError(
+                    f"{path}: was there when reading began, and is gone; fix: run again when "
+                    "nothing moves the files any more"
+                ) from error
             except READ_ERRORS as error:
                 raise DataError(
                     f"{path}: cannot be read: {error}; fix: copy or compress it again, or check "
@@ -140,8 +145,7 @@ class LocalFiles(RecordSource):
 
     def signature(self) -> str:
         """The options, and each file's id, size and time of change."""
-        stats = [(id, path.stat()) for path, id in self._files()]
-        files = [(id, stat.st_size, stat.st_mtime_ns) for id, stat in stats]
+        files = [(id, *_state(path)) for path, id in self._files()]
         options = [
             self.name,
             self.format,
@@ -262,6 +266,15 @@ class LocalFiles(RecordSource):
                 f"{path}: no whole Parquet file: {error}; fix: copy it again, or check its suffix "
                 "and data.format"
             ) from error
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Size and time of change; of a file that has gone since it was found, what no file has."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return -1, -1
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _format(path: Path) -> str | None:

@@ -3,6 +3,7 @@
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator
+from itertools import dropwhile
 from pathlib import Path
 
 from lm_research.data.document import DataError
@@ -44,8 +45,29 @@ def expand(name: str, wanted: Callable[[Path], bool]) -> list[str]:
         matches = [os.path.join(folder, file) for folder, _, files in walk(path) for file in files]
         matches = [match for match in matches if wanted(Path(match))]
     else:
-        matches = glob.glob(path, recursive=True)
-    return sorted(match for match in matches if os.path.isfile(match))
+        matches = list(_matching(path))
+    return sorted({match for match in matches if os.path.isfile(match)})
+
+
+def _matching(pattern: str) -> Iterator[str]:
+    """What a pattern matches; ``**`` goes through folders as ``walk`` does.
+
+    glob's own ``**`` follows links in circles: a file is found again in each round, forty times
+    over with one such link, and without end in sight with two.
+    """
+    parts = pattern.split(os.sep)
+    if "**" not in parts:
+        yield from glob.glob(pattern)
+        return
+    at = parts.index("**")
+    rest = list(dropwhile("**".__eq__, parts[at:]))
+    start = os.sep.join(parts[:at]) or (os.sep if at else os.curdir)
+    for base in glob.glob(start):
+        for folder, _, files in walk(base):
+            if rest:
+                yield from _matching(os.path.join(glob.escape(folder), *rest))
+            else:
+                yield from (os.path.join(folder, file) for file in files)
 
 
 def walk(path: str) -> Iterator[tuple[str, list[str], list[str]]]:
