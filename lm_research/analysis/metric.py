@@ -20,6 +20,8 @@ _KNOWN: dict[str, tuple[str, str, bool, int]] = {
     "precision_macro": ("macro precision", "macro P", False, 3),
     "recall_macro": ("macro recall", "macro R", False, 3),
     "f1_macro": ("macro F1", "macro F1", False, 3),
+    "calibration_error": ("calibration error", "ECE", True, 3),
+    "roc_auc": ("area under the ROC curve", "ROC-AUC", False, 3),
 }
 
 

@@ -55,6 +55,7 @@ class _Writer:
             ("choices", "What each choice does", self.effects),
             ("factorial", "Main effects and interactions", self.factorial),
             ("settings", "Every setting", self.ablation),
+            ("classes", "Class by class", self.classes),
             ("curves", "Learning curves", self.curves),
             ("scaling", "Scaling", self.scaling),
             ("cost", "Quality against cost", self.cost),
@@ -156,6 +157,9 @@ class _Writer:
         return (
             f"{drawn}{notes if drawn else ''}{winners}{to_html(tables.ablation_table(self.study))}"
         )
+
+    def classes(self) -> str:
+        return "".join(to_html(table) for table in tables.class_tables(self.study))
 
     def hypotheses(self) -> str:
         if not self.study.hypotheses:

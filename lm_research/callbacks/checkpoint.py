@@ -28,6 +28,8 @@ from lm_research.tracking.recorder import Recorder
 from lm_research.tracking.run_identity import config_hash, difference_table
 
 _log = logging.getLogger(__name__)
+HIGHER_IS_BETTER = ("accuracy", "precision_", "recall_", "f1_", "roc_auc")
+"""Beginnings of the names of such scores."""
 
 
 class Checkpoint(pl.Callback):
@@ -41,8 +43,8 @@ class Checkpoint(pl.Callback):
 
     Args:
         every: steps between checkpoints; null: after every evaluation.
-        monitor: score that makes a checkpoint the best one, lower is better; where it is
-            undefined, ``val/loss_nats`` decides.
+        monitor: score that makes a checkpoint the best one, the lower the better (of accuracy,
+            precision, recall and F1 the higher); where there is none, ``val/loss_nats`` decides.
         keep_last: how many of the newest checkpoints stay; two, so that a damaged one can be done
             without.
         keep_best: how many of the best ones stay.
@@ -108,8 +110,11 @@ class Checkpoint(pl.Callback):
         return evaluated or (self.every is not None and step % self.every == 0)
 
     def _score(self, scores: dict[str, float | None]) -> float | None:
-        score = scores.get(self.monitor.removeprefix("val/"))
-        return scores["loss_nats"] if score is None else score
+        name = self.monitor.removeprefix("val/")
+        score = scores.get(name)
+        if score is None:
+            return scores["loss_nats"]
+        return -score if name.startswith(HIGHER_IS_BETTER) else score
 
     def _refuse(self, trainer: pl.Trainer, outputs: Any, batch: Any) -> None:
         """Keep the batch, and end the attempt with no checkpoint of this step."""

@@ -112,8 +112,8 @@ class Divergence(pl.Callback):
 def keep_batch(folder: Path, step: int, loss: float, batch: Any) -> None:
     """Leave the batch of a step that went wrong in ``folder``, for ``debug=replay``."""
     folder.mkdir(exist_ok=True)
-    tensors = {"ids_BT": batch.ids_BT.cpu(), "targets_BT": batch.targets_BT.cpu()}
-    kept = {**tensors, "fresh": batch.fresh, "step": step, "loss": loss}
+    parts = {k: v.cpu() if torch.is_tensor(v) else v for k, v in batch._asdict().items()}
+    kept = {**parts, "step": step, "loss": loss}
     torch.save(kept, folder / f"step-{step:08}.pt")
 
 

@@ -8,8 +8,10 @@ from lm_research.callbacks.averaging import averaged
 from lm_research.callbacks.metrics import MetricsLogger
 from lm_research.callbacks.pause import pause
 from lm_research.config.types import PositiveInt
+from lm_research.data.document_batches import tokens_seen
 from lm_research.data.module import TextDataModule
-from lm_research.tasks.evaluation import evaluate, evaluating
+from lm_research.tasks.evaluation import evaluating
+from lm_research.tasks.held_out import evaluate_held_out
 from lm_research.tracking.recorder import Recorder
 
 
@@ -44,15 +46,9 @@ class Evaluation(pl.Callback):
         if step not in self.steps:
             return
         with pause(pl_module), averaged(trainer, pl_module), evaluating(pl_module):
-            result = evaluate(
-                pl_module,
-                self.data.split("validation"),
-                pl_module.eval_window,
-                self.data.words,
-                contaminated=self.data.contaminated_validation,
-            )
+            result = evaluate_held_out(pl_module, self.data)
         pl_module.last_evaluation = (step, result)
-        tokens = step * batch.targets_BT.numel() * trainer.world_size
+        tokens = tokens_seen(batch, step, trainer.world_size)
         clocks = [c.seconds for c in trainer.callbacks if isinstance(c, MetricsLogger)]  # type: ignore[attr-defined]
         seconds = clocks[0] if clocks else 0.0
         row = {**as_numbers("val", result.scores), **self.data.mixture_row(step)}

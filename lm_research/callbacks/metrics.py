@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lm_research.callbacks.pause import paused_seconds
 from lm_research.config.types import PositiveInt
+from lm_research.data.document_batches import tokens_seen
 from lm_research.tasks.evaluation import DivergenceError
 from lm_research.tracking.recorder import Recorder
 
@@ -66,16 +67,16 @@ class MetricsLogger(pl.Callback):
         # Every process comes here at the same step: the row is of the whole batch, not of a share.
         loss = float(trainer.strategy.reduce(self.loss_sum.detach(), reduce_op="mean"))
         loss /= self.batches
-        tokens_a_batch = batch.targets_BT.numel() * trainer.world_size
+        tokens = tokens_seen(batch, done, trainer.world_size)
         now = self.seconds
-        speed = self.batches * tokens_a_batch / max(now - self.row_seconds, 1e-9)
+        speed = self.batches * tokens / done / max(now - self.row_seconds, 1e-9)
         self.speeds.append(speed)
         values = {
             "train/loss_nats": loss,
             "train/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "perf/tokens_per_s": speed,
         }
-        self.recorder.metrics(done, done * tokens_a_batch, now, values)
+        self.recorder.metrics(done, tokens, now, values)
         self.loss_sum, self.batches, self.row_seconds = None, 0, now
         if not math.isfinite(loss):
             raise DivergenceError(

@@ -34,8 +34,7 @@ class ProgressBar(pl.Callback):
         """Move it now and then."""
         if self.bar is not None and (batch_idx + 1) % self.every == 0:
             _, result = getattr(pl_module, "last_evaluation", (None, None))
-            score = result.scores.get("bits_per_byte") if result else None
-            shown = "" if score is None else f"{score:.3f} bits/byte"
+            shown = _shown(result.scores) if result else ""
             self.bar.update(self.task, completed=batch_idx + 1, score=shown)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -50,3 +49,11 @@ class ProgressBar(pl.Callback):
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+def _shown(scores: dict[str, float | None]) -> str:
+    """The score that people look at first."""
+    for name, unit in (("bits_per_byte", "bits/byte"), ("f1_macro", "macro F1")):
+        if (score := scores.get(name)) is not None:
+            return f"{score:.3f} {unit}"
+    return ""

@@ -33,6 +33,8 @@ class Samples(pl.Callback):
     ) -> None:
         """Generate, with a seed of its own: samples must not disturb training."""
         step = batch_idx + 1
+        if not hasattr(pl_module, "advance"):
+            return  # a classifier writes nothing
         if getattr(pl_module, "last_evaluation", (None, None))[0] != step:
             return
         tokenizer = self.data.prepared.tokenizer

@@ -1,23 +1,29 @@
 """Put a run together: from a plain configuration to text, vectorizer, model and task."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
+from torch import nn
 
+from lm_research.cli.documents import documents_module, is_labelled, require_fitting_model
 from lm_research.cli.preparing import preparing
 from lm_research.config.build import build, locate
 from lm_research.data.document import DataError
+from lm_research.data.labels import LabelledSplit, classes_of
 from lm_research.data.mixture_streams import MixtureStreams, prepare_streams, sampling_rule
 from lm_research.data.module import TextDataModule
 from lm_research.data.preparation import PreparedText, prepare, training_documents
 from lm_research.data.selection import PATIENCE_S
 from lm_research.metrics.flops import flops_per_token, parameter_count
+from lm_research.models.document_models import VectorModel
 from lm_research.models.sequence_model import CountModel
+from lm_research.tasks.classification import Classification
 from lm_research.tasks.counted import CountedLanguageModel
-from lm_research.tasks.language_modeling import LanguageModeling
+from lm_research.tasks.models import RunModel
 from lm_research.text.tags import TagLexicon
 from lm_research.text.tokenizer import Tokenizer
 from lm_research.vectorizers.tagged import TaggedVectorizer
@@ -32,7 +38,7 @@ class Assembly:
     """Everything that a run needs; ``model`` is a LightningModule or a counted model."""
 
     data: TextDataModule
-    model: LanguageModeling | CountedLanguageModel
+    model: RunModel
     steps: int
 
 
@@ -59,12 +65,27 @@ def prepare_text(
             config.get("source_timeout", PATIENCE_S),  # a run of before there was one
             config.get("prepare_workers"),
             tell,
+            is_labelled(config),
         )
 
 
 def assemble(config: Config) -> Assembly:
     """Prepare the text, then seed, build, and fit what is fitted on the training split."""
+    require_fitting_model(config)
     prepared, streams = _prepare(config)
+    data, steps = _data(config, prepared, streams)
+    _ = data.contaminated_validation  # found, and cached, before training rather than during it
+    pl.seed_everything(config["seed"], verbose=False)
+    model = build_model(config, prepared.tokenizer, prepared.lexicon, steps, prepared)
+    return Assembly(data, model, steps)
+
+
+def _data(
+    config: Config, prepared: PreparedText, streams: MixtureStreams | None
+) -> tuple[TextDataModule, int]:
+    """The data module of the run's task, and its steps."""
+    if is_labelled(config):
+        return documents_module(config, prepared)
     steps = steps_of(config)
     budget, debug = config["budget"], config.get("debug") or {}
     data = TextDataModule(
@@ -76,15 +97,18 @@ def assemble(config: Config) -> Assembly:
         overfit=debug.get("overfit_batches", 0),
         streams=streams,
     )
-    _ = data.contaminated_validation  # found, and cached, before training rather than during it
-    pl.seed_everything(config["seed"], verbose=False)
-    model = build_model(config, prepared.tokenizer, prepared.lexicon, steps, prepared)
-    return Assembly(data, model, steps)
+    return data, steps
 
 
 def _prepare(config: Config) -> tuple[PreparedText, MixtureStreams | None]:
     """The text, and the sources' streams of a mixture that is sampled while training."""
     rule = sampling_rule(config["data"])
+    if rule is not None and is_labelled(config):
+        raise DataError(
+            "data: temperature, epochs and schedule sample windows of a stream, and "
+            "task=classification reads whole documents\n  fix: data.temperature=null "
+            "data.epochs=null data.schedule=null"
+        )
     if rule is not None and issubclass(locate(config["model"]["_target_"]), CountModel):
         raise DataError(
             "data: temperature, epochs and schedule are about training time, and a counted model "
@@ -103,8 +127,13 @@ def build_model(
     lexicon: TagLexicon | None,
     steps: int = 1,
     fit_on: PreparedText | None = None,
-) -> LanguageModeling | CountedLanguageModel:
-    """The task around vectorizer and model. Without ``fit_on`` a checkpoint must fill it."""
+    classes: Sequence[str] | None = None,
+) -> RunModel:
+    """The task around vectorizer and model. Without ``fit_on`` a checkpoint must fill it.
+
+    Args:
+        classes: of a classifier that is loaded; one that is trained has those of ``fit_on``.
+    """
     size = tokenizer.vocabulary_size
     vectorizer = build(config["vectorizer"], vocabulary_size=size)
     inner = build(config["model"], input_size=_width(vectorizer, lexicon), vocabulary_size=size)
@@ -112,6 +141,10 @@ def build_model(
         return CountedLanguageModel(inner, size)
     if fit_on is not None:
         fit_vectorizer(vectorizer, tokenizer, fit_on)
+    counts = None
+    if fit_on is not None and is_labelled(config):
+        classes = classes_of(fit_on.store)
+        counts = LabelledSplit(fit_on.store, "train", classes).counts()
     accumulate = config["trainer"]["accumulate"]
     return build(
         config["task"],
@@ -119,6 +152,8 @@ def build_model(
         model=inner,
         optimizer=partial(_optimizer, config["optimizer"]),
         scheduler=build(config["scheduler"], steps=-(-steps // accumulate)),
+        classes=classes,
+        class_counts=counts,
     )
 
 
@@ -153,9 +188,7 @@ def fit_vectorizer(vectorizer: Vectorizer, tokenizer: Tokenizer, prepared: Prepa
         _log.info("%s: %s", type(vectorizer).__name__, facts)
 
 
-def size_summary(
-    model: LanguageModeling | CountedLanguageModel, tokens: int
-) -> dict[str, float | None]:
+def size_summary(model: RunModel, tokens: int) -> dict[str, float | None]:
     """Parameters and FLOPs, named as in the summary.
 
     Args:
@@ -164,7 +197,11 @@ def size_summary(
     if isinstance(model, CountedLanguageModel):
         size = model.model.parameter_count()
         return {"model/parameters": size, "model/flops_per_token": None, "train/flops": None}
-    flops = flops_per_token(model.vectorizer, model.model, model.head)
+    if isinstance(model.model, VectorModel):  # its work is by document
+        size = parameter_count(model)
+        return {"model/parameters": size, "model/flops_per_token": None, "train/flops": None}
+    once = isinstance(model, Classification)  # the head's work is: one output a document
+    flops = flops_per_token(model.vectorizer, model.model, nn.Identity() if once else model.head)
     return {
         "model/parameters": parameter_count(model),
         "model/flops_per_token": flops,

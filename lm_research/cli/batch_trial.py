@@ -60,7 +60,7 @@ def steps(config: dict[str, Any], batch_size: int) -> None:
     if isinstance(assembly.model, CountedLanguageModel):
         return
     make_trainer(trainer, []).fit(assembly.model, datamodule=assembly.data)
-    module = assembly.model.eval()
+    module: Any = assembly.model.eval()  # a language model: no other task is tried out
     ids_BT = torch.zeros(1, module.eval_window, dtype=torch.long)
     module.advance(ids_BT, module.start(1))
 

@@ -59,25 +59,44 @@ def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
     from lm_research.cli.saved import load
     from lm_research.data.contamination import contaminated
     from lm_research.data.module import UNSPACED
+    from lm_research.tasks.classification import Classification
     from lm_research.tasks.evaluation import evaluate
 
     saved = load(options.run, options.checkpoint)
     config = dict(saved.config)
     if options.eval_bytes:
         config["budget"] = {**config["budget"], "eval_bytes": options.eval_bytes}
+    if isinstance(saved.model, Classification):
+        return _score_documents(options, config, node, saved)
     trained = {"tokenizer": saved.tokenizer.state_dict()}
     store = prepare_text(config, node, trained).store
     words = store.meta["language"] not in UNSPACED
     held, trained_on = store.split(options.split), _trained_on(saved.config)
     shared = None if trained_on is None else contaminated(held, trained_on)
     result = evaluate(saved.model, held, options.window, words, contaminated=shared)
+    return {**_what(options, store), **result.scores}
+
+
+def _what(options: Options, store: Any) -> dict[str, Any]:
     return {
         "data": store.meta["source"],
         "split": options.split,
         "checkpoint": options.checkpoint,
         "text_sha256": store.meta["splits"][options.split]["text_sha256"],
-        **result.scores,
     }
+
+
+def _score_documents(
+    options: Options, config: dict[str, Any], node: dict[str, Any] | None, saved: Any
+) -> dict[str, Any]:
+    """A classifier's scores, on the documents whose labels are among its classes."""
+    from lm_research.cli.assembly import prepare_text
+    from lm_research.data.labels import LabelledSplit
+    from lm_research.tasks.classifying import evaluate_classifier
+
+    store = prepare_text(config, node, {"tokenizer": saved.tokenizer.state_dict()}).store
+    held = LabelledSplit(store, options.split, saved.model.classes)
+    return {**_what(options, store), **evaluate_classifier(saved.model, held).scores}
 
 
 def _trained_on(config: dict[str, Any]) -> Any:

@@ -19,12 +19,15 @@ from lm_research.callbacks.precision import Precision
 from lm_research.callbacks.processes import telling_of_late
 from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.cli.assembly import Assembly, assemble
+from lm_research.cli.documents import take_best
 from lm_research.config.build import build
+from lm_research.tasks.classification import Classification
 from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.evaluation import DivergenceError, Evaluation, evaluate, evaluating
 from lm_research.tasks.generation import Sampling, generate
-from lm_research.tasks.language_modeling import LanguageModeling
+from lm_research.tasks.held_out import evaluate_held_out
 from lm_research.tasks.lean_loop import LeanLoop, Unprofiled
+from lm_research.tasks.models import TrainedModel
 from lm_research.tracking.checkpoint_store import CheckpointStore
 from lm_research.tracking.recorder import Recorder
 
@@ -50,7 +53,7 @@ def fit(
 def _train(
     config: Config,
     assembly: Assembly,
-    module: LanguageModeling,
+    module: TrainedModel,
     recorder: Recorder,
     signals: StopSignals,
 ) -> Evaluation:
@@ -66,12 +69,14 @@ def _train(
     ):
         trainer.fit(module, datamodule=assembly.data, ckpt_path=resumed, weights_only=True)
     signals.raise_noted()
+    if isinstance(module, Classification):
+        take_best(module, recorder.folder.checkpoints)
+        with evaluating(module):
+            return evaluate_held_out(module, assembly.data)
     step, result = getattr(module, "last_evaluation", (None, None))
     if step != assembly.steps or result is None:  # callbacks=none
         with evaluating(module):
-            split = assembly.data.split("validation")
-            words, shared = assembly.data.words, assembly.data.contaminated_validation
-            result = evaluate(module, split, module.eval_window, words, contaminated=shared)
+            result = evaluate_held_out(module, assembly.data)
     return result
 
 

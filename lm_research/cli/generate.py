@@ -32,10 +32,13 @@ def run(arguments: list[str]) -> int:
         print(help_text("generate", Options, "Sample from a finished run."))
         return 0
     options, _ = parse(Options, arguments)
-    from lm_research.cli.saved import load
+    from lm_research.cli.saved import SavedRunError, load
+    from lm_research.tasks.classification import Classification
     from lm_research.tasks.generation import Sampling, generate
 
     saved = load(options.run, options.checkpoint)
+    if isinstance(saved.model, Classification):
+        raise SavedRunError(f"run={options.run}: a classifier; it can `lm-research predict`")
     for number in range(options.samples):
         sampling = Sampling(
             options.temperature, options.top_k, options.top_p, options.seed + number

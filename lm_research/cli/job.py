@@ -11,12 +11,17 @@ import torch
 from lm_research.callbacks.deadline import deadline
 from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.cli.assembly import Assembly, assemble, prepare_text, size_summary
+from lm_research.cli.documents import baselines, held_out_scores, keep_predictions
 from lm_research.cli.fitting import fit
 from lm_research.cli.memory import telling_of_memory
 from lm_research.config.build import build
 from lm_research.data.contamination import contaminated
+from lm_research.data.document_module import DocumentDataModule
+from lm_research.data.labels import LabelledSplit
 from lm_research.data.module import UNSPACED
 from lm_research.data.preparation import PreparedText
+from lm_research.tasks.classification import Classification
+from lm_research.tasks.classifying import evaluate_classifier
 from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating
 from lm_research.tracking.checkpoint_store import CheckpointStore
 from lm_research.tracking.errors import RunFolderError, telling_of
@@ -68,6 +73,7 @@ def quiet() -> None:
     logging.raiseExceptions = False  # a log file on a full disk: the console has the line, too
     ours = r"pytorch_lightning|lightning_fabric|lightning_utilities"
     warnings.filterwarnings("ignore", module=ours)
+    warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
 
 
 def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
@@ -80,10 +86,22 @@ def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
     _describe(config, assembly, recorder)
     assembly, result = fit(config, assembly, recorder, signals)
     results = {"val": result, **_elsewhere(config, assembly, recorder)}
+    if isinstance(assembly.model, Classification):
+        results |= _documents(config, assembly.model, assembly.data, recorder)
     scores = {f"{group}/{k}": v for group, r in results.items() for k, v in r.scores.items()}
     recorder.summary(scores)
     if recorder.folder.state is not None:  # the process that owns the folder
         _keep_documents(recorder.folder.path / "evaluations", results)
+
+
+def _documents(
+    config: Config, model: Classification, data: Any, recorder: Recorder
+) -> dict[str, Evaluation]:
+    """What a classifier leaves beside the scores that every run has."""
+    results = held_out_scores(model, data)
+    recorder.summary(baselines(config, data))
+    keep_predictions(recorder.folder.path, results, data)
+    return results
 
 
 def same_text(folder: RunFolder, now: Config) -> None:
@@ -118,11 +136,21 @@ def _describe(config: Config, assembly: Assembly, recorder: Recorder) -> None:
     recorder.data({**assembly.data.text(), **({"vectorizer": report} if report else {})})
     if "coverage" in report:
         recorder.summary({"vectorizer/coverage": report["coverage"]})
-    tokens = assembly.steps * config["budget"]["batch_size"] * config["budget"]["window"]
+    tokens = training_tokens(config, assembly)
     recorder.summary(size_summary(assembly.model, tokens))
     recorder.planned(assembly.steps)
     if recorder.folder.state is not None:
-        write_json(recorder.folder.tokenizer, vocabulary_state(prepared))
+        classes = prepared.store.meta.get("classes")
+        kept = {**vocabulary_state(prepared), **({"classes": classes} if classes else {})}
+        write_json(recorder.folder.tokenizer, kept)
+
+
+def training_tokens(config: Config, assembly: Assembly) -> int:
+    """Tokens that the whole training reads."""
+    data = assembly.data
+    if isinstance(data, DocumentDataModule):
+        return data.train_dataloader().batch(assembly.steps - 1).tokens_seen
+    return assembly.steps * config["budget"]["batch_size"] * config["budget"]["window"]
 
 
 def vocabulary_state(prepared: PreparedText) -> Config:
@@ -135,16 +163,21 @@ def _elsewhere(config: Config, assembly: Assembly, recorder: Recorder) -> dict[s
     """Scores on the held-out documents of the sources of ``evaluate_on``, and which text it was."""
     prepared, model = assembly.data.prepared, assembly.model
     trained = {"tokenizer": prepared.tokenizer.state_dict()}
-    results, texts = {}, {}
+    results: dict[str, Evaluation] = {}
+    texts = {}
     for name, node in config["evaluate_on"].items():
         own = node == config["data"]
         store = prepared.store if own else prepare_text(config, node, trained).store
         words = store.meta["language"] not in UNSPACED
         window = getattr(model, "eval_window", EVALUATION_WINDOW)
         with evaluating(model):
-            held = store.split("validation")
-            shared = contaminated(held, prepared.store)
-            results[f"eval/{name}"] = evaluate(model, held, window, words, contaminated=shared)
+            if isinstance(model, Classification):
+                labelled = LabelledSplit(store, "validation", model.classes)
+                results[f"eval/{name}"] = evaluate_classifier(model, labelled)
+            else:
+                held = store.split("validation")
+                shared = contaminated(held, prepared.store)
+                results[f"eval/{name}"] = evaluate(model, held, window, words, contaminated=shared)
         texts[name] = {"text_sha256": store.meta["splits"]["validation"]["text_sha256"]}
     if texts:
         recorder.data({**assembly.data.text(), "evaluated": texts})

@@ -16,7 +16,7 @@ from lm_research.config.untrusted import open_plain
 from lm_research.config.validation import validate
 from lm_research.data.preparation import restore_lexicon
 from lm_research.tasks.counted import CountedLanguageModel
-from lm_research.tasks.language_modeling import LanguageModeling
+from lm_research.tasks.models import RunModel
 from lm_research.text.tokenizer import Tokenizer
 from lm_research.tracking.checkpoint_store import CheckpointError, CheckpointStore, require_format
 from lm_research.tracking.errors import RunFolderError
@@ -34,7 +34,7 @@ class SavedRun:
 
     config: dict[str, Any]
     tokenizer: Tokenizer
-    model: LanguageModeling | CountedLanguageModel
+    model: RunModel
 
 
 def load(path: str, checkpoint: str = "last") -> SavedRun:
@@ -53,7 +53,7 @@ def load(path: str, checkpoint: str = "last") -> SavedRun:
         tokenizer.load_state_dict(state["tokenizer"])
         lexicon = restore_lexicon(config["text"], tokenizer, state["lexicon"])
     with _told(folder.path / "config.yaml", "the model it describes cannot be built"):
-        model = build_model(config, tokenizer, lexicon)
+        model = build_model(config, tokenizer, lexicon, classes=state.get("classes"))
     with _told(weights, "try checkpoint=best, or train again with another output=FOLDER"):
         _fill(model, weights)
     return SavedRun(config, tokenizer, model)
@@ -89,7 +89,7 @@ def _told(file: Path, fix: str) -> Iterator[None]:
         raise SavedRunError(f"{file}: damaged ({told}); {fix}") from error
 
 
-def _fill(model: LanguageModeling | CountedLanguageModel, weights: Path) -> None:
+def _fill(model: RunModel, weights: Path) -> None:
     if isinstance(model, CountedLanguageModel):
         with open(open_plain(weights), "rb") as file, np.load(file, allow_pickle=False) as arrays:
             model.model.load_state_dict(dict(arrays))

@@ -22,11 +22,15 @@ class Cost:
 def cost(config: Mapping[str, Any]) -> Cost:
     """Build the model of ``config`` and count."""
     from lm_research.cli.assembly import build_model, size_summary, steps_of
+    from lm_research.cli.documents import is_labelled
 
     budget = config["budget"]
     tokens = steps_of(dict(config)) * budget["batch_size"] * budget["window"]
+    classes = None
+    if is_labelled(dict(config)):  # at most: a token has one byte or more; the head is small
+        tokens, classes = config["task"]["epochs"] * budget["train_bytes"], ["a", "b"]
     tokenizer: Any = SimpleNamespace(vocabulary_size=_vocabulary(config["text"]["tokenizer"]))
-    sizes = size_summary(build_model(dict(config), tokenizer, None), tokens)
+    sizes = size_summary(build_model(dict(config), tokenizer, None, classes=classes), tokens)
     if sizes["train/flops"] is None:
         return Cost(tokens, None, None)
     return Cost(tokens, int(sizes["model/parameters"] or 0), sizes["train/flops"])

@@ -127,16 +127,23 @@ def result(folder: Path) -> list[str]:
     """What a person wants to know after a run: the score, the folder, what to do with it."""
     summary, status = read_json(folder / "summary.json"), read_json(folder / "status.json")
     names = ("val/bits_per_byte", "val/perplexity_token")
+    if "val/bits_per_byte" not in summary:
+        names = ("val/accuracy", "val/f1_macro")
     known = [f"{name} {summary[name]:.4f}" for name in names if summary.get(name) is not None]
     undefined = [f"{name} undefined" for name in names[:1] if summary.get(name) is None]
     scores = ", ".join([*undefined, *known])
     place = shlex.quote(str(folder))
+    use = (
+        'generate run={} prompt="..."'
+        if "val/bits_per_byte" in summary
+        else "predict run={} input=FILE"
+    )
     steps = f"{status['step']:,} step" + ("s" if status["step"] != 1 else "")
     return [
         f"{scores} after {steps}",
         f"run: {folder}",
         *_skipped(read_json(folder / "data.json")),
-        f'next: lm-research generate run={place} prompt="..."',
+        f"next: lm-research {use.format(place)}",
     ]
 
 

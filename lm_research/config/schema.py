@@ -192,7 +192,10 @@ RUNTIME = {
     "data": set(),
     "vectorizer": {"vocabulary_size"},
     "model": {"input_size", "vocabulary_size"},
-    "task": {"vectorizer", "model", "tokenizer", "optimizer", "scheduler", "steps"},
+    "task": {
+        *("vectorizer", "model", "tokenizer", "optimizer", "scheduler", "steps"),
+        *("classes", "class_counts"),
+    },
     "optimizer": {"params"},
     "scheduler": {"steps"},
     "averaging": set(),

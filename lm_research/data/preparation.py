@@ -17,6 +17,7 @@ import numpy as np
 
 from lm_research.config.build import build
 from lm_research.data.document import DataError, Source
+from lm_research.data.labels import LabelColumn
 from lm_research.data.mixture import store_node
 from lm_research.data.selection import PATIENCE_S, Selection, key_of
 from lm_research.data.splits import SPLITS, Split
@@ -56,6 +57,7 @@ def prepare(
     patience_s: float = PATIENCE_S,
     workers: int | None = None,
     tell: Tell = silent,
+    labelled: bool = False,
 ) -> PreparedText:
     """The token store of ``data`` prepared by ``text``; made now if the cache has none.
 
@@ -67,6 +69,7 @@ def prepare(
         patience_s: seconds that the source may take for its next document.
         workers: processes that clean and encode; None: one a processor for large texts.
         tell: for a progress bar.
+        labelled: keep documents with a label alone, and their labels with them (``data.labels``).
 
     Raises:
         DataError: the source cannot be read, or hangs, or a split has no document.
@@ -74,7 +77,7 @@ def prepare(
     needed = SPLITS[:2] if trained is None else SPLITS[1:2]
     caps = _caps(budget, trained)
     return prepare_splits(
-        data, text, splits, caps, needed, cache, trained, patience_s, workers, tell
+        data, text, splits, caps, needed, cache, trained, patience_s, workers, tell, labelled
     )
 
 
@@ -89,18 +92,21 @@ def prepare_splits(
     patience_s: float = PATIENCE_S,
     workers: int | None = None,
     tell: Tell = silent,
+    labelled: bool = False,
 ) -> PreparedText:
     """As :func:`prepare`, with ``caps`` in bytes and the splits that must not be empty."""
     source: Source = build(data)
     tokenizer: Tokenizer = build(text["tokenizer"])
-    folder = _folder(cache, source, data, text, splits, caps, trained)
+    folder = _folder(cache, source, data, text, splits, caps, trained, labelled)
     if store := _whole(folder):
         tokenizer.load_state_dict(store.read_json("tokenizer"))
         lexicon = restore_lexicon(text, tokenizer, store.read_json("tags"))
         return PreparedText(store, tokenizer, lexicon)
     node, stages = store_node(data), Path(cache) / "stages"
     workers = workers or default_workers(sum(caps.values()))
-    selection = Selection(source, text["cleaning"], splits, caps, patience_s, node, stages, workers)
+    selection = Selection(
+        source, text["cleaning"], splits, caps, patience_s, node, stages, workers, labelled
+    )
     lexicon = _learn(tokenizer, selection, text, trained, tell)
     stage = EncodedStage(Shards(stages / "encoded" / folder.name), tokenizer, workers)
     store = _written(folder, selection, stage, lexicon, needed, tell)
@@ -125,13 +131,15 @@ def cached(
     splits: dict[str, Any],
     budget: dict[str, Any],
     cache: str | Path,
+    labelled: bool = False,
 ) -> TokenStore | None:
     """The token store that ``prepare`` would open, without making it; None if there is none.
 
     Raises:
         DataError, ModuleNotFoundError: the source cannot say what it would give.
     """
-    folder = _folder(cache, build(data), data, text, splits, _caps(budget, None), None)
+    caps = _caps(budget, None)
+    folder = _folder(cache, build(data), data, text, splits, caps, None, labelled)
     return TokenStore.open(folder) if (folder / "meta.json").exists() else None
 
 
@@ -151,9 +159,11 @@ def _folder(
     splits: dict[str, Any],
     caps: dict[Split, int],
     trained: dict[str, Any] | None,
+    labelled: bool = False,
 ) -> Path:
     """Where a store lies: under the hash of everything that goes into it."""
     made_of = [FORMAT, store_node(data), source.signature(), text, splits, caps, trained]
+    made_of += ["labelled"] if labelled else []
     made_of += filter(None, (rule.signature() for rule in build(text["cleaning"])))
     return Path(cache) / "tokens" / key_of(made_of)
 
@@ -197,7 +207,9 @@ def _written(
     tokenizer = stage.tokenizer
     writer = StoreWriter(folder, tokenizer.vocabulary_size, tokenizer.separator_id)
     try:
-        texts = ((split, document.text) for split, document in selection)
+        labels = LabelColumn() if selection.labelled else None
+        documents = labels.noting(selection) if labels else selection
+        texts = ((split, document.text) for split, document in documents)
         for block, encoded in stage(blocks(texts)):
             writer.add_block(encoded, block.texts)
             tell("ids", int(encoded.bytes_D.sum()))
@@ -205,7 +217,8 @@ def _written(
         writer.write_json("tokenizer", tokenizer.state_dict())
         if lexicon is not None:
             writer.write_json("tags", lexicon.state_dict())
-        store = writer.finish(_meta(selection, tokenizer))
+        classes = {"classes": labels.write(writer)} if labels else {}
+        store = writer.finish({**_meta(selection, tokenizer), **classes})
     except BaseException as error:
         writer.discard()
         if isinstance(error, Exception):  # of one that was stopped, what is done is gone on with

@@ -41,6 +41,7 @@ class Selection:
         node: the source's, which names the stages in the cache.
         cache: where the stages are kept; None keeps none.
         workers: processes that clean.
+        labelled: leave out documents without a label.
     """
 
     source: Source
@@ -51,6 +52,7 @@ class Selection:
     node: Any = None
     cache: Path | None = None
     workers: int = 1
+    labelled: bool = False
 
     def begin(self) -> tuple[Iterator[Document], Cleaner]:
         """The documents of a new pass, as the source has them but in their order, and its rules."""
@@ -62,6 +64,9 @@ class Selection:
         room = dict(self.caps)
         seed, validation, test = self.splits["seed"], self.splits["validation"], self.splits["test"]
         for document in self._cleaned():
+            if self.labelled and document.label is None:
+                self.counts["without_label"] += 1
+                continue
             split = split_of(document, validation, test, seed)
             if room[split] <= 0:
                 self.counts["over_cap"] += 1

@@ -123,7 +123,7 @@ class LanguageModeling(pl.LightningModule):
 
         The mode is the caller's: put the module in evaluation mode first.
         """
-        with torch.inference_mode(), _default_dtype(self.dtype):
+        with torch.inference_mode(), default_dtype(self.dtype):
             y_BTH, stream = self.hidden(ids_BT.to(self.device), stream)
             logits_BTV = self.head(y_BTH)
             finer = torch.promote_types(logits_BTV.dtype, torch.float32)
@@ -151,7 +151,7 @@ class LanguageModeling(pl.LightningModule):
 
 
 @contextmanager
-def _default_dtype(dtype: torch.dtype | str) -> Iterator[None]:
+def default_dtype(dtype: torch.dtype | str) -> Iterator[None]:
     """The type that a vectorizer without weights gives: that of the weights, as in training."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)  # type: ignore[arg-type]

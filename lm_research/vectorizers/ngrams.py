@@ -3,9 +3,12 @@
 Shapes: B batch, T time, N tokens of a document, V vocabulary, D vector size, H buckets, n.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from lm_research.config.types import PositiveInt
 from lm_research.vectorizers.checks import check_setting
@@ -73,3 +76,11 @@ class NGrams(Vectorizer):
         """x_D, the mean vector of the document's tokens and k-grams; zero for an empty one."""
         total = (ids_N >= 0).sum() + sum((h >= 0).sum() for h in self.hashes(ids_N[None]))
         return self(ids_N[None])[0].sum(0) / total.clamp(min=1)
+
+    def documents(self, documents: Sequence[Tensor]) -> Tensor:
+        """x_BD, the same of each: padded to one batch, so that a table has one gradient."""
+        ids_BT = pad_sequence(list(documents), batch_first=True, padding_value=NOTHING)
+        total_B = (ids_BT >= 0).sum(1)
+        for bucket_BT in self.hashes(ids_BT):
+            total_B = total_B + (bucket_BT >= 0).sum(1)
+        return self(ids_BT).sum(1) / total_B.clamp(min=1)[:, None]

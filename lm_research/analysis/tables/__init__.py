@@ -2,6 +2,7 @@
 
 from lm_research.analysis.matrix import Matrix
 from lm_research.analysis.study import Study, once
+from lm_research.analysis.tables.classes import class_tables
 from lm_research.analysis.tables.contamination import contamination_table
 from lm_research.analysis.tables.effects import effects_table
 from lm_research.analysis.tables.factorial import contrasts_table, factorial_table
@@ -36,6 +37,7 @@ __all__ = [
     "ablation_table",
     "all_tables",
     "best_rows",
+    "class_tables",
     "clean_matrix",
     "clean_matrix_table",
     "contamination_table",
@@ -72,6 +74,7 @@ def all_tables(study: Study) -> list[Table]:
         *([factorial_table(study, study.factorial)] if study.factorial else []),
         *([winners_table(study)] if study.winners else []),
         *([ablation_table(study)] if study.settings else []),
+        *class_tables(study),
         *([scaling_table(study)] if study.scaling else []),
         *([failures_table(study)] if study.unfinished else []),
     ]

@@ -1,0 +1,73 @@
+"""Of classifiers: precision, recall and F1 of each class, and which class is taken for which.
+
+A run leaves both in ``classes.json``; what is shown is of the best setting of each source, added up
+over its seeds, on the validation split.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lm_research.analysis.runs import Run
+from lm_research.analysis.study import Study
+from lm_research.analysis.tables.table import Cell, Column, Table
+from lm_research.config.untrusted import LARGEST_JSON, UntrustedError, load_json, read_plain
+
+MOST = 30
+"""Classes whose table is still one to read."""
+MOST_DOCUMENTS = 1 << 40
+SPLIT = "validation"
+NOTES = (
+    "The best setting of the source, all its seeds together, on the validation split. Rows are the "
+    "true classes; a column of `as ...` holds the documents that were taken for that class.",
+)
+
+
+def class_tables(study: Study) -> list[Table]:
+    """One table for each source whose runs classify documents; none where no run does."""
+    return [table for source in study.sources for table in _tables(study, source)]
+
+
+def _tables(study: Study, source: str) -> Iterator[Table]:
+    for setting in study.of_source(source):
+        found = [known for run in setting.runs if (known := _read(run)) is not None]
+        names = [classes for classes, _ in found]
+        if not found or any(other != names[0] for other in names) or len(names[0]) > MOST:
+            continue
+        matrices = [cells for _, cells in found]
+        total = [
+            [sum(column) for column in zip(*rows, strict=True)]
+            for rows in zip(*matrices, strict=True)
+        ]
+        yield _table(f"{source}: classes, by {setting.label}", names[0], total)
+        return
+
+
+def _table(title: str, classes: Sequence[str], cells: Sequence[Sequence[int]]) -> Table:
+    heads = ("precision", "recall", "F1", "documents", *(f"as {name}" for name in classes))
+    columns = (Column("class", numeric=False), *map(Column, heads))
+    rows = []
+    for place, name in enumerate(classes):
+        hits, support = cells[place][place], sum(cells[place])
+        predicted = sum(row[place] for row in cells)
+        shares = (
+            hits / max(predicted, 1),
+            hits / max(support, 1),
+            2 * hits / max(predicted + support, 1),
+        )
+        numbers = (*(f"{share:.3f}" for share in shares), f"{support:,}")
+        counts = (Cell(f"{count:,}", best=at == place) for at, count in enumerate(cells[place]))
+        rows.append((Cell(name), *map(Cell, numbers), *counts))
+    return Table(title, columns, tuple(rows), NOTES)
+
+
+def _read(run: Run) -> tuple[list[str], list[list[int]]] | None:
+    """Classes and confusion matrix of a run; None if it has none, or a damaged one."""
+    try:
+        known: Any = load_json(read_plain(run.folder / "classes.json", LARGEST_JSON))
+        classes = [str(name) for name in known["classes"]]
+        cells = [[int(count) for count in row] for row in known[SPLIT]["confusion"]]
+    except (OSError, UntrustedError, KeyError, TypeError, ValueError):
+        return None
+    square = len(cells) == len(classes) and all(len(row) == len(classes) for row in cells)
+    sound = square and all(0 <= count < MOST_DOCUMENTS for row in cells for count in row)
+    return (classes, cells) if classes and sound else None

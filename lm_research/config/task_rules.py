@@ -1,0 +1,45 @@
+"""What goes with which task."""
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from lm_research.config.problems import Problem
+
+CLASSIFICATION = "lm_research.tasks.classification.Classification"
+LANGUAGE_MODELING = "lm_research.tasks.language_modeling.LanguageModeling"
+OF_DOCUMENTS = ("lm_research.models.bag.Bag", "lm_research.models.kim_cnn.KimCNN")
+COUNTED = ("lm_research.models.ngram.KneserNey",)
+Plain = Mapping[str, Any]
+
+
+def task_problems(config: Plain, file: Callable[[str], str]) -> Iterator[Problem]:
+    """Of the shipped tasks and models; those of one's own are looked at when they are built."""
+    task, model = config["task"]["_target_"], config["model"]["_target_"]
+    name = model.rpartition(".")[2]
+    if task == LANGUAGE_MODELING and model in OF_DOCUMENTS:
+        message = "reads whole documents, and task=language_modeling predicts every token"
+        allowed = "task=classification, or model=lstm, gru, rnn, cnn, transformer, ngram"
+        yield Problem("model", message, name, allowed, None, file("model"))
+    if task == CLASSIFICATION:
+        yield from _classification(config, file)
+        if model in COUNTED:
+            message = "predicts tokens, and task=classification has none to predict"
+            yield Problem(
+                "model", message, name, "model=bag, kim_cnn, lstm, ...", None, file("model")
+            )
+
+
+def _classification(config: Plain, file: Callable[[str], str]) -> Iterator[Problem]:
+    trainer = config["trainer"]
+    if trainer["devices"] > 1:
+        message = "is for language modelling: task=classification is for one process"
+        value = str(trainer["devices"])
+        yield Problem("trainer.devices", message, value, "1", None, file("trainer"))
+    if trainer["find_batch_size"]:
+        message = "tries out windows of tokens, and task=classification has none"
+        yield Problem("trainer.find_batch_size", message, trainer["find_batch_size"], "null")
+    if config["task"].get("baseline") and find_spec("sklearn") is None:
+        message = "needs scikit-learn, which is not installed"
+        fix = "pip install 'lm-research[baselines]'; or task.baseline=false"
+        yield Problem("task.baseline", message, "true", fix)

@@ -1,0 +1,128 @@
+"""Classification of documents: one LightningModule for every vectorizer and every model.
+
+Shapes: B batch, T time, D vector, H hidden, C classes.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lm_research.config.types import PositiveInt
+from lm_research.data.document_batches import DocumentBatch
+from lm_research.models.document_models import DocumentModel, VectorModel
+from lm_research.models.sequence_model import SequenceModel
+from lm_research.tasks.language_modeling import default_dtype
+from lm_research.tasks.pooling import Pooling
+from lm_research.vectorizers.vectorizer import Vectorizer
+
+
+class Classification(pl.LightningModule):
+    """ids -> vectorizer -> model -> one vector a document -> log p(class).
+
+    A ``VectorModel`` reads the vectorizer's vector of the whole document; a ``SequenceModel`` the
+    vectors of its tokens, and what it says is pooled; a ``DocumentModel`` pools by itself.
+
+    Training reads every document ``epochs`` times, ``budget.batch_size`` at a time;
+    ``budget.train_tokens`` and ``budget.window`` mean nothing here.
+
+    Args:
+        vectorizer: ids_BT -> x_BTD, or documents -> x_BD.
+        model: any of the three.
+        optimizer: parameters -> optimizer.
+        scheduler: step -> factor on the learning rate.
+        classes: names, in the order of the outputs.
+        class_counts: training documents of each; None where a checkpoint is about to be loaded.
+        epochs: passes over the training split.
+        pooling: of a ``SequenceModel``'s outputs; see :class:`Pooling`.
+        class_weights: ``balanced`` weighs a document of class c by D / (C D_c), where D_c of the D
+            training documents are of it; None: all alike.
+        max_tokens: of a document that are read; None: all.
+        baseline: score scikit-learn's linear models on the same tokens, too.
+    """
+
+    labelled = True
+    """Its documents have labels: see ``data.labels``."""
+
+    class_weight_C: Tensor
+
+    def __init__(
+        self,
+        vectorizer: Vectorizer,
+        model: SequenceModel | DocumentModel | VectorModel,
+        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+        scheduler: Callable[[int], float],
+        classes: Sequence[str],
+        class_counts: Sequence[int] | None = None,
+        epochs: PositiveInt = 10,
+        pooling: Literal["last", "mean", "max", "attention"] = "max",
+        class_weights: Literal["balanced"] | None = None,
+        max_tokens: PositiveInt | None = 1024,
+        baseline: bool = False,
+    ) -> None:
+        super().__init__()
+        self.vectorizer, self.model = vectorizer, model
+        self.make_optimizer, self.schedule = optimizer, scheduler
+        self.classes, self.max_tokens = list(classes), max_tokens
+        pools = isinstance(model, SequenceModel)
+        self.pooling = Pooling(pooling, model.output_size) if pools else None
+        self.head = nn.Linear(model.output_size, len(self.classes))
+        balanced = class_weights == "balanced" and class_counts is not None
+        weights = _balanced(class_counts or []) if balanced else [1.0] * len(self.classes)
+        self.register_buffer("class_weight_C", torch.tensor(weights))
+
+    def logits(self, batch: DocumentBatch) -> Tensor:
+        """logits_BC: log p(class), up to a constant of each row."""
+        if isinstance(self.model, VectorModel):
+            return self.head(self.model(self.vectorizer.documents(batch.documents())))
+        x_BTD = self.vectorizer(batch.ids_BT)
+        if isinstance(self.model, DocumentModel):
+            return self.head(self.model(x_BTD, batch.lengths_B))
+        assert self.pooling is not None
+        y_BTH, _ = self.model(x_BTD, lengths=batch.lengths_B)
+        return self.head(self.pooling(y_BTH, batch.lengths_B))
+
+    def training_step(self, batch: DocumentBatch, batch_index: int) -> Tensor:
+        """Mean cross-entropy in nats over the documents, weighed by class."""
+        return F.cross_entropy(self.logits(batch), batch.labels_B, self.class_weight_C)
+
+    def log_probabilities(self, batch: DocumentBatch) -> Tensor:
+        """log_p_BC (nats, at least float32) on the CPU, without gradients, in the caller's mode."""
+        with torch.inference_mode(), default_dtype(self.dtype):
+            logits_BC = self.logits(self.transfer_batch_to_device(batch, self.device, 0))
+            finer = torch.promote_types(logits_BC.dtype, torch.float32)
+            return logits_BC.to(finer).log_softmax(-1).cpu()
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer, its rate's factor at every step, and the bound on the output layer."""
+        optimizer = self.make_optimizer(p for p in self.parameters() if p.requires_grad)
+        bound = getattr(self.model, "head_max_norm", None)
+        if bound is not None:
+            optimizer.register_step_post_hook(lambda *_: shorten(self.head.weight, bound))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def transfer_batch_to_device(
+        self, batch: DocumentBatch, device: torch.device, index: int
+    ) -> DocumentBatch:
+        """Three copies, and none on a CPU."""
+        if device.type == "cpu":
+            return batch
+        ids_BT, labels_B = batch.ids_BT.to(device), batch.labels_B.to(device)
+        return batch._replace(
+            ids_BT=ids_BT, lengths_B=batch.lengths_B.to(device), labels_B=labels_B
+        )
+
+
+def _balanced(counts: Sequence[int]) -> list[float]:
+    """scikit-learn's: D / (C D_c); a class without a document weighs as if it had one."""
+    return [sum(counts) / (len(counts) * max(count, 1)) for count in counts]
+
+
+def shorten(weight_CH: Tensor, most: float) -> None:
+    """Scale the rows that are longer than ``most`` back to it, in place."""
+    with torch.no_grad():
+        weight_CH.copy_(weight_CH.renorm(2, 0, most))
