@@ -38,7 +38,7 @@ from lm_research.data.construction import begin, force_names_to_disk, force_to_d
 from lm_research.data.splits import SPLITS, Split
 from lm_research.data.stages.encoded import Encoded, id_dtype
 
-FORMAT = 4
+FORMAT = 5
 DOCUMENT = np.dtype(
     [
         ("start", np.int64),  # position of the document's first token

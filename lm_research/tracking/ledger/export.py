@@ -146,14 +146,15 @@ def write(batches: Iterable[Columns], form: str, file: BinaryIO) -> None:
 
 def _csv(batches: Iterator[Columns], file: BinaryIO) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    for number, columns in enumerate(batches):
-        if number == 0:
-            writer.writerow(map(plain_text, columns))
-        guarded = [_guarded(column) for column in columns.values()]
-        writer.writerows(zip(*guarded, strict=True))
-    text.flush()
-    text.detach()
+    try:
+        writer = csv.writer(text, lineterminator="\n")
+        for number, columns in enumerate(batches):
+            if number == 0:
+                writer.writerow(map(plain_text, columns))
+            guarded = [_guarded(column) for column in columns.values()]
+            writer.writerows(zip(*guarded, strict=True))
+    finally:
+        text.detach()  # which flushes; a wrapper that is thrown away would close the file
 
 
 def _guarded(column: Sequence[Any]) -> Sequence[Any]:
