@@ -19,7 +19,7 @@ from lm_research.data.stages.shards import Shards, Unkept
 from lm_research.text.cleaning import Cleaner, Comparing, Rule
 from lm_research.text.unicode import utf8_length
 
-FORMAT = 1
+FORMAT = 2
 """Of the stages; raised when the same source and rules would make other shards than before."""
 LONGEST_SHARE = 8
 """A document longer than an eighth of its split's cap is cut there: a held-out split of one or two
