@@ -5,6 +5,7 @@ two values of different axes meet.
 """
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations, cycle, product
 from typing import Any, get_args, get_type_hints
@@ -14,6 +15,7 @@ import yaml
 from lm_research.config.build import locate
 from lm_research.config.paths import shipped
 from lm_research.config.schema import Trainer
+from lm_research.config.task_rules import OF_DOCUMENTS
 from lm_research.models.sequence_model import CountModel
 
 Axes = Mapping[str, Sequence[Sequence[str]]]
@@ -37,6 +39,8 @@ FILL = {  # what an option leaves for the user to say
 }
 GROUPS = ("data", "text", "task", "vectorizer", "model", "optimizer", "scheduler", "averaging")
 CORPORA = ("data", "text")
+QUALITY = {"c4": "bbc_news", "fineweb": "bbc_news", "gopher": "bbc_news", "chinese_web": "news_zh"}
+"""Text options that drop short texts, and a source of articles that they leave something of."""
 NOT_ON_A_CPU = ("16-mixed",)
 
 
@@ -46,6 +50,9 @@ def axes() -> dict[str, list[list[str]]]:
     Runs start where a file :data:`FILE` holds :data:`TEXT`.
     """
     found = {group: _options(group) for group in GROUPS}
+    # Documents with labels are a task of their own: tests/tasks/test_classification.py cuts it.
+    found["task"] = [["task=language_modeling"]]
+    found["model"] = [v for v in found["model"] if _file(v)["_target_"] not in OF_DOCUMENTS]
     precisions = get_args(get_type_hints(Trainer)["precision"])
     found["precision"] = [[f"trainer.precision={p}"] for p in precisions if p not in NOT_ON_A_CPU]
     found["accumulate"] = [["trainer.accumulate=1"], ["trainer.accumulate=3"]]
@@ -56,8 +63,13 @@ def axes() -> dict[str, list[list[str]]]:
 
 def _options(group: str) -> list[list[str]]:
     files = sorted((shipped("conf") / group).glob("*.yaml"))
-    names = [file.stem for file in files if "${downloads}" not in file.read_text()]  # no network
-    return [[f"{group}={name}", *FILL.get(f"{group}={name}", ())] for name in names]
+    options = {f"{group}={file.stem}": file.read_text() for file in files}
+    at_hand = [
+        option
+        for option, text in options.items()
+        if "${downloads}" not in text and (": ???" not in text or option in FILL)
+    ]
+    return [[option, *FILL.get(option, ())] for option in at_hand]
 
 
 def overrides(axes: Axes, row: Row) -> list[str]:
@@ -93,23 +105,37 @@ def once(axes: Axes) -> list[list[str]]:
 
 
 def corpora(axes: Axes) -> list[list[str]]:
-    """Every source with a text option that leaves something of it."""
+    """Every source with a text option that leaves something of it, and every such option."""
     both = {name: axes[name] for name in CORPORA}
     clash = {(i, j) for _, i, _, j in clashes(both)}
-    texts = cycle(range(len(both["text"])))
-    sources = range(len(both["data"]))
-    return [overrides(both, (i, next(j for j in texts if (i, j) not in clash))) for i in sources]
+    sources, texts = (range(len(values)) for values in both.values())
+    used: Counter[int] = Counter()
+    dealt = []
+    for i in sources:
+        sound = [j for j in texts if (i, j) not in clash]
+        dealt.append((i, min(sound, key=lambda j: (used[j], j))))
+        used[dealt[-1][1]] += 1
+    dealt += [(next(i for i in sources if (i, j) not in clash), j) for j in texts if not used[j]]
+    return [overrides(both, row) for row in dealt]
 
 
 def clashes(axes: Axes) -> set[Pair]:
-    """Sources in a language that all rules of a text option would leave nothing of."""
+    """Sources of which the rules of a text option would leave nothing: short, or of a language."""
     if not {"data", "text"} <= axes.keys():
         return set()
     data, text = list(axes).index("data"), list(axes).index("text")
     wanted = [{rule.get("language") for rule in _file(v)["cleaning"]} for v in axes["text"]]
     spoken = [_file(values)["language"] for values in axes["data"]]
     met = product(enumerate(spoken), enumerate(wanted))
-    return {(data, i, text, j) for (i, one), (j, only) in met if only - {None, one}}
+    foreign = {(data, i, text, j) for (i, one), (j, only) in met if only - {None, one}}
+    named = [[values[0].partition("=")[2] for values in axes[name]] for name in CORPORA]
+    pairs_of_names = product(enumerate(named[0]), enumerate(named[1]))
+    short = {
+        (data, i, text, j)
+        for (i, source), (j, option) in pairs_of_names
+        if QUALITY.get(option, source) != source
+    }
+    return foreign | short
 
 
 def _file(values: Sequence[str]) -> dict[str, Any]:
