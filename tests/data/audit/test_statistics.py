@@ -12,7 +12,7 @@ from lm_research.data.audit.bias import bias_probes
 from lm_research.data.audit.divergence import divergences, jensen_shannon
 from lm_research.data.audit.language import readability
 from lm_research.data.audit.licences import conflicts, terms_of
-from lm_research.data.audit.personal import is_card, is_chinese_id, personal_counts
+from lm_research.data.audit.personal import personal_counts
 from lm_research.data.audit.reading import Group, Sample, Sampled
 from lm_research.data.audit.topics import topic_words
 from lm_research.data.audit.vocabulary import compression, diversity, growth, ranks
@@ -102,11 +102,11 @@ def test_personal_data_by_form(text, expected) -> None:
     assert personal_counts(text) == expected
 
 
-def test_check_digits() -> None:
-    assert is_card("4111 1111 1111 1111")
-    assert not is_card("4111111111111117")
-    assert is_chinese_id("11010519491231002X")
-    assert not is_chinese_id("110105194912310021")
+def test_check_digits_decide() -> None:
+    assert personal_counts("4111 1111 1111 1111") == {"payment card numbers": 1}
+    assert personal_counts("4111111111111117") == {}
+    assert personal_counts("11010519491231002X") == {"Chinese identity numbers": 1}
+    assert personal_counts("110105194912310021") == {}
 
 
 def test_topic_words_tell_sources_apart() -> None:
