@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/vectors.py [--pairs 7] [--no-quality]
 
 Equality first for bags of words, TF-IDF, projections and counts: a figure is printed of nothing
-that does not give the same. GloVe's solvers update in different orders and give different vectors: their
-speeds stand beside each other, and tests/vectorizers holds each to its formula. Both sides take
+that does not give the same. GloVe's solvers update in different orders and give different vectors:
+their speeds stand side by side, and tests/vectorizers holds each to its formula. Both sides take
 turns, the order changing from pair to pair; CPU time of one thread is counted, and the ratio is the
 median of the pairs'. LM_RESEARCH_DOWNLOADS=FOLDER (with wikitext-2/train.txt.gz, nltk/brown.zip,
 war-and-peace/warandpeace.txt.xz and glove/*.xz, each optional only together) takes that text;
