@@ -1,8 +1,8 @@
 """One run of several in a process of its own, so that its end is not the end of the others.
 
-The process is forked: this one has imported what a run needs, but has trained nothing, started no
-threads of torch and touched no GPU. It leads a process group of its own, so that Ctrl-C comes once,
-through here, and it is asked to save and end when this process dies.
+The process is forked: this one has imported what a run needs, but has touched no GPU, and lets the
+threads that torch may have started end first. It leads a process group of its own, so that Ctrl-C
+comes once, through here, and it is asked to save and end when this process dies.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from lm_research.callbacks.stop_signals import SIGNALS, Stopped
 from lm_research.config.build import import_targets
 
 _PR_SET_PDEATHSIG = 1
+_OMP_PAUSE_HARD = 2
 _asked: list[int] = []
 """Signals that this process was sent: who is asked to stop starts no further run."""
 _watched = False
@@ -75,6 +76,7 @@ def in_own_process(run: Callable[[], None], config: Mapping[str, Any]) -> int:
     """
     if not _asked:
         _ready_to_fork(config)
+        end_openmp_threads()
         process = multiprocessing.get_context("fork").Process(target=_begin, args=(run,))
         with _passing_on(process):
             # The collector of the new process leaves alone what it has from this one: to look it
@@ -95,6 +97,22 @@ def _ready_to_fork(config: Mapping[str, Any]) -> None:
 
         gc.collect()
     import_targets(config)
+
+
+def end_openmp_threads() -> None:
+    """End the idle threads of GCC's OpenMP in this process; its next parallel region starts others.
+
+    A forked process has none of them, but the library's word that they are there, and would wait
+    for them for ever. (OpenMP 5.0, ``omp_pause_resource_all``; other libraries see to forks
+    themselves.)
+    """
+    try:
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:  # no Linux
+        return
+    for library in {line.split(maxsplit=5)[-1] for line in maps.splitlines() if "libgomp" in line}:
+        with suppress(OSError, AttributeError):  # gone from the disk; of a GCC before 9
+            ctypes.CDLL(library).omp_pause_resource_all(_OMP_PAUSE_HARD)
 
 
 @contextmanager
