@@ -6,10 +6,10 @@
 Each trial is a small run, ended once by SIGKILL or SIGTERM: at a random time of its life (imports,
 training, the last lines), or inside a checkpoint, a row, a rename, an evaluation, a sample or a
 call of W&B (offline); then it is started again by the same command. All that it leaves (rows,
-samples, summary, every checkpoint) must be what an undisturbed run leaves, bit for bit, clocks
-aside. The runs are made of conf/: every option of data, text, task, vectorizer, model, optimizer,
-scheduler and averaging occurs; in the long form, every two ways of training meet. Prints a line a
-trial and the sum; exits with 1 if one differs.
+samples, predictions, summary, every checkpoint) must be what an undisturbed run leaves, bit for
+bit, clocks aside. The runs are made of conf/: every option of data, text, task, vectorizer, model,
+optimizer, scheduler and averaging occurs; in the long form, every two ways of training a language
+model meet. Prints a line a trial and the sum; exits with 1 if one differs.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos_suite.equality import difference
-from chaos_suite.jobs import FILE, TEXT, axes, covering, once
+from chaos_suite.jobs import FILE, TEXT, axes, classifiers, covering, dealt_out, once
 
 SMALL = [
     "budget=smoke",
@@ -77,9 +77,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         place = Path(name)
         (place / FILE).write_text(TEXT, encoding="utf-8")
-        rows = covering(axes())
+        labelled = dealt_out(classifiers())
+        rows = [*covering(axes()), *labelled]
         if len(signals) < len(rows):
-            rows = once(axes())
+            rows = [*once(axes()), *labelled]
         jobs = [Job(row, place / f"whole-{n}") for n, row in enumerate(rows[: len(signals)])]
         print(f"{len(signals)} trials over {len(jobs)} jobs, seed {arguments.seed}", flush=True)
         with ThreadPoolExecutor(arguments.parallel) as pool:
@@ -150,7 +151,11 @@ def attempt(trial: Trial, place: Path, seed: int) -> bool:
         fault = difference(job.folder, folder)
         told += f", {reached} rows"
     shutil.rmtree(folder)
-    row = " ".join(text for text in job.overrides if text.startswith(("model=", "data=")))
+    row = " ".join(
+        text
+        for text in job.overrides
+        if text.startswith(("model=", "data=", "task=classification"))
+    )
     print(f"{trial.number + 1:3} {trial.how.name}, {told}: {fault or 'equal'} ({row})", flush=True)
     return fault is None
 

@@ -13,6 +13,8 @@ from lm_research.tracking.run_identity import identity
 
 CLOCKS = {"seconds", "speeds", "perf/tokens_per_s", "perf/train_s"}
 """Names of what a clock has measured."""
+ROWS = ("metrics.jsonl", "samples.jsonl", "predictions.jsonl")
+VALUES = ("summary.json", "data.json", "tokenizer.json", "classes.json")
 
 
 def difference(one: Path, other: Path) -> str | None:
@@ -25,12 +27,15 @@ def _differences(one: Path, other: Path) -> Iterator[str]:
     if states != ["done", "done"]:
         yield f"ended as {states}"
         return
-    for name in ("metrics.jsonl", "samples.jsonl"):
-        if at := _unequal(_rows(one / name), _rows(other / name)):
-            yield f"{name} differs at {at}"
-    for name in ("summary.json", "data.json", "tokenizer.json"):
-        if at := _unequal(_json(one / name), _json(other / name)):
-            yield f"{name} differs at {at}"
+    for names, read in ((ROWS, _rows), (VALUES, _json)):
+        for name in names:
+            there = [(folder / name).exists() for folder in (one, other)]
+            if there == [False, False]:  # of a task of another kind
+                continue
+            if at := _unequal(
+                *(read(f / name) if (f / name).exists() else None for f in (one, other))
+            ):
+                yield f"{name} differs at {at}"
     for file in sorted([*one.glob("evaluations/*.npz"), *one.glob("checkpoints/*.npz")]):
         name = file.relative_to(one)
         if at := _unequal(_arrays(file), _arrays(other / name)):

@@ -42,6 +42,7 @@ CORPORA = ("data", "text")
 QUALITY = {"c4": "bbc_news", "fineweb": "bbc_news", "gopher": "bbc_news", "chinese_web": "news_zh"}
 """Text options that drop short texts, and a source of articles that they leave something of."""
 NOT_ON_A_CPU = ("16-mixed",)
+LABELLED = ("tweets", "bbc_news", "reviews_zh")
 
 
 def axes() -> dict[str, list[list[str]]]:
@@ -50,15 +51,37 @@ def axes() -> dict[str, list[list[str]]]:
     Runs start where a file :data:`FILE` holds :data:`TEXT`.
     """
     found = {group: _options(group) for group in GROUPS}
-    # Documents with labels are a task of their own: tests/tasks/test_classification.py cuts it.
-    found["task"] = [["task=language_modeling"]]
+    found["task"] = [["task=language_modeling"]]  # for the other see `classifiers`
     found["model"] = [v for v in found["model"] if _file(v)["_target_"] not in OF_DOCUMENTS]
+    return found | _training() | {"state": _either("task.carry_state", "true", "false")}
+
+
+def classifiers() -> dict[str, list[list[str]]]:
+    """The same of the classes of documents, on sources that have some."""
+    names = ("vectorizer", "model", "optimizer", "scheduler", "averaging")
+    found = {group: _options(group) for group in names}
+    found["model"] = [v for v in found["model"] if not issubclass(_class(v), CountModel)]
+    found["data"] = _either("data", *LABELLED)
+    found["text"] = [["text=word", "budget.train_bytes=30000", "budget.eval_bytes=3000"]]
+    found["task"] = [["task=classification", "task.epochs=2", "task.max_tokens=64"]]
+    found["pooling"] = _either("task.pooling", "last", "mean", "max", "attention")
+    found["weights"] = _either("task.class_weights", "null", "balanced")
+    return found | _training()
+
+
+def _training() -> dict[str, list[list[str]]]:
     precisions = get_args(get_type_hints(Trainer)["precision"])
-    found["precision"] = [[f"trainer.precision={p}"] for p in precisions if p not in NOT_ON_A_CPU]
-    found["accumulate"] = [["trainer.accumulate=1"], ["trainer.accumulate=3"]]
-    found["state"] = [["task.carry_state=true"], ["task.carry_state=false"]]
-    found["noise"] = [["noise"], ["calm"]]
-    return found
+    return {
+        "precision": _either(
+            "trainer.precision", *(p for p in precisions if p not in NOT_ON_A_CPU)
+        ),
+        "accumulate": _either("trainer.accumulate", "1", "3"),
+        "noise": [["noise"], ["calm"]],
+    }
+
+
+def _either(key: str, *values: str) -> list[list[str]]:
+    return [[f"{key}={value}"] for value in values]
 
 
 def _options(group: str) -> list[list[str]]:
@@ -97,11 +120,16 @@ def covering(axes: Axes) -> list[list[str]]:
 def once(axes: Axes) -> list[list[str]]:
     """Fewer overrides: every option occurs."""
     ways = {name: values for name, values in axes.items() if name not in CORPORA}
-    dealt = [
-        overrides(ways, tuple((n + at) % len(values) for at, values in enumerate(ways.values())))
-        for n in range(max(map(len, axes.values())))
-    ]
+    dealt = dealt_out(ways, max(map(len, axes.values())))
     return [[*row, *corpus] for row, corpus in zip(dealt, cycle(corpora(axes)), strict=False)]
+
+
+def dealt_out(axes: Axes, rows: int | None = None) -> list[list[str]]:
+    """As few rows in which every option occurs, or ``rows``."""
+    return [
+        overrides(axes, tuple((n + at) % len(values) for at, values in enumerate(axes.values())))
+        for n in range(rows or max(map(len, axes.values())))
+    ]
 
 
 def corpora(axes: Axes) -> list[list[str]]:
@@ -144,6 +172,11 @@ def _file(values: Sequence[str]) -> dict[str, Any]:
     return read
 
 
+def _class(values: Sequence[str]) -> type:
+    found: type = locate(_file(values)["_target_"])
+    return found
+
+
 def pairs(axes: Axes, seed: int = 0, tries: int = 30) -> list[Row]:
     """Few rows in which every two values of two axes meet, unless they clash (greedy)."""
     rng = random.Random(seed)
@@ -172,8 +205,8 @@ class _Met:
 
     def __init__(self, axes: Axes) -> None:
         self.model = list(axes).index("model") if "model" in axes else None
-        targets = [_file(values)["_target_"] for values in axes.get("model", ())]
-        self.counted = {i for i, t in enumerate(targets) if issubclass(locate(t), CountModel)}
+        models = [_class(values) for values in axes.get("model", ())]
+        self.counted = {i for i, cls in enumerate(models) if issubclass(cls, CountModel)}
 
     def __call__(self, row: Row) -> set[Pair]:
         met = _pairs_of(row)

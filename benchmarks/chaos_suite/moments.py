@@ -54,7 +54,7 @@ def places() -> dict[str, tuple[Any, str, Call]]:
     import wandb
 
     from lm_research.metrics.next_token import NextTokenScores
-    from lm_research.tasks import generation
+    from lm_research.tasks import classifying, generation
 
     return {
         "half a checkpoint": (torch, "save", half_a_file),
@@ -63,6 +63,7 @@ def places() -> dict[str, tuple[Any, str, Call]]:
         "after a rename": (os, "replace", after),
         "before a sync": (os, "fsync", before),
         "an evaluation": (NextTokenScores, "update", before),
+        "an evaluation of classes": (classifying, "_log_probabilities", before),
         "a sample": (generation, "choose", before),
         "W&B's start": (wandb, "init", before),
         "W&B's log": (wandb.Run, "log", before),
