@@ -5,7 +5,7 @@ Shapes: B documents of a batch, T tokens of its longest, D documents of the spli
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -39,10 +39,13 @@ class DocumentBatch(NamedTuple):
         return [ids_T[:length] for ids_T, length in pairs]
 
 
-def tokens_seen(batch: Batch | DocumentBatch, step: int, processes: int) -> int:
-    """Training tokens of all processes after ``step`` batches, of which ``batch`` is the last."""
-    if isinstance(batch, DocumentBatch):
-        return batch.tokens_seen
+def tokens_seen(batch: Any, step: int, processes: int) -> int:
+    """Training tokens of all processes after ``step`` batches, of which ``batch`` is the last.
+
+    Batches of whole documents say it themselves.
+    """
+    if not isinstance(batch, Batch):
+        return int(batch.tokens_seen)
     return step * batch.targets_BT.numel() * processes
 
 
@@ -108,17 +111,26 @@ class DocumentBatches(Batches):
 
     def _ordered(self, epoch: int) -> tuple[list[np.ndarray], np.ndarray]:
         """The batches of an epoch, as places in the split, and their tokens, cumulated."""
-        rng = np.random.default_rng((self.seed, epoch))
-        shuffled, size = rng.permutation(len(self.split)), POOL * self.batch_size
-        batches = []
-        for start in range(0, len(shuffled), size):
-            pool = shuffled[start : start + size]
-            pool = pool[np.argsort(self.lengths_D[pool], kind="stable")]
-            batches += [
-                pool[at : at + self.batch_size] for at in range(0, len(pool), self.batch_size)
-            ]
-        batches = [batches[place] for place in rng.permutation(len(batches))]
-        return batches, np.cumsum([self.lengths_D[chosen].sum() for chosen in batches])
+        return batches_by_length(self.lengths_D, self.batch_size, (self.seed, epoch))
+
+
+def batches_by_length(
+    lengths_D: np.ndarray, batch_size: int, seed: tuple[int, int]
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Places of all documents in batches, and the batches' tokens, cumulated.
+
+    Shuffled, cut into pools of ``POOL`` batches, sorted by length within a pool, and the batches
+    shuffled again.
+    """
+    rng = np.random.default_rng(seed)
+    shuffled, size = rng.permutation(len(lengths_D)), POOL * batch_size
+    batches = []
+    for start in range(0, len(shuffled), size):
+        pool = shuffled[start : start + size]
+        pool = pool[np.argsort(lengths_D[pool], kind="stable")]
+        batches += [pool[at : at + batch_size] for at in range(0, len(pool), batch_size)]
+    batches = [batches[place] for place in rng.permutation(len(batches))]
+    return batches, np.cumsum([lengths_D[chosen].sum() for chosen in batches])
 
 
 def batches_in(documents: int, batch_size: int) -> int:
@@ -127,15 +139,20 @@ def batches_in(documents: int, batch_size: int) -> int:
 
 
 def in_order(split: LabelledSplit, batch_size: int, most: int | None) -> list[np.ndarray]:
+    """Places of all documents for scoring: see :func:`by_length`."""
+    return by_length(np.asarray(split.lengths_D), batch_size, most)
+
+
+def by_length(lengths_D: np.ndarray, batch_size: int, most: int | None) -> list[np.ndarray]:
     """Places of all documents for scoring: by length, in batches of about ``batch_size``.
 
     A batch holds fewer where its documents are long, so that its padded ids stay below a bound.
     """
-    order = np.argsort(np.minimum(split.lengths_D, most or 1 << 62), kind="stable")
+    order = np.argsort(np.minimum(lengths_D, most or 1 << 62), kind="stable")
     batches, start = [], 0
     while start < len(order):
         stop = start + batch_size
-        longest = int(min(split.lengths_D[order[min(stop, len(order)) - 1]], most or 1 << 62))
+        longest = int(min(lengths_D[order[min(stop, len(order)) - 1]], most or 1 << 62))
         stop = start + max(1, min(batch_size, MOST_IDS // max(longest, 1)))
         batches.append(order[start:stop])
         start = stop

@@ -19,6 +19,7 @@ from lm_research.config.build import build
 from lm_research.data.document import DataError, Source
 from lm_research.data.labels import LabelColumn
 from lm_research.data.mixture import store_node
+from lm_research.data.pairs import TargetColumn, Vocabulary, require_pairs, target_of
 from lm_research.data.selection import PATIENCE_S, Selection, key_of
 from lm_research.data.splits import SPLITS, Split
 from lm_research.data.stages.encoded import EncodedStage, blocks
@@ -40,11 +41,15 @@ def silent(what: str, utf8_bytes: int) -> None:
 
 @dataclass(frozen=True)
 class PreparedText:
-    """A token store with the tokenizer (and tag lexicon) that made it."""
+    """A token store with the tokenizer (and tag lexicon) that made it.
+
+    ``target_tokenizer`` is that of the targets, where they have a vocabulary of their own.
+    """
 
     store: TokenStore
     tokenizer: Tokenizer
     lexicon: TagLexicon | None
+    target_tokenizer: Tokenizer | None = None
 
 
 def prepare(
@@ -58,6 +63,7 @@ def prepare(
     workers: int | None = None,
     tell: Tell = silent,
     labelled: bool = False,
+    pairs: Vocabulary | None = None,
 ) -> PreparedText:
     """The token store of ``data`` prepared by ``text``; made now if the cache has none.
 
@@ -70,6 +76,7 @@ def prepare(
         workers: processes that clean and encode; None: one a processor for large texts.
         tell: for a progress bar.
         labelled: keep documents with a label alone, and their labels with them (``data.labels``).
+        pairs: keep documents with a target alone, and their targets with them (``data.pairs``).
 
     Raises:
         DataError: the source cannot be read, or hangs, or a split has no document.
@@ -77,7 +84,7 @@ def prepare(
     needed = SPLITS[:2] if trained is None else SPLITS[1:2]
     caps = _caps(budget, trained)
     return prepare_splits(
-        data, text, splits, caps, needed, cache, trained, patience_s, workers, tell, labelled
+        data, text, splits, caps, needed, cache, trained, patience_s, workers, tell, labelled, pairs
     )
 
 
@@ -93,24 +100,31 @@ def prepare_splits(
     workers: int | None = None,
     tell: Tell = silent,
     labelled: bool = False,
+    pairs: Vocabulary | None = None,
 ) -> PreparedText:
     """As :func:`prepare`, with ``caps`` in bytes and the splits that must not be empty."""
     source: Source = build(data)
     tokenizer: Tokenizer = build(text["tokenizer"])
-    folder = _folder(cache, source, data, text, splits, caps, trained, labelled)
+    targets: Tokenizer | None = build(text["tokenizer"]) if pairs == "separate" else None
+    folder = _folder(cache, source, data, text, splits, caps, trained, labelled, pairs)
     if store := _whole(folder):
         tokenizer.load_state_dict(store.read_json("tokenizer"))
+        if targets is not None:
+            targets.load_state_dict(store.read_json("target_tokenizer"))
         lexicon = restore_lexicon(text, tokenizer, store.read_json("tags"))
-        return PreparedText(store, tokenizer, lexicon)
+        return PreparedText(store, tokenizer, lexicon, targets)
     node, stages = store_node(data), Path(cache) / "stages"
     workers = workers or default_workers(sum(caps.values()))
+    rules, paired = text["cleaning"], pairs is not None
     selection = Selection(
-        source, text["cleaning"], splits, caps, patience_s, node, stages, workers, labelled
+        source, rules, splits, caps, patience_s, node, stages, workers, labelled, paired
     )
-    lexicon = _learn(tokenizer, selection, text, trained, tell)
+    if paired:
+        require_pairs(source.name, selection)
+    lexicon = _learn(tokenizer, targets, selection, text, trained, tell)
     stage = EncodedStage(Shards(stages / "encoded" / folder.name), tokenizer, workers)
-    store = _written(folder, selection, stage, lexicon, needed, tell)
-    return PreparedText(store, tokenizer, lexicon)
+    store = _written(folder, selection, stage, targets, lexicon, needed, tell)
+    return PreparedText(store, tokenizer, lexicon, targets)
 
 
 def _whole(folder: Path) -> TokenStore | None:
@@ -132,6 +146,7 @@ def cached(
     budget: dict[str, Any],
     cache: str | Path,
     labelled: bool = False,
+    pairs: Vocabulary | None = None,
 ) -> TokenStore | None:
     """The token store that ``prepare`` would open, without making it; None if there is none.
 
@@ -139,7 +154,7 @@ def cached(
         DataError, ModuleNotFoundError: the source cannot say what it would give.
     """
     caps = _caps(budget, None)
-    folder = _folder(cache, build(data), data, text, splits, caps, None, labelled)
+    folder = _folder(cache, build(data), data, text, splits, caps, None, labelled, pairs)
     return TokenStore.open(folder) if (folder / "meta.json").exists() else None
 
 
@@ -160,10 +175,12 @@ def _folder(
     caps: dict[Split, int],
     trained: dict[str, Any] | None,
     labelled: bool = False,
+    pairs: Vocabulary | None = None,
 ) -> Path:
     """Where a store lies: under the hash of everything that goes into it."""
     made_of = [FORMAT, store_node(data), source.signature(), text, splits, caps, trained]
     made_of += ["labelled"] if labelled else []
+    made_of += [f"pairs, {pairs} vocabulary"] if pairs else []
     made_of += filter(None, (rule.signature() for rule in build(text["cleaning"])))
     return Path(cache) / "tokens" / key_of(made_of)
 
@@ -179,16 +196,22 @@ def restore_lexicon(text: dict[str, Any], tokenizer: Tokenizer, state: Any) -> T
 
 def _learn(
     tokenizer: Tokenizer,
+    targets: Tokenizer | None,
     selection: Selection,
     text: dict[str, Any],
     trained: dict[str, Any] | None,
     tell: Tell,
 ) -> TagLexicon | None:
-    """Train the tokenizer, and the tag lexicon where the text has one, or take what is trained."""
+    """Train the tokenizers, and the tag lexicon where the text has one, or take what is trained."""
     if trained is not None:
         tokenizer.load_state_dict(trained["tokenizer"])
+        if targets is not None:
+            targets.load_state_dict(trained["target_tokenizer"])
         return None
-    _train(tokenizer, selection, tell)
+    if targets is not None:
+        _train(targets, selection, _targets(selection), tell)
+    both = selection.paired and targets is None
+    _train(tokenizer, selection, _both(selection) if both else selection.texts("train"), tell)
     if not text["tagger"]:
         return None
     lexicon = TagLexicon(build(text["tagger"]), tokenizer)
@@ -200,6 +223,7 @@ def _written(
     folder: Path,
     selection: Selection,
     stage: EncodedStage,
+    targets: Tokenizer | None,
     lexicon: TagLexicon | None,
     needed: Sequence[Split],
     tell: Tell,
@@ -208,7 +232,9 @@ def _written(
     writer = StoreWriter(folder, tokenizer.vocabulary_size, tokenizer.separator_id)
     try:
         labels = LabelColumn() if selection.labelled else None
-        documents = labels.noting(selection) if labels else selection
+        pairs = _column(writer, tokenizer, targets) if selection.paired else None
+        column = labels or pairs
+        documents = column.noting(selection) if column else selection
         texts = ((split, document.text) for split, document in documents)
         for block, encoded in stage(blocks(texts)):
             writer.add_block(encoded, block.texts)
@@ -217,8 +243,9 @@ def _written(
         writer.write_json("tokenizer", tokenizer.state_dict())
         if lexicon is not None:
             writer.write_json("tags", lexicon.state_dict())
-        classes = {"classes": labels.write(writer)} if labels else {}
-        store = writer.finish({**_meta(selection, tokenizer), **classes})
+        more = {"classes": labels.write(writer)} if labels else {}
+        more |= {"pairs": pairs.write()} if pairs else {}
+        store = writer.finish({**_meta(selection, tokenizer), **more})
     except BaseException as error:
         writer.discard()
         if isinstance(error, Exception):  # of one that was stopped, what is done is gone on with
@@ -234,11 +261,31 @@ def _told(what: str, texts: Iterator[str], tell: Tell) -> Iterator[str]:
         yield text
 
 
-def _train(tokenizer: Tokenizer, selection: Selection, tell: Tell) -> None:
+def _column(writer: StoreWriter, sources: Tokenizer, targets: Tokenizer | None) -> TargetColumn:
+    if targets is None:
+        return TargetColumn(writer, sources, "shared")
+    return TargetColumn(writer, targets, "separate")
+
+
+def _targets(selection: Selection) -> Iterator[str]:
+    return (target_of(document) for split, document in selection if split == "train")
+
+
+def _both(selection: Selection) -> Iterator[str]:
+    """Source and target of each training pair."""
+    for split, document in selection:
+        if split == "train":
+            yield document.text
+            yield target_of(document)
+
+
+def _train(
+    tokenizer: Tokenizer, selection: Selection, texts: Iterator[str], tell: Tell
+) -> None:
     if type(tokenizer).train is Tokenizer.train:
         return  # nothing to learn: spare the pass over the corpus
     try:
-        tokenizer.train(_told("vocabulary", selection.texts("train"), tell))
+        tokenizer.train(_told("vocabulary", texts, tell))
     except ValueError as error:
         raise DataError(
             f"data={selection.source.name}: {error}\n  left out: {selection.omissions()}"

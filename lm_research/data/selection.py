@@ -42,6 +42,7 @@ class Selection:
         cache: where the stages are kept; None keeps none.
         workers: processes that clean.
         labelled: leave out documents without a label.
+        paired: leave out documents without a target.
     """
 
     source: Source
@@ -53,6 +54,7 @@ class Selection:
     cache: Path | None = None
     workers: int = 1
     labelled: bool = False
+    paired: bool = False
 
     def begin(self) -> tuple[Iterator[Document], Cleaner]:
         """The documents of a new pass, as the source has them but in their order, and its rules."""
@@ -66,6 +68,9 @@ class Selection:
         for document in self._cleaned():
             if self.labelled and document.label is None:
                 self.counts["without_label"] += 1
+                continue
+            if self.paired and not (document.target or "").strip():
+                self.counts["without_target"] += 1
                 continue
             split = split_of(document, validation, test, seed)
             if room[split] <= 0:

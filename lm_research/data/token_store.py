@@ -114,8 +114,8 @@ class TokenStore:
     def damaged(self) -> list[str]:
         """Names of the files whose content is not what was written."""
         wanted: dict[str, int] = {}
-        for split in self.meta["splits"].values():
-            wanted |= split["crc32"]
+        for part in (*self.meta["splits"].values(), self.meta.get("pairs") or {"crc32": {}}):
+            wanted |= part["crc32"]
         return [name for name, crc in wanted.items() if _crc32(self.folder / name) != crc]
 
     def read_json(self, name: str) -> Any:
