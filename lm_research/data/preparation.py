@@ -243,7 +243,7 @@ def _written(
         writer.write_json("tokenizer", tokenizer.state_dict())
         if lexicon is not None:
             writer.write_json("tags", lexicon.state_dict())
-        more = {"classes": labels.write(writer)} if labels else {}
+        more: dict[str, Any] = {"classes": labels.write(writer)} if labels else {}
         more |= {"pairs": pairs.write()} if pairs else {}
         store = writer.finish({**_meta(selection, tokenizer), **more})
     except BaseException as error:
