@@ -244,7 +244,8 @@ class StoreWriter:
         records["tokens"], records["bytes"], records["words"] = tokens_D, bytes_D, words_D
         records["spelling_nats"] = nats_D
         self.columns[split, "documents.bin"].add(records)
-        sums = {"documents": len(tokens_D), "tokens": int(tokens_D.sum()), "bytes": int(bytes_D.sum())}
+        tokens, text_bytes = int(tokens_D.sum()), int(bytes_D.sum())
+        sums = {"documents": len(tokens_D), "tokens": tokens, "bytes": text_bytes}
         self.counts[split] = {key: n + sums[key] for key, n in self.counts[split].items()}
         self._write(split, stream)
 

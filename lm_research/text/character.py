@@ -58,8 +58,9 @@ class CharacterTokenizer(VocabularyTokenizer):
         nats_D = np.zeros(len(ends_D))
         places = np.flatnonzero(ids_N == UNKNOWN_ID)
         documents, first = np.unique(np.searchsorted(ends_D, places), return_index=True)
-        for document, unknown in zip(documents, np.split(points_N[places], first[1:]), strict=False):
-            nats_D[document] = self._spelling_nats(unknown)
+        unknown = np.split(points_N[places], first[1:])  # one part, an empty one, where is none
+        for document, points in zip(documents, unknown, strict=False):
+            nats_D[document] = self._spelling_nats(points)
         return nats_D
 
     def _count(self, texts: Iterable[str]) -> Counter[str]:
