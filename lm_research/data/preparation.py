@@ -108,7 +108,8 @@ def prepare_splits(
         source, text["cleaning"], splits, caps, patience_s, node, stages, workers, labelled
     )
     lexicon = _learn(tokenizer, selection, text, trained, tell)
-    stage = EncodedStage(Shards(stages / "encoded" / folder.name), tokenizer, workers)
+    shards = Shards(stages / "encoded" / folder.name, compressed=False)
+    stage = EncodedStage(shards, tokenizer, workers)
     store = _written(folder, selection, stage, lexicon, needed, tell)
     return PreparedText(store, tokenizer, lexicon)
 
