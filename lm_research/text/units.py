@@ -30,6 +30,8 @@ _BASE = 0xD1342543DE82EF95
 _INVERSE = pow(_BASE, -1, 1 << 64)
 PIECE = 1 << 15
 """Characters that are hashed together: their products stay in the processor's cache."""
+LETTERS_END = 0x40000
+"""No letter, digit or white space has a code point from here on."""
 _SPACE_CLASS, _RUN_CLASS, _SINGLE_CLASS = 1, 2, 3
 
 
@@ -156,12 +158,13 @@ def _mixed(x_N: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=1)
 def _classes() -> np.ndarray:
     """uint8, one a code point: white space, in a run, a unit by itself, or none of these."""
-    every = "".join(map(chr, range(sys.maxunicode + 1)))
-    classes = np.zeros(len(every), np.uint8)
-    kinds = ((r"\s+", _SPACE_CLASS), (r"\w+", _RUN_CLASS), (f"[{_SINGLE}]+", _SINGLE_CLASS))
-    for pattern, kind in kinds:
-        for found in re.finditer(pattern, every):
-            classes[found.start() : found.end()] = kind
+    every = "".join(map(chr, range(LETTERS_END)))
+    classes = np.zeros(sys.maxunicode + 1, np.uint8)
+    for test, kind in ((str.isspace, _SPACE_CLASS), (str.isalnum, _RUN_CLASS)):
+        classes[:LETTERS_END][np.fromiter(map(test, every), bool, len(every))] = kind
+    classes[ord("_")] = _RUN_CLASS
+    for found in re.finditer(f"[{_SINGLE}]+", every):
+        classes[found.start() : found.end()] = _SINGLE_CLASS
     return classes
 
 

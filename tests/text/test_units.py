@@ -1,5 +1,7 @@
 """Units and their hashes, against a regular expression and a split."""
 
+import re
+import sys
 from itertools import chain
 
 import numpy as np
@@ -29,6 +31,13 @@ def test_hashes_are_those_of_the_units_one_by_one(documents):
     each = [int(unit_hashes(unit)[0]) for unit in chain.from_iterable(expected)]
     assert found.hashes_N.tolist() == each
     assert found.hashes_N.dtype == np.uint32
+
+
+def test_no_character_is_forgotten():
+    beyond = "".join(map(chr, range(module.LETTERS_END, sys.maxunicode + 1)))
+    assert not re.search(r"[\w\s]", beyond)
+    every = [chr(point) for point in range(0, module.LETTERS_END, 7)]
+    assert units_of(every).lengths_D.tolist() == [len(units(text)) for text in every]
 
 
 def test_pieces_do_not_show(monkeypatch):
