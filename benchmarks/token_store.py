@@ -130,8 +130,10 @@ def one_side(options: argparse.Namespace) -> dict:
     size = (options.place / "text.jsonl").stat().st_size
     began = time.monotonic()
     side = ours if options.side == "ours" else peers
-    digest = side(options.place, learned, options.workers)
+    building = side(options.place, learned, options.workers)
+    next(building)
     seconds = time.monotonic() - began
+    # Before the ids are summed: to read all of a memory map counts as memory, too.
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu = sum(u.ru_utime + u.ru_stime for u in used)
     return {
@@ -141,11 +143,12 @@ def one_side(options: argparse.Namespace) -> dict:
         "megabytes_per_cpu_second": size / 1e6 / cpu,
         "peak_megabytes": used[0].ru_maxrss / 1024,
         "peak_megabytes_of_a_worker": used[1].ru_maxrss / 1024,
-        "digest": digest,
+        "digest": next(building),
     }
 
 
-def ours(place: Path, learned: dict, workers: int) -> str:
+def ours(place: Path, learned: dict, workers: int) -> Iterator[str | None]:
+    """Build, stop, and then sum up."""
     node = {
         "_target_": "lm_research.data.sources.files.LocalFiles",
         "paths": str(place / "text.jsonl"),
@@ -160,14 +163,16 @@ def ours(place: Path, learned: dict, workers: int) -> str:
         prepared = prepare_splits(
             node, text, SPLIT_OPTIONS, caps, (), cache, trained, workers=workers
         )
+        yield None
         total = [0, 0]
         for name in SPLITS:
             split = prepared.store.split(name)
             add(total, split.ids_N[1:], prepared.tokenizer.separator_id)
-        return ":".join(map(str, total))
+        yield ":".join(map(str, total))
 
 
-def peers(place: Path, learned: dict, workers: int) -> str:
+def peers(place: Path, learned: dict, workers: int) -> Iterator[str | None]:
+    """The same of `datasets`."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -191,10 +196,11 @@ def peers(place: Path, learned: dict, workers: int) -> str:
             mapped, batched=True, num_proc=workers, remove_columns=["text"],
             features=datasets.Features({"ids": datasets.Sequence(datasets.Value("uint16"))}),
         )  # fmt: skip
+        yield None
         total = [0, 0]
         for batch in done.with_format("arrow").iter(1000):
             add(total, batch["ids"].combine_chunks().flatten().to_numpy(), None)
-        return ":".join(map(str, total))
+        yield ":".join(map(str, total))
 
 
 def add(total: list[int], ids_N: np.ndarray, separator: int | None) -> None:

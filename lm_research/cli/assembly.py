@@ -96,6 +96,7 @@ def _data(
         config["seed"],
         overfit=debug.get("overfit_batches", 0),
         streams=streams,
+        windows=config["task"].get("windows", "consecutive"),
     )
     return data, steps
 

@@ -5,6 +5,7 @@ threads that torch may have started end first. It leads a process group of its o
 comes once, through here, and it is asked to save and end when this process dies.
 """
 
+import atexit
 import ctypes
 import gc
 import multiprocessing
@@ -27,6 +28,7 @@ _OMP_PAUSE_HARD = 2
 _asked: list[int] = []
 """Signals that this process was sent: who is asked to stop starts no further run."""
 _watched = False
+_kept_aside = False
 _spared: set[int] = set()
 
 
@@ -41,7 +43,7 @@ def die_with_parent(parent: int | None = None, poll: float = 1.0) -> None:
         poll: seconds between two looks.
     """
     global _watched
-    if _watched or multiprocessing.current_process().name == "MainProcess":
+    if _watched or not _is_worker():
         return
     _watched, command = True, parent or os.getppid()
 
@@ -79,15 +81,36 @@ def in_own_process(run: Callable[[], None], config: Mapping[str, Any]) -> int:
         end_openmp_threads()
         process = multiprocessing.get_context("fork").Process(target=_begin, args=(run,))
         with _passing_on(process):
-            # The collector of the new process leaves alone what it has from this one: to look it
-            # through would take time, and copy every page that the two share.
-            gc.freeze()
-            process.start()
-            gc.unfreeze()
+            with _set_aside():
+                process.start()
             process.join()
     if _asked:
         raise Interrupted(f"stopped by {signal.Signals(_asked[0]).name}")
     return int(process.exitcode or 0)
+
+
+@contextmanager
+def _set_aside() -> Iterator[None]:
+    """What is there now is left alone by the collector of a process that is started in the block.
+
+    To look it through would take time, and copy every page that the two processes share. In a
+    worker of a launcher it stays so to the end: joblib calls the collector after each run.
+    """
+    global _kept_aside
+    if not _kept_aside:
+        gc.freeze()
+    if _is_worker() and not _kept_aside:
+        _kept_aside = True
+        # Or libraries would tell of what nobody let go of.
+        atexit.register(gc.unfreeze)
+    yield
+    if not _kept_aside:
+        gc.unfreeze()
+
+
+def _is_worker() -> bool:
+    """Whether this process is a launcher's, rather than a command."""
+    return multiprocessing.current_process().name != "MainProcess"
 
 
 def _ready_to_fork(config: Mapping[str, Any]) -> None:
@@ -201,7 +224,7 @@ def _passing_on(process: Any) -> Iterator[None]:
         if process.pid is not None and process.is_alive():
             os.kill(process.pid, number)
 
-    if multiprocessing.current_process().name != "MainProcess":  # of a launcher: so between runs
+    if _is_worker():  # so between runs, too
         for number in SIGNALS:
             signal.signal(number, tell)
         yield

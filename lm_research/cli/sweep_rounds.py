@@ -8,7 +8,8 @@ are one thing: jobs that are not done yet, and that nobody holds.
 import copy
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -116,18 +118,36 @@ class Rounds:
                 "config", [*self.fixed, *self._places()], RunMode.MULTIRUN, True
             )
             HydraConfig.instance().set_config(config)
+            # Each job is sent this, and copies it: its own configuration comes with its ticket.
+            config = OmegaConf.masked_copy(config, "hydra")
             planned = PlannedLoader(hydra.config_loader.config_search_path)
             context = HydraContext(planned, Callbacks(config))
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=context, task_function=task, config=config
             )
             first, self.launched = self.launched, self.launched + len(jobs)
-            returned = launcher.launch([[self.tickets[job.folder]] for job in jobs], first)
+            with _without_loader():
+                returned = launcher.launch([[self.tickets[job.folder]] for job in jobs], first)
             return [str(one.return_value) for one in returned]
 
     def _places(self) -> list[str]:
         quoted = str(self.folder).replace("\\", "\\\\").replace("'", "\\'")
         return [f"hydra.run.dir='{quoted}'", f"hydra.sweep.dir='{quoted}'"]
+
+
+@contextmanager
+def _without_loader() -> Iterator[None]:
+    """Leave the loader of configurations out of what is sent with each job.
+
+    A launcher sends all of Hydra's singletons, of which this is nine tenths; a run that composes
+    something makes a loader of its own.
+    """
+    loaded = Singleton._instances.pop(GlobalHydra, None)
+    try:
+        yield
+    finally:
+        if loaded is not None:
+            Singleton._instances[GlobalHydra] = loaded
 
 
 class Ticket(str):

@@ -21,6 +21,8 @@ def task_problems(config: Plain, file: Callable[[str], str]) -> Iterator[Problem
         message = "reads whole documents, and task=language_modeling predicts every token"
         allowed = "task=classification, or model=lstm, gru, rnn, cnn, transformer, ngram"
         yield Problem("model", message, name, allowed, None, file("model"))
+    if task == LANGUAGE_MODELING and config["task"].get("windows") == "random":
+        yield from _random_windows(config["task"], file)
     if task == CLASSIFICATION:
         yield from _classification(config, file)
         if model in COUNTED:
@@ -28,6 +30,13 @@ def task_problems(config: Plain, file: Callable[[str], str]) -> Iterator[Problem
             yield Problem(
                 "model", message, name, "model=bag, kim_cnn, lstm, ...", None, file("model")
             )
+
+
+def _random_windows(task: Plain, file: Callable[[str], str]) -> Iterator[Problem]:
+    if task.get("carry_state", True):
+        message = "carries a state from each window to the next, and random ones do not follow"
+        fix = "task.carry_state=false; or task.windows=consecutive"
+        yield Problem("task.carry_state", message, "true", fix, None, file("task"))
 
 
 def _classification(config: Plain, file: Callable[[str], str]) -> Iterator[Problem]:

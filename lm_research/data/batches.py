@@ -107,8 +107,7 @@ class TrainingBatches(Batches):
         world_size: int = 1,
         overfit: int = 0,
     ) -> None:
-        if len(split.ids_N) < 2:
-            raise DataError(f"the {split.name} split has no document: there is nothing to train on")
+        _require_text(split)
         super().__init__(batch_size, steps, world_size)
         self.ids_N = split.ids_N
         # The stream closes to a circle; its last separator doubles as the first.
@@ -132,6 +131,54 @@ class TrainingBatches(Batches):
         positions = (start + self.lanes[:, None] + self.offsets_T) % self.length
         ids = torch.from_numpy(self.ids_N[positions].astype(np.int64))
         return Batch(ids[:, :-1], ids[:, 1:], fresh=index == 0 or bool(self.overfit))
+
+
+class RandomBatches(Batches):
+    """Windows that begin anywhere in a stream, each drawn by itself, with replacement.
+
+    Batch number n is a function of (seed, n), so that continuing from a step is exact. Every window
+    is fresh: none follows another.
+
+    Args:
+        split, batch_size, window, steps, seed, rank, world_size, overfit: see
+            :class:`TrainingBatches`.
+
+    Raises:
+        DataError: the split is empty, or the windows cannot be dealt out evenly.
+    """
+
+    def __init__(
+        self,
+        split: TokenSplit,
+        batch_size: int,
+        window: int,
+        steps: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        overfit: int = 0,
+    ) -> None:
+        _require_text(split)
+        super().__init__(batch_size, steps, world_size)
+        self.ids_N = split.ids_N
+        self.window = min(window, len(self.ids_N) - 1)
+        self.batch_size, self.own = batch_size, slice(rank, None, world_size)
+        self.seed, self.overfit = seed, overfit
+        self.offsets_T = np.arange(self.window + 1)
+
+    def batch(self, step: int) -> Batch:
+        """Batch number ``step`` (from 0)."""
+        if self.overfit:
+            step %= self.overfit
+        rng = np.random.default_rng((self.seed, step))
+        starts_B = rng.integers(len(self.ids_N) - self.window, size=self.batch_size)[self.own]
+        ids = torch.from_numpy(self.ids_N[starts_B[:, None] + self.offsets_T].astype(np.int64))
+        return Batch(ids[:, :-1], ids[:, 1:], fresh=True)
+
+
+def _require_text(split: TokenSplit) -> None:
+    if len(split.ids_N) < 2:
+        raise DataError(f"the {split.name} split has no document: there is nothing to train on")
 
 
 class EvaluationWindow(NamedTuple):

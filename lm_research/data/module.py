@@ -1,13 +1,14 @@
 """The LightningDataModule over a prepared text."""
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 
-from lm_research.data.batches import TrainingBatches
+from lm_research.data.batches import RandomBatches, TrainingBatches
 from lm_research.data.contamination import contaminated
+from lm_research.data.document import DataError
 from lm_research.data.mixture_batches import MixtureBatches
 from lm_research.data.mixture_streams import MixtureStreams
 from lm_research.data.preparation import PreparedText
@@ -28,9 +29,11 @@ class TextDataModule(pl.LightningDataModule):
         batch_size, window, steps, seed: see :class:`TrainingBatches`.
         overfit: repeat the first so many batches (0: all of the split).
         streams: of a mixture that is sampled while training.
+        windows: "consecutive", in lanes (:class:`TrainingBatches`), or "random"
+            (:class:`RandomBatches`).
 
     Raises:
-        DataError: such a mixture's caps do not go with the budget.
+        DataError: such a mixture's caps do not go with the budget, or random windows with it.
     """
 
     def __init__(
@@ -42,11 +45,19 @@ class TextDataModule(pl.LightningDataModule):
         seed: int,
         overfit: int = 0,
         streams: MixtureStreams | None = None,
+        windows: Literal["consecutive", "random"] = "consecutive",
     ) -> None:
         super().__init__()
+        if streams and windows == "random":
+            raise DataError(
+                "task.windows=random draws from one stream, and a mixture that is sampled while "
+                "training has one for each source\n  allowed: consecutive\n  fix: "
+                "task.windows=consecutive; or data.temperature=null data.epochs=null "
+                "data.schedule=null, which mixes the text once"
+            )
         self.prepared = prepared
         self.options = {"batch_size": batch_size, "window": window, "steps": steps, "seed": seed}
-        self.overfit, self.streams = overfit, streams
+        self.overfit, self.streams, self.windows = overfit, streams, windows
         self.plan = streams.plan(**self.options) if streams else None
 
     @property
@@ -70,7 +81,8 @@ class TextDataModule(pl.LightningDataModule):
         world = self.trainer.world_size if self.trainer else 1
         if self.streams and self.plan:
             return MixtureBatches(self.streams.ids(), self.plan, rank, world, self.overfit)
-        return TrainingBatches(
+        kind = RandomBatches if self.windows == "random" else TrainingBatches
+        return kind(
             self.split("train"), **self.options, rank=rank, world_size=world, overfit=self.overfit
         )
 

@@ -122,7 +122,8 @@ def prepare_splits(
     if paired:
         require_pairs(source.name, selection)
     lexicon = _learn(tokenizer, targets, selection, text, trained, tell)
-    stage = EncodedStage(Shards(stages / "encoded" / folder.name), tokenizer, workers)
+    shards = Shards(stages / "encoded" / folder.name, compressed=False)
+    stage = EncodedStage(shards, tokenizer, workers)
     store = _written(folder, selection, stage, targets, lexicon, needed, tell)
     return PreparedText(store, tokenizer, lexicon, targets)
 
@@ -279,9 +280,7 @@ def _both(selection: Selection) -> Iterator[str]:
             yield target_of(document)
 
 
-def _train(
-    tokenizer: Tokenizer, selection: Selection, texts: Iterator[str], tell: Tell
-) -> None:
+def _train(tokenizer: Tokenizer, selection: Selection, texts: Iterator[str], tell: Tell) -> None:
     if type(tokenizer).train is Tokenizer.train:
         return  # nothing to learn: spare the pass over the corpus
     try:

@@ -19,7 +19,7 @@ from lm_research.data.stages.shards import Shards, Unkept
 from lm_research.text.cleaning import Cleaner, Comparing, Rule
 from lm_research.text.unicode import utf8_length
 
-FORMAT = 2
+FORMAT = 3
 """Of the stages; raised when the same source and rules would make other shards than before."""
 LONGEST_SHARE = 8
 """A document longer than an eighth of its split's cap is cut there: a held-out split of one or two
@@ -111,10 +111,10 @@ class Selection:
         border = remembering.index(True) if any(remembering) else len(rules)
         documents = DocumentStage(self._shards("documents", []), self._documents, self._noted)
         alone = CleanedStage(
-            self._shards("cleaned", rules[:border]),
+            self._shards("cleaned", rules[:border]) if border else Unkept(),
             documents,
             lambda: rules[:border],
-            workers=self.workers,
+            workers=self.workers if border else 1,  # without a rule it is the documents again
         )
         if border == len(rules):
             return alone

@@ -28,8 +28,9 @@ def split_of(document: Document, validation: float, test: float, seed: int) -> S
     """
     if document.split is not None:
         return _official(document)
-    key = f"{seed}\0{document.text}".encode("utf-8", "surrogatepass")
-    uniform = int.from_bytes(blake2b(key, digest_size=8).digest(), "big") / 2**64
+    key = blake2b(f"{seed}\0".encode(), digest_size=8)
+    key.update(document.text.encode("utf-8", "surrogatepass"))
+    uniform = int.from_bytes(key.digest(), "big") / 2**64
     if uniform < validation:
         return "validation"
     return "test" if uniform < validation + test else "train"

@@ -38,7 +38,7 @@ from lm_research.data.construction import begin, force_names_to_disk, force_to_d
 from lm_research.data.splits import SPLITS, Split
 from lm_research.data.stages.encoded import Encoded, id_dtype
 
-FORMAT = 5
+FORMAT = 6
 DOCUMENT = np.dtype(
     [
         ("start", np.int64),  # position of the document's first token
@@ -150,6 +150,15 @@ class _Column:
         return data
 
 
+def _chosen(values_N: np.ndarray, lengths_D: np.ndarray, chosen_D: np.ndarray) -> np.ndarray:
+    """The values of the documents that are chosen, copied run by run of neighbours."""
+    ends_D = np.cumsum(lengths_D)
+    changes = np.flatnonzero(np.diff(chosen_D, prepend=False, append=False))
+    borders = np.concatenate([[0], ends_D])[changes].tolist()
+    runs = [values_N[a:b] for a, b in zip(borders[::2], borders[1::2], strict=True)]
+    return runs[0] if len(runs) == 1 else np.concatenate(runs)
+
+
 KINDS = ("bin", "documents.bin", "units.bin", "lengths.bin")
 
 
@@ -195,7 +204,9 @@ class StoreWriter:
                 not given, nobody can tell what it shares with others.
         """
         one = (np.array([value]) for value in (len(ids_N), text_bytes, words, spelling_nats))
-        self._add(split, ids_N, *one)
+        stream = np.full(len(ids_N) + 1, self.separator_id, self.dtype)
+        stream[:-1] = ids_N
+        self._add(split, stream, *one)
         self._add_units(split, np.array([-1 if units_N is None else len(units_N)]), units_N)
         self._hash_text(split, None if text is None else text + DOCUMENT_END)
 
@@ -209,36 +220,33 @@ class StoreWriter:
             chosen_D = encoded.splits_D == place
             if not chosen_D.any():
                 continue
-            ids_N = encoded.ids_N[np.repeat(chosen_D, encoded.tokens_D)]
+            ids_N = _chosen(encoded.ids_N, encoded.tokens_D + 1, chosen_D)
             columns = (encoded.tokens_D, encoded.bytes_D, encoded.words_D, encoded.nats_D)
             self._add(split, ids_N, *(column[chosen_D] for column in columns))
-            units_N = encoded.units_N[np.repeat(chosen_D, encoded.lengths_D)]
+            units_N = _chosen(encoded.units_N, encoded.lengths_D, chosen_D)
             self._add_units(split, encoded.lengths_D[chosen_D], units_N)
-            data = [texts[i].encode() + DOCUMENT_END for i in np.flatnonzero(chosen_D).tolist()]
-            self._hash_text(split, b"".join(data))
+            data = [texts[i].encode() for i in np.flatnonzero(chosen_D).tolist()]
+            self._hash_text(split, DOCUMENT_END.join([*data, b""]))
 
     def _add(
         self,
         split: Split,
-        ids_N: np.ndarray,
+        stream: np.ndarray,
         tokens_D: np.ndarray,
         bytes_D: np.ndarray,
         words_D: np.ndarray,
         nats_D: np.ndarray,
     ) -> None:
-        """Documents of one split: their records, and their ids with a separator behind each."""
+        """Documents of one split: their ids, a separator behind each, and their records."""
         ends_D = np.cumsum(tokens_D + 1)
         records = np.empty(len(tokens_D), DOCUMENT)
         records["start"] = self.position[split] + ends_D - tokens_D - 1
         records["tokens"], records["bytes"], records["words"] = tokens_D, bytes_D, words_D
         records["spelling_nats"] = nats_D
         self.columns[split, "documents.bin"].add(records)
-        sums = {"documents": len(tokens_D), "tokens": len(ids_N), "bytes": int(bytes_D.sum())}
+        tokens, text_bytes = int(tokens_D.sum()), int(bytes_D.sum())
+        sums = {"documents": len(tokens_D), "tokens": tokens, "bytes": text_bytes}
         self.counts[split] = {key: n + sums[key] for key, n in self.counts[split].items()}
-        stream = np.full(len(ids_N) + len(tokens_D), self.separator_id, self.dtype)
-        is_token = np.ones(len(stream), bool)
-        is_token[ends_D - 1] = False
-        stream[is_token] = ids_N
         self._write(split, stream)
 
     def _add_units(self, split: Split, lengths_D: np.ndarray, units_N: np.ndarray | None) -> None:

@@ -40,6 +40,9 @@ class LanguageModeling(pl.LightningModule):
         head_bias: whether the output layer has one.
         decay: what the optimizer's weight decay takes: all parameters, or those of two dimensions
             and more, as GPT-2's recipes have it.
+        windows: "consecutive": each follows the last one of its lane; "random": drawn anywhere in
+            the text, as nanoGPT reads it; then no state can be carried. (The data module deals
+            them out.)
     """
 
     def __init__(
@@ -57,8 +60,11 @@ class LanguageModeling(pl.LightningModule):
         head_init_range: PositiveFloat = 0.1,
         head_bias: bool = True,
         decay: Literal["all", "matrices"] = "all",
+        windows: Literal["consecutive", "random"] = "consecutive",
     ) -> None:
         super().__init__()
+        if windows == "random" and carry_state:
+            raise ValueError("windows=random: no window follows another; carry_state=false")
         self.vectorizer, self.model = vectorizer, model
         self.make_optimizer, self.schedule = optimizer, scheduler
         self.carry_state, self.predict = carry_state, predict

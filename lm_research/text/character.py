@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from lm_research.config.types import PositiveInt
-from lm_research.text.tokenizer import Encoding
+from lm_research.text.tokenizer import Encoding, Encodings
 from lm_research.text.unicode import valid_unicode
 from lm_research.text.vocabulary import SPECIAL_NAMES, UNKNOWN_ID, VocabularyTokenizer
 
@@ -37,10 +37,31 @@ class CharacterTokenizer(VocabularyTokenizer):
         """Ids of one text, looked up in one array operation."""
         self._require_vocabulary()
         data = valid_unicode(text).encode("utf-32-le")
-        points_N = np.minimum(np.frombuffer(data, np.uint32), len(self._id_of_point) - 1)
+        points_N = np.frombuffer(data, np.uint32)
         ids_N = self._id_of_point[points_N]
-        unknown_N = np.frombuffer(data, np.uint32)[ids_N == UNKNOWN_ID]
-        return Encoding(ids_N, self._spelling_nats(unknown_N))
+        unknown_N = points_N[ids_N == UNKNOWN_ID]
+        return Encoding(ids_N.astype(np.int64), self._spelling_nats(unknown_N))
+
+    def encode_batch(self, texts: Sequence[str], dtype: np.dtype) -> Encodings:
+        """The same as one array of code points."""
+        self._require_vocabulary()
+        data = "\n".join([*map(valid_unicode, texts), ""]).encode("utf-32-le")
+        points_N = np.frombuffer(data, np.uint32)
+        ids_N = self._id_of_point[points_N].astype(dtype, copy=False)
+        lengths_D = np.fromiter(map(len, texts), np.int64, len(texts))
+        ends_D = np.cumsum(lengths_D + 1) - 1
+        ids_N[ends_D] = self.separator_id
+        return Encodings(ids_N, lengths_D, self._nats_of(points_N, ids_N, ends_D))
+
+    def _nats_of(self, points_N: np.ndarray, ids_N: np.ndarray, ends_D: np.ndarray) -> np.ndarray:
+        """What the unknown characters of each text cost; it ends at ``ends_D``."""
+        nats_D = np.zeros(len(ends_D))
+        places = np.flatnonzero(ids_N == UNKNOWN_ID)
+        documents, first = np.unique(np.searchsorted(ends_D, places), return_index=True)
+        unknown = np.split(points_N[places], first[1:])  # one part, an empty one, where is none
+        for document, points in zip(documents, unknown, strict=False):
+            nats_D[document] = self._spelling_nats(points)
+        return nats_D
 
     def _count(self, texts: Iterable[str]) -> Counter[str]:
         counts_P = np.zeros(sys.maxunicode + 1, np.int64)
@@ -59,8 +80,8 @@ class CharacterTokenizer(VocabularyTokenizer):
     def _set_pieces(self, pieces: Sequence[str]) -> None:
         super()._set_pieces(pieces)
         points = [ord(piece) for piece in pieces]
-        # The last entry stands for every code point above the vocabulary's highest.
-        self._id_of_point = np.full(max(points) + 2, UNKNOWN_ID, dtype=np.int64)
+        dtype = np.uint16 if len(self._pieces) <= 1 << 16 else np.uint32
+        self._id_of_point = np.full(sys.maxunicode + 1, UNKNOWN_ID, dtype)
         self._id_of_point[points] = np.arange(len(points)) + len(SPECIAL_NAMES)
 
 

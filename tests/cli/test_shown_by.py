@@ -258,6 +258,6 @@ def test_two_processes_on_a_cpu_equal_one(tmp_path, read_json):
         [r["train/loss_nats"] for r in rows if "train/loss_nats" in r] for rows in (two, alone)
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)  # of the whole batch, not of a share
-    again = subprocess.run(both, capture_output=True, text=True, env={**os.environ}, timeout=60)
+    again = subprocess.run(both, capture_output=True, text=True, env={**os.environ}, timeout=240)
     assert again.returncode == 0
     assert "done already" in again.stdout

@@ -9,7 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lm_research.data.batches import Batch, EvaluationWindows, TrainingBatches
+from lm_research.data.batches import (
+    Batch,
+    Batches,
+    EvaluationWindows,
+    RandomBatches,
+    TrainingBatches,
+)
 from lm_research.data.document import DataError
 from lm_research.data.module import TextDataModule
 from lm_research.data.preparation import PreparedText
@@ -22,9 +28,11 @@ def split_of_length(length: int) -> SimpleNamespace:
     return SimpleNamespace(ids_N=np.array([*range(length), 0], np.uint16), name="train")
 
 
-def batches(length: int, batch_size: int, window: int, steps: int, **options) -> TrainingBatches:
+def batches(
+    length: int, batch_size: int, window: int, steps: int, kind=TrainingBatches, **options
+) -> Batches:
     options = {"seed": 0, **options}
-    return TrainingBatches(split_of_length(length), batch_size, window, steps, **options)
+    return kind(split_of_length(length), batch_size, window, steps, **options)
 
 
 def rows(batch: Batch) -> list[list[int]]:
@@ -51,10 +59,12 @@ shapes = {
     "seed": st.integers(0, 99),
 }
 
+kinds = st.sampled_from([TrainingBatches, RandomBatches])
 
-@given(**shapes, steps=st.integers(1, 40))
-def test_targets_are_the_ids_one_step_later(length, batch_size, window, seed, steps) -> None:
-    found = list(batches(length, batch_size, window, steps, seed=seed))
+
+@given(**shapes, steps=st.integers(1, 40), kind=kinds)
+def test_targets_are_the_ids_one_step_later(length, batch_size, window, seed, steps, kind) -> None:
+    found = list(batches(length, batch_size, window, steps, kind, seed=seed))
     assert len(found) == steps
     for batch in found:
         assert batch.ids_BT.dtype == batch.targets_BT.dtype == torch.int64
@@ -95,11 +105,17 @@ def test_every_token_is_read_as_often_as_any_other() -> None:
     assert abs(counts - mean).max() < 5 * np.sqrt(2000 * 0.84 * 0.16)
 
 
-@given(**{**shapes, "batch_size": st.sampled_from([2, 4, 6])}, world_size=st.sampled_from([1, 2]))
-def test_processes_share_the_lanes_of_one(length, batch_size, window, seed, world_size) -> None:
-    whole = batches(length, batch_size, window, 12, seed=seed)
+@given(
+    **{**shapes, "batch_size": st.sampled_from([2, 4, 6])},
+    world_size=st.sampled_from([1, 2]),
+    kind=kinds,
+)
+def test_processes_share_the_lanes_of_one(
+    length, batch_size, window, seed, world_size, kind
+) -> None:
+    whole = batches(length, batch_size, window, 12, kind, seed=seed)
     parts = [
-        batches(length, batch_size, window, 12, seed=seed, rank=rank, world_size=world_size)
+        batches(length, batch_size, window, 12, kind, seed=seed, rank=rank, world_size=world_size)
         for rank in range(world_size)
     ]
     for batch, *shares in zip(whole, *parts, strict=True):
@@ -109,14 +125,14 @@ def test_processes_share_the_lanes_of_one(length, batch_size, window, seed, worl
         assert {share.ids_BT.shape[0] for share in shares} == {batch_size // world_size}
 
 
-@given(**shapes, done=st.integers(0, 25))
-def test_continuing_is_exact_at_every_step(length, batch_size, window, seed, done) -> None:
-    whole = list(batches(length, batch_size, window, 25, seed=seed))
-    first = batches(length, batch_size, window, 25, seed=seed)
+@given(**shapes, done=st.integers(0, 25), kind=kinds)
+def test_continuing_is_exact_at_every_step(length, batch_size, window, seed, done, kind) -> None:
+    whole = list(batches(length, batch_size, window, 25, kind, seed=seed))
+    first = batches(length, batch_size, window, 25, kind, seed=seed)
     iterator = iter(first)
     head = [next(iterator) for _ in range(done)]
     state = first.state_dict()
-    second = batches(length, batch_size, window, 25, seed=seed)
+    second = batches(length, batch_size, window, 25, kind, seed=seed)
     second.load_state_dict(state)
     joined = head + list(second)
     assert [(rows(b), b.fresh) for b in joined] == [(rows(b), b.fresh) for b in whole]
@@ -139,10 +155,12 @@ def test_another_seed_reads_in_another_order() -> None:
     assert one != two
 
 
-@given(**shapes, overfit=st.integers(1, 4))
-def test_overfitting_repeats_the_first_batches(length, batch_size, window, seed, overfit) -> None:
-    first = list(batches(length, batch_size, window, overfit, seed=seed))
-    again = list(batches(length, batch_size, window, 10, seed=seed, overfit=overfit))
+@given(**shapes, overfit=st.integers(1, 4), kind=kinds)
+def test_overfitting_repeats_the_first_batches(
+    length, batch_size, window, seed, overfit, kind
+) -> None:
+    first = list(batches(length, batch_size, window, overfit, kind, seed=seed))
+    again = list(batches(length, batch_size, window, 10, kind, seed=seed, overfit=overfit))
     assert [rows(b) for b in again] == [rows(first[i % overfit]) for i in range(10)]
     assert all(batch.fresh for batch in again)
 
@@ -160,9 +178,20 @@ def test_a_stream_of_one_empty_document() -> None:
     assert rows(batch) == [[0, 0], [0, 0]]
 
 
-def test_no_document_at_all_is_an_error() -> None:
+def test_random_windows_begin_anywhere_as_often() -> None:
+    counts = np.zeros(44)  # of 51 tokens in windows of seven and a target: 44 places
+    for batch in batches(50, batch_size=4, window=7, steps=3000, kind=RandomBatches):
+        assert batch.fresh
+        np.add.at(counts, batch.ids_BT[:, 0].numpy(), 1)
+    assert counts.sum() == 12_000
+    mean = 12_000 / len(counts)
+    assert abs(counts - mean).max() < 5 * np.sqrt(mean)
+
+
+@pytest.mark.parametrize("kind", [TrainingBatches, RandomBatches])
+def test_no_document_at_all_is_an_error(kind) -> None:
     with pytest.raises(DataError, match="the train split has no document"):
-        batches(0, batch_size=2, window=5, steps=1)
+        batches(0, batch_size=2, window=5, steps=1, kind=kind)
 
 
 def test_lanes_that_cannot_be_dealt_out_evenly_are_an_error() -> None:

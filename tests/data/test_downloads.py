@@ -343,7 +343,7 @@ def test_two_processes_at_once_download_once(server: Any, tmp_path: Path) -> Non
     server.pause_s = 0.5
     command = [sys.executable, "-c", FETCH, str(tmp_path), f"{server.url}/a.txt", DIGEST]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate(timeout=60)[1] for process in processes]
+    told = [process.communicate(timeout=240)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], told
     assert server.counts() == {"/a.txt": 1}
     assert (tmp_path / "corpus" / "a.txt").read_bytes() == TEXT

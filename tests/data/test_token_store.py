@@ -190,7 +190,7 @@ def test_two_processes_that_build_one_store_at_once_end_with_one(tmp_path: Path)
     rounds = 50
     (tmp_path / "ready").mkdir()
     builders = [start(BUILDER, tmp_path, me, other, rounds) for me, other in ("ab", "ba")]
-    assert [builder.wait(timeout=60) for builder in builders] == [0, 0]
+    assert [builder.wait(timeout=240) for builder in builders] == [0, 0]
     assert names(tmp_path) == sorted(["ready", *(f"store{n}" for n in range(rounds))])
 
 
@@ -212,7 +212,7 @@ die()
 
 @pytest.mark.parametrize("moment", ["add", "finish"])
 def test_a_crash_leaves_no_half_store(tmp_path: Path, moment: str) -> None:
-    assert start(CRASH, tmp_path, moment).wait(timeout=60) == -signal.SIGKILL
+    assert start(CRASH, tmp_path, moment).wait(timeout=240) == -signal.SIGKILL
     assert not (tmp_path / "store").exists()
     (leftover,) = names(tmp_path)
     assert leftover.endswith(".tmp")

@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lm_research.config.problems import ConfigError
 from lm_research.data.batches import Batch, TrainingBatches
+from lm_research.data.document import DataError
 from lm_research.models.lstm import LSTM
 from lm_research.tasks.evaluation import evaluate, evaluating
 from lm_research.tasks.language_modeling import LanguageModeling
@@ -338,3 +340,13 @@ def test_in_double_precision_vectors_without_weights_are_double_too():
     log_p_BTV, _ = task.eval().advance(torch.tensor([[0, 3, 1]]), task.start(1))
     assert log_p_BTV.dtype == torch.float64
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_random_windows_carry_no_state_and_come_of_one_stream(train):
+    with pytest.raises(ConfigError, match=r"(?s)task\.carry_state=true.*task\.carry_state=false"):
+        train("task.windows=random")
+    with pytest.raises(DataError, match=r"(?s)task\.windows=random.*task\.windows=consecutive"):
+        train(
+            "task.windows=random", "task.carry_state=false", "data=mixture", "data.schedule={}",
+            "data.weights={dialogue_en: 1, quotations: 2}", "budget=smoke",
+        )  # fmt: skip

@@ -335,7 +335,7 @@ def test_a_folder_that_cannot_be_written(root, tmp_path, cache_too):
     cache.chmod(0o555 if cache_too else 0o777)
     root.chmod(0o555)
     command = [*AS_NOBODY, sys.executable, "-c", OPEN, str(root), str(cache)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
     place, count = done.stdout.split()
     assert count == "5"
     assert Path(place).is_relative_to(cache) if not cache_too else place == "None"

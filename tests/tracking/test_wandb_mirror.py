@@ -348,7 +348,7 @@ def online(path, url, attempts, bound, *more, key=KEY):
 
 def test_online_and_resumed_each_step_arrives_once(tmp_path, wandb_server):
     attempts = [[1, 2, 3], [3, 4]]  # the second goes back to the checkpoint of step 2
-    out, err = online(tmp_path, wandb_server.url, attempts, 20).communicate(timeout=60)
+    out, err = online(tmp_path, wandb_server.url, attempts, 20).communicate(timeout=240)
     assert out == "finished\n"
     assert "WARNING" not in err
     run = wandb_server.runs["abc123"]
@@ -366,7 +366,7 @@ def test_online_what_a_killed_attempt_did_not_send_arrives(tmp_path, wandb_serve
     process.communicate()
     time.sleep(2)  # what W&B's own process still does
     again = online(tmp_path, wandb_server.url, [[3, 4]], 20, "after", "1", "2", "3")
-    out, err = again.communicate(timeout=60)
+    out, err = again.communicate(timeout=240)
     assert out == "finished\n", err
     rows = wandb_server.runs["abc123"]["rows"]
     assert [row["_step"] for row in rows] == [1, 2, 3, 4]
@@ -379,7 +379,7 @@ def test_a_server_that_vanishes_ends_in_time(tmp_path, wandb_server):
     wandb_server.shutdown()
     wandb_server.server_close()
     start = time.monotonic()
-    out, err = process.communicate("go\n", timeout=60)
+    out, err = process.communicate("go\n", timeout=240)
     assert out == "finished\n"
     assert process.returncode == 0
     assert err.count("WARNING:lm_research") == 1
@@ -392,7 +392,7 @@ def test_a_server_that_vanishes_ends_in_time(tmp_path, wandb_server):
 def test_no_server_or_no_key(tmp_path, key, told):
     start = time.monotonic()
     process = online(tmp_path, "http://127.0.0.1:9", [[1]], 8, key=key)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     assert out == "finished\n"
     assert process.returncode == 0
     warnings = [line for line in err.splitlines() if line.startswith("WARNING:lm_research")]

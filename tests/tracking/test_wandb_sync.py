@@ -161,7 +161,7 @@ def test_no_key_is_told_without_a_traceback(tmp_path, sync, monkeypatch, apart, 
     env = {k: v for k, v in os.environ.items() if k != "WANDB_API_KEY"}
     env |= apart(tmp_path, wandb_server.url, None)
     command = [sys.executable, "-c", MAIN, "sync", str(folder.path)]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=60, env=env)
+    told = subprocess.run(command, capture_output=True, text=True, timeout=240, env=env)
     assert told.returncode == 1
     assert "no API key. Run `wandb login`" in told.stderr
     assert "Traceback" not in told.stderr

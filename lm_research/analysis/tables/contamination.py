@@ -1,6 +1,7 @@
 """Scores on all evaluation documents beside those on the clean ones, where the two differ."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from lm_research.analysis.metric import MISSING, Metric
 from lm_research.analysis.runs import Run, number
@@ -38,10 +39,8 @@ def contamination_table(study: Study) -> Table | None:
 
 
 def _rows(runs: list[Run], source: str, metric: Metric) -> Iterator[tuple[Cell, ...]]:
-    groups = dict.fromkeys(
-        key.rpartition("/")[0] for run in runs for key in run.summary if key.endswith(f"/{CLEAN}")
-    )
-    for group in groups:
+    names = dict.fromkeys(chain.from_iterable(run.summary for run in runs))
+    for group in (name.removesuffix(f"/{CLEAN}") for name in names if name.endswith(f"/{CLEAN}")):
         counts = _values(runs, f"{group}/{COUNT}")
         if not any(counts):
             continue

@@ -212,7 +212,7 @@ class RecordSource(Source):
         elif isinstance(value, (list, dict)):
             raise TypeError(f"a {type(value).__name__} where text was expected")
         text = str(value)
-        if not _SURROGATE.search(text):
+        if text.isascii() or not _SURROGATE.search(text):
             return text
         if self.errors == "replace":
             return _SURROGATE.sub("\ufffd", text)

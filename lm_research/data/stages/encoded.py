@@ -11,7 +11,7 @@ from lm_research.data.stages.shards import Shards
 from lm_research.data.stages.workers import in_order
 from lm_research.text.tokenizer import Tokenizer
 from lm_research.text.unicode import utf8_length
-from lm_research.text.units import unit_hashes
+from lm_research.text.units import units_of
 
 BLOCK_BYTES = 2 << 20
 """Bytes of text after which a block ends."""
@@ -32,9 +32,9 @@ class Encoded:
     Attributes:
         splits_D: place of each document's split in ``SPLITS``, uint8.
         lengths_D: int64, how many units each document has; ``units_N`` their hashes, uint32.
-        tokens_D, bytes_D, words_D: int64, of each document.
+        tokens_D, bytes_D, words_D: int64, of each document; the separator is no token.
         nats_D: float64, what its unknown pieces cost to spell.
-        ids_N: of all documents one after the other, without separators; uint16 or uint32.
+        ids_N: of all documents, each followed by the separator; uint16 or uint32.
     """
 
     splits_D: np.ndarray
@@ -85,15 +85,21 @@ class EncodedStage:
                 under_way.append(block)
                 yield block
 
-        for parts in in_order(self._made, noted(), self.workers):
-            yield under_way.pop(0), _from_parts(parts, self.dtype)
+        work = self._made if self.workers == 1 else self._kept
+        for parts in in_order(work, noted(), self.workers):
+            block = under_way.pop(0)
+            yield block, _from_parts(parts or self._made(block), self.dtype)
 
-    def _made(self, block: Block) -> list[bytes]:
-        parts = self.shards.read(block.number)
+    def _made(self, block: Block) -> Sequence[bytes]:
+        parts: Sequence[bytes] | None = self.shards.read(block.number)
         if parts is None:
             parts = encode_block(block, self.tokenizer, self.dtype)
             self.shards.write(block.number, parts)
         return parts
+
+    def _kept(self, block: Block) -> None:
+        """In another process: what is made is read from its file, which is less than sending it."""
+        self._made(block)
 
 
 def id_dtype(vocabulary_size: int) -> np.dtype:
@@ -103,33 +109,36 @@ def id_dtype(vocabulary_size: int) -> np.dtype:
 
 def encode_block(block: Block, tokenizer: Tokenizer, dtype: np.dtype) -> list[bytes]:
     """The arrays of :class:`Encoded`, as bytes."""
-    ids, nats = [], []
-    units = [unit_hashes(text) for text in block.texts]
-    for text in block.texts:
-        ids_N, spelled = tokenizer.encode(text)
-        ids.append(ids_N.astype(dtype))  # at once: what is encoded takes 8 bytes an id
-        nats.append(spelled)
-    return [
-        np.array([SPLITS.index(split) for split in block.splits], np.uint8).tobytes(),
-        np.array([len(units_N) for units_N in units], np.int64).tobytes(),
-        b"".join(units_N.tobytes() for units_N in units),
-        np.array([len(ids_N) for ids_N in ids], np.int64).tobytes(),
-        np.array([utf8_length(text) for text in block.texts], np.int64).tobytes(),
-        np.array([len(text.split()) for text in block.texts], np.int64).tobytes(),
-        np.array(nats, np.float64).tobytes(),
-        b"".join(ids_N.tobytes() for ids_N in ids),
+    units = units_of(block.texts)
+    encodings = tokenizer.encode_batch(block.texts, dtype)
+    ids_N = encodings.ids_N
+    # Few tokens have an id that a byte does not hold, where most characters are of one alphabet.
+    small = ids_N.astype(np.uint8) if ids_N.max(initial=0) < 1 << 8 else ids_N
+    columns = [
+        np.array([SPLITS.index(split) for split in block.splits], np.uint8),
+        units.lengths_D,
+        units.hashes_N,
+        encodings.lengths_D,
+        np.fromiter(map(utf8_length, block.texts), np.int64, len(block.texts)),
+        units.words_D,
+        encodings.nats_D,
+        small,
     ]
+    return [column.tobytes() for column in columns]
 
 
 def _from_parts(parts: Sequence[bytes], dtype: np.dtype) -> Encoded:
     splits, lengths, units, tokens, size, words, nats, ids = parts
+    tokens_D = np.frombuffer(tokens, np.int64)
+    count = int(tokens_D.sum()) + len(tokens_D)
+    kept = np.dtype(np.uint8) if len(ids) == count else dtype
     return Encoded(
         np.frombuffer(splits, np.uint8),
         np.frombuffer(lengths, np.int64),
         np.frombuffer(units, np.uint32),
-        np.frombuffer(tokens, np.int64),
+        tokens_D,
         np.frombuffer(size, np.int64),
         np.frombuffer(words, np.int64),
         np.frombuffer(nats, np.float64),
-        np.frombuffer(ids, dtype),
+        np.frombuffer(ids, kept).astype(dtype, copy=False),
     )

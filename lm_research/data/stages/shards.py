@@ -1,19 +1,19 @@
-"""Numbered files of a stage: each is there whole, with a digest of its content, or not there.
+"""Numbered files of a stage: each is there whole, with a CRC-32 of its content, or not there.
 
 A shard is written beside its place and renamed; it is not forced to disk. Who makes a shard that
 somebody else has made meanwhile replaces it by the same bytes. A shard whose content is not what
-its digest says (after a power cut, on a disk that lost a page) is told, removed, and made again
+its CRC-32 says (after a power cut, on a disk that lost a page) is told, removed, and made again
 like one that was never there.
 """
 
 import contextlib
-import hashlib
 import logging
 import os
 import shutil
 import struct
 import time
 import uuid
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import zstandard
 from lm_research.data.document import DataError
 
 _log = logging.getLogger(__name__)
-_DIGEST = 32
+_DIGEST = struct.Struct("<I")
 _LEFTOVER_S = 3600.0
 """A half-written shard of so long ago is nobody's: writing one takes a second."""
 LEVEL = 1
@@ -34,10 +34,11 @@ class Shards:
 
     Args:
         folder: the stage's; made with its first shard.
+        compressed: worth its time for text that stays, not for ids that are soon removed.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, compressed: bool = True) -> None:
+        self.folder, self.compressed = folder, compressed
 
     def path(self, number: int) -> Path:
         """Where a shard lies."""
@@ -54,9 +55,9 @@ class Shards:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
-        payload, digest = content[:-_DIGEST], content[-_DIGEST:]
-        if hashlib.blake2b(payload, digest_size=_DIGEST).digest() == digest:
-            return _unpacked(payload)
+        payload, digest = content[: -_DIGEST.size], content[-_DIGEST.size :]
+        if _DIGEST.pack(zlib.crc32(payload)) == digest:
+            return _unpacked(payload, self.compressed)
         _log.warning("%s is damaged; it is made again", path)
         path.unlink(missing_ok=True)
         return None
@@ -67,14 +68,14 @@ class Shards:
         Raises:
             DataError: the disk does not take it.
         """
-        payload = _packed(parts)
+        payload = _packed(parts, self.compressed)
         path = self.path(number)
         beside = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.tmp")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with beside.open("wb") as file:
                 file.write(payload)
-                file.write(hashlib.blake2b(payload, digest_size=_DIGEST).digest())
+                file.write(_DIGEST.pack(zlib.crc32(payload)))
             os.replace(beside, path)
         except OSError as error:
             with contextlib.suppress(OSError):
@@ -118,14 +119,15 @@ class Unkept(Shards):
         """There are none."""
 
 
-def _packed(parts: Sequence[bytes]) -> bytes:
-    """How many, the length of each, and the parts themselves, compressed."""
+def _packed(parts: Sequence[bytes], compressed: bool) -> bytes:
+    """How many, the length of each, and the parts themselves."""
     head = struct.pack(f"<{len(parts) + 1}q", len(parts), *map(len, parts))
-    return zstandard.ZstdCompressor(LEVEL).compress(head + b"".join(parts))
+    content = b"".join([head, *parts])
+    return zstandard.ZstdCompressor(LEVEL).compress(content) if compressed else content
 
 
-def _unpacked(payload: bytes) -> list[bytes]:
-    content = zstandard.ZstdDecompressor().decompress(payload)
+def _unpacked(payload: bytes, compressed: bool) -> list[bytes]:
+    content = zstandard.ZstdDecompressor().decompress(payload) if compressed else payload
     (count,) = struct.unpack_from("<q", content)
     lengths = struct.unpack_from(f"<{count}q", content, 8)
     parts, start = [], 8 * (count + 1)
