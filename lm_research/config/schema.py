@@ -194,7 +194,7 @@ RUNTIME = {
     "model": {"input_size", "vocabulary_size"},
     "task": {
         *("vectorizer", "model", "tokenizer", "optimizer", "scheduler", "steps"),
-        *("classes", "class_counts"),
+        *("classes", "class_counts", "make_model", "target_vectorizer"),
     },
     "optimizer": {"params"},
     "scheduler": {"steps"},

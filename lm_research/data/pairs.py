@@ -67,8 +67,8 @@ class TargetColumn:
             self.bytes[split] += utf8_length(target)
             self.digest.update(target.encode() + b"\xff")
             if split in self.held:
-                one = zip(("ids", "sources", "targets"), (document.id, document.text, target))
-                for key, value in one:
+                one = {"ids": document.id, "sources": document.text, "targets": target}
+                for key, value in one.items():
                     self.held[split][key].append(value)
             yield split, document
 
