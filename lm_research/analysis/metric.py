@@ -21,6 +21,12 @@ _KNOWN: dict[str, tuple[str, str, bool, int]] = {
     "recall_macro": ("macro recall", "macro R", False, 3),
     "f1_macro": ("macro F1", "macro F1", False, 3),
     "calibration_error": ("calibration error", "ECE", True, 3),
+    "bleu": ("BLEU", "BLEU", False, 2),
+    "chrf": ("chrF2", "chrF", False, 2),
+    "rouge1": ("ROUGE-1", "R-1", False, 2),
+    "rouge2": ("ROUGE-2", "R-2", False, 2),
+    "rougeL": ("ROUGE-L", "R-L", False, 2),
+    "rougeLsum": ("ROUGE-Lsum", "R-Lsum", False, 2),
     "roc_auc": ("area under the ROC curve", "ROC-AUC", False, 3),
 }
 

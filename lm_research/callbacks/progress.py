@@ -53,7 +53,11 @@ class ProgressBar(pl.Callback):
 
 def _shown(scores: dict[str, float | None]) -> str:
     """The score that people look at first."""
-    for name, unit in (("bits_per_byte", "bits/byte"), ("f1_macro", "macro F1")):
+    for name, unit in (
+        ("bits_per_byte", "bits/byte"),
+        ("f1_macro", "macro F1"),
+        ("loss_nats", "nats"),
+    ):
         if (score := scores.get(name)) is not None:
             return f"{score:.3f} {unit}"
     return ""

@@ -1,15 +1,17 @@
 """Put a run together: from a plain configuration to text, vectorizer, model and task."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from torch import nn
 
 from lm_research.cli.documents import documents_module, is_labelled, require_fitting_model
+from lm_research.cli.pairs import build_pairs_model, pairs_module, pairs_of_task
 from lm_research.cli.preparing import preparing
 from lm_research.config.build import build, locate
 from lm_research.data.document import DataError
@@ -24,6 +26,7 @@ from lm_research.models.sequence_model import CountModel
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.models import RunModel
+from lm_research.tasks.sequence_to_sequence import SequenceToSequence
 from lm_research.text.tags import TagLexicon
 from lm_research.text.tokenizer import Tokenizer
 from lm_research.vectorizers.tagged import TaggedVectorizer
@@ -66,6 +69,7 @@ def prepare_text(
             config.get("prepare_workers"),
             tell,
             is_labelled(config),
+            pairs_of_task(config),
         )
 
 
@@ -76,7 +80,10 @@ def assemble(config: Config) -> Assembly:
     data, steps = _data(config, prepared, streams)
     _ = data.contaminated_validation  # found, and cached, before training rather than during it
     pl.seed_everything(config["seed"], verbose=False)
-    model = build_model(config, prepared.tokenizer, prepared.lexicon, steps, prepared)
+    targets = prepared.target_tokenizer
+    model = build_model(
+        config, prepared.tokenizer, prepared.lexicon, steps, prepared, target_tokenizer=targets
+    )
     return Assembly(data, model, steps)
 
 
@@ -86,6 +93,8 @@ def _data(
     """The data module of the run's task, and its steps."""
     if is_labelled(config):
         return documents_module(config, prepared)
+    if pairs_of_task(config):
+        return pairs_module(config, prepared)
     steps = steps_of(config)
     budget, debug = config["budget"], config.get("debug") or {}
     data = TextDataModule(
@@ -104,10 +113,10 @@ def _data(
 def _prepare(config: Config) -> tuple[PreparedText, MixtureStreams | None]:
     """The text, and the sources' streams of a mixture that is sampled while training."""
     rule = sampling_rule(config["data"])
-    if rule is not None and is_labelled(config):
+    if rule is not None and (is_labelled(config) or pairs_of_task(config)):
         raise DataError(
-            "data: temperature, epochs and schedule sample windows of a stream, and "
-            "task=classification reads whole documents\n  fix: data.temperature=null "
+            "data: temperature, epochs and schedule sample windows of a stream, and this "
+            "task reads whole documents\n  fix: data.temperature=null "
             "data.epochs=null data.schedule=null"
         )
     if rule is not None and issubclass(locate(config["model"]["_target_"]), CountModel):
@@ -129,12 +138,20 @@ def build_model(
     steps: int = 1,
     fit_on: PreparedText | None = None,
     classes: Sequence[str] | None = None,
+    target_tokenizer: Tokenizer | None = None,
 ) -> RunModel:
     """The task around vectorizer and model. Without ``fit_on`` a checkpoint must fill it.
 
     Args:
         classes: of a classifier that is loaded; one that is trained has those of ``fit_on``.
+        target_tokenizer: of targets with a vocabulary of their own.
     """
+    accumulate = config["trainer"]["accumulate"]
+    optimizer = partial(_optimizer, config["optimizer"])
+    scheduler = build(config["scheduler"], steps=-(-steps // accumulate))
+    if pairs_of_task(config):
+        how = optimizer, scheduler, _fit
+        return build_pairs_model(config, tokenizer, target_tokenizer, *how, fit_on)
     size = tokenizer.vocabulary_size
     vectorizer = build(config["vectorizer"], vocabulary_size=size)
     inner = build(config["model"], input_size=_width(vectorizer, lexicon), vocabulary_size=size)
@@ -146,13 +163,12 @@ def build_model(
     if fit_on is not None and is_labelled(config):
         classes = classes_of(fit_on.store)
         counts = LabelledSplit(fit_on.store, "train", classes).counts()
-    accumulate = config["trainer"]["accumulate"]
     return build(
         config["task"],
         vectorizer=_with_tags(vectorizer, lexicon),
         model=inner,
-        optimizer=partial(_optimizer, config["optimizer"]),
-        scheduler=build(config["scheduler"], steps=-(-steps // accumulate)),
+        optimizer=optimizer,
+        scheduler=scheduler,
         classes=classes,
         class_counts=counts,
     )
@@ -178,11 +194,15 @@ def _optimizer(node: Config, params: Any) -> Any:
 
 def fit_vectorizer(vectorizer: Vectorizer, tokenizer: Tokenizer, prepared: PreparedText) -> None:
     """Document frequencies, co-occurrences or pre-trained vectors, from the training split."""
+    _fit(vectorizer, tokenizer, training_documents(prepared))
+
+
+def _fit(vectorizer: Vectorizer, tokenizer: Tokenizer, documents: Iterable[np.ndarray]) -> None:
     load = getattr(vectorizer, "load_vectors", None)
     if load is not None and getattr(vectorizer, "path", None) is not None:
         load([tokenizer.decode([i]) for i in range(tokenizer.vocabulary_size)])
     elif vectorizer.needs_fit:
-        vectorizer.fit(training_documents(prepared))
+        vectorizer.fit(documents)
     report = vectorizer.report()
     if report:
         facts = ", ".join(f"{name} {value}" for name, value in report.items())
@@ -198,7 +218,8 @@ def size_summary(model: RunModel, tokens: int) -> dict[str, float | None]:
     if isinstance(model, CountedLanguageModel):
         size = model.model.parameter_count()
         return {"model/parameters": size, "model/flops_per_token": None, "train/flops": None}
-    if isinstance(model.model, VectorModel):  # its work is by document
+    # The work of the one is by document; the others' decoder and attention are not counted yet.
+    if isinstance(model.model, VectorModel) or isinstance(model, SequenceToSequence):
         size = parameter_count(model)
         return {"model/parameters": size, "model/flops_per_token": None, "train/flops": None}
     once = isinstance(model, Classification)  # the head's work is: one output a document

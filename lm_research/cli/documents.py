@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lm_research.cli.pairs import pairs_of_task
 from lm_research.config.build import locate
 from lm_research.data.document import DataError
 from lm_research.data.document_batches import batches_in
@@ -39,12 +40,15 @@ def require_fitting_model(config: Config) -> None:
     Raises:
         DataError: with the models that do.
     """
-    model, labelled = locate(config["model"]["_target_"]), is_labelled(config)
-    unfit = CountModel if labelled else (VectorModel, DocumentModel)
+    model = locate(config["model"]["_target_"])
+    unfit: tuple[type, ...] = (VectorModel, DocumentModel)
+    task, others = "language_modeling", "lstm, transformer, ngram"
+    if is_labelled(config):
+        unfit, task, others = (CountModel,), "classification", "bag, kim_cnn, lstm"
+    elif pairs_of_task(config):
+        unfit = (CountModel, *unfit)
+        task, others = config["task"]["kind"], "gru, lstm, transformer"
     if issubclass(model, unfit):
-        task, others = ("classification", "bag, kim_cnn, lstm") if labelled else (
-            "language_modeling", "lstm, transformer, ngram"
-        )  # fmt: skip
         raise DataError(
             f"model: {model.__name__} does not go with task={task}\n  fix: model={others}, ..., or "
             "another task"
@@ -68,7 +72,7 @@ def documents_module(config: Config, prepared: PreparedText) -> tuple[DocumentDa
     return data, steps
 
 
-def take_best(model: Classification, checkpoints: Path) -> None:
+def take_best(model: torch.nn.Module, checkpoints: Path) -> None:
     """Give ``model`` the weights of the checkpoint that is best on the validation split."""
     store = CheckpointStore(checkpoints)
     if store.entries():

@@ -61,6 +61,7 @@ def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
     from lm_research.data.module import UNSPACED
     from lm_research.tasks.classification import Classification
     from lm_research.tasks.evaluation import evaluate
+    from lm_research.tasks.sequence_to_sequence import SequenceToSequence
 
     saved = load(options.run, options.checkpoint)
     config = dict(saved.config)
@@ -68,6 +69,8 @@ def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
         config["budget"] = {**config["budget"], "eval_bytes": options.eval_bytes}
     if isinstance(saved.model, Classification):
         return _score_documents(options, config, node, saved)
+    if isinstance(saved.model, SequenceToSequence):
+        return _score_pairs(options, config, node, saved)
     trained = {"tokenizer": saved.tokenizer.state_dict()}
     store = prepare_text(config, node, trained).store
     words = store.meta["language"] not in UNSPACED
@@ -97,6 +100,23 @@ def _score_documents(
     store = prepare_text(config, node, {"tokenizer": saved.tokenizer.state_dict()}).store
     held = LabelledSplit(store, options.split, saved.model.classes)
     return {**_what(options, store), **evaluate_classifier(saved.model, held).scores}
+
+
+def _score_pairs(
+    options: Options, config: dict[str, Any], node: dict[str, Any] | None, saved: Any
+) -> dict[str, Any]:
+    """Scores of a model that writes, on the documents that have a target."""
+    from lm_research.cli.assembly import prepare_text
+    from lm_research.cli.pairs import score_pairs
+    from lm_research.data.pairs import PairedSplit
+
+    trained, targets = {"tokenizer": saved.tokenizer.state_dict()}, saved.target_tokenizer
+    if targets is not None:
+        trained["target_tokenizer"] = targets.state_dict()
+    store = prepare_text(config, node, trained).store
+    held = PairedSplit(store, options.split)
+    result, signatures, _ = score_pairs(saved.model, held, targets or saved.tokenizer)
+    return {**_what(options, store), **result.scores, "signatures": signatures}
 
 
 def _trained_on(config: dict[str, Any]) -> Any:

@@ -35,10 +35,12 @@ def run(arguments: list[str]) -> int:
     from lm_research.cli.saved import SavedRunError, load
     from lm_research.tasks.classification import Classification
     from lm_research.tasks.generation import Sampling, generate
+    from lm_research.tasks.sequence_to_sequence import SequenceToSequence
 
     saved = load(options.run, options.checkpoint)
-    if isinstance(saved.model, Classification):
-        raise SavedRunError(f"run={options.run}: a classifier; it can `lm-research predict`")
+    if isinstance(saved.model, Classification | SequenceToSequence):
+        task = saved.config["choices"]["task"]
+        raise SavedRunError(f"run={options.run}: task={task}; it can `lm-research predict`")
     for number in range(options.samples):
         sampling = Sampling(
             options.temperature, options.top_k, options.top_p, options.seed + number

@@ -14,15 +14,19 @@ from lm_research.cli.assembly import Assembly, assemble, prepare_text, size_summ
 from lm_research.cli.documents import baselines, held_out_scores, keep_predictions
 from lm_research.cli.fitting import fit
 from lm_research.cli.memory import telling_of_memory
+from lm_research.cli.pairs import pair_results, score_pairs
 from lm_research.config.build import build
 from lm_research.data.contamination import contaminated
 from lm_research.data.document_module import DocumentDataModule
 from lm_research.data.labels import LabelledSplit
 from lm_research.data.module import UNSPACED
+from lm_research.data.pair_module import PairDataModule
+from lm_research.data.pairs import PairedSplit
 from lm_research.data.preparation import PreparedText
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.classifying import evaluate_classifier
 from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating
+from lm_research.tasks.sequence_to_sequence import SequenceToSequence
 from lm_research.tracking.checkpoint_store import CheckpointStore
 from lm_research.tracking.errors import RunFolderError, telling_of
 from lm_research.tracking.json_files import read_json, write_json
@@ -88,6 +92,9 @@ def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
     results = {"val": result, **_elsewhere(config, assembly, recorder)}
     if isinstance(assembly.model, Classification):
         results |= _documents(config, assembly.model, assembly.data, recorder)
+    if isinstance(assembly.model, SequenceToSequence):
+        assert isinstance(assembly.data, PairDataModule)
+        results |= pair_results(assembly.model, assembly.data, recorder)
     scores = {f"{group}/{k}": v for group, r in results.items() for k, v in r.scores.items()}
     recorder.summary(scores)
     if recorder.folder.state is not None:  # the process that owns the folder
@@ -117,9 +124,9 @@ def same_text(folder: RunFolder, now: Config) -> None:
     if not trained or not (folder.path / "data.json").exists():
         return
     before = read_json(folder.path / "data.json")
-    if all(before.get(part) == now.get(part) for part in ("fingerprint", "mixture")):
+    if all(before.get(part) == now.get(part) for part in ("fingerprint", "mixture", "pairs")):
         return
-    parts = ("signature", "vocabulary_size", "splits", "mixture")
+    parts = ("signature", "vocabulary_size", "splits", "mixture", "pairs")
     old, new = ({part: meta.get(part) for part in parts} for meta in (before, now))
     raise RunFolderError(
         f"{folder.path}: the text is not the one that this run was trained on. What differs "
@@ -148,21 +155,25 @@ def _describe(config: Config, assembly: Assembly, recorder: Recorder) -> None:
 def training_tokens(config: Config, assembly: Assembly) -> int:
     """Tokens that the whole training reads."""
     data = assembly.data
-    if isinstance(data, DocumentDataModule):
+    if isinstance(data, DocumentDataModule | PairDataModule):
         return data.train_dataloader().batch(assembly.steps - 1).tokens_seen
     return assembly.steps * config["budget"]["batch_size"] * config["budget"]["window"]
 
 
 def vocabulary_state(prepared: PreparedText) -> Config:
-    """Tokenizer and tag lexicon, as JSON values."""
+    """Tokenizers and tag lexicon, as JSON values."""
     lexicon = prepared.lexicon.state_dict() if prepared.lexicon else None
-    return {"tokenizer": prepared.tokenizer.state_dict(), "lexicon": lexicon}
+    state = {"tokenizer": prepared.tokenizer.state_dict(), "lexicon": lexicon}
+    if prepared.target_tokenizer is not None:
+        state["target_tokenizer"] = prepared.target_tokenizer.state_dict()
+    return state
 
 
 def _elsewhere(config: Config, assembly: Assembly, recorder: Recorder) -> dict[str, Evaluation]:
     """Scores on the held-out documents of the sources of ``evaluate_on``, and which text it was."""
     prepared, model = assembly.data.prepared, assembly.model
-    trained = {"tokenizer": prepared.tokenizer.state_dict()}
+    trained = vocabulary_state(prepared)
+    trained.pop("lexicon")
     results: dict[str, Evaluation] = {}
     texts = {}
     for name, node in config["evaluate_on"].items():
@@ -174,6 +185,10 @@ def _elsewhere(config: Config, assembly: Assembly, recorder: Recorder) -> dict[s
             if isinstance(model, Classification):
                 labelled = LabelledSplit(store, "validation", model.classes)
                 results[f"eval/{name}"] = evaluate_classifier(model, labelled)
+            elif isinstance(model, SequenceToSequence):
+                targets = prepared.target_tokenizer or prepared.tokenizer
+                paired = PairedSplit(store, "validation")
+                results[f"eval/{name}"] = score_pairs(model, paired, targets)[0]
             else:
                 held = store.split("validation")
                 shared = contaminated(held, prepared.store)

@@ -35,6 +35,8 @@ class SavedRun:
     config: dict[str, Any]
     tokenizer: Tokenizer
     model: RunModel
+    target_tokenizer: Tokenizer | None = None
+    """of targets with a vocabulary of their own"""
 
 
 def load(path: str, checkpoint: str = "last") -> SavedRun:
@@ -51,12 +53,17 @@ def load(path: str, checkpoint: str = "last") -> SavedRun:
         state = read_json(folder.tokenizer)
         tokenizer: Tokenizer = build(config["text"]["tokenizer"])
         tokenizer.load_state_dict(state["tokenizer"])
+        targets = None
+        if "target_tokenizer" in state:
+            targets = build(config["text"]["tokenizer"])
+            targets.load_state_dict(state["target_tokenizer"])
         lexicon = restore_lexicon(config["text"], tokenizer, state["lexicon"])
     with _told(folder.path / "config.yaml", "the model it describes cannot be built"):
-        model = build_model(config, tokenizer, lexicon, classes=state.get("classes"))
+        classes = state.get("classes")
+        model = build_model(config, tokenizer, lexicon, classes=classes, target_tokenizer=targets)
     with _told(weights, "try checkpoint=best, or train again with another output=FOLDER"):
         _fill(model, weights)
-    return SavedRun(config, tokenizer, model)
+    return SavedRun(config, tokenizer, model, targets)
 
 
 def checked_config(folder: RunFolder) -> dict[str, Any]:

@@ -23,10 +23,14 @@ def cost(config: Mapping[str, Any]) -> Cost:
     """Build the model of ``config`` and count."""
     from lm_research.cli.assembly import build_model, size_summary, steps_of
     from lm_research.cli.documents import is_labelled
+    from lm_research.cli.pairs import pairs_of_task
 
     budget = config["budget"]
     tokens = steps_of(dict(config)) * budget["batch_size"] * budget["window"]
     classes = None
+    if pairs_of_task(dict(config)):  # at most: a token has one byte or more
+        tokens = 2 * config["task"]["epochs"] * budget["train_bytes"]
+        return Cost(tokens, None, None)
     if is_labelled(dict(config)):  # at most: a token has one byte or more; the head is small
         tokens, classes = config["task"]["epochs"] * budget["train_bytes"], ["a", "b"]
     tokenizer: Any = SimpleNamespace(vocabulary_size=_vocabulary(config["text"]["tokenizer"]))

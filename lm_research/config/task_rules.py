@@ -7,6 +7,7 @@ from typing import Any
 from lm_research.config.problems import Problem
 
 CLASSIFICATION = "lm_research.tasks.classification.Classification"
+SEQUENCE_TO_SEQUENCE = "lm_research.tasks.sequence_to_sequence.SequenceToSequence"
 LANGUAGE_MODELING = "lm_research.tasks.language_modeling.LanguageModeling"
 OF_DOCUMENTS = ("lm_research.models.bag.Bag", "lm_research.models.kim_cnn.KimCNN")
 COUNTED = ("lm_research.models.ngram.KneserNey",)
@@ -23,6 +24,12 @@ def task_problems(config: Plain, file: Callable[[str], str]) -> Iterator[Problem
         yield Problem("model", message, name, allowed, None, file("model"))
     if task == LANGUAGE_MODELING and config["task"].get("windows") == "random":
         yield from _random_windows(config["task"], file)
+    if task == SEQUENCE_TO_SEQUENCE:
+        yield from _sequence_to_sequence(config, file)
+        if model in (*OF_DOCUMENTS, *COUNTED):
+            message = "does not read and write token by token with a state, which the task needs"
+            allowed = "model=gru, lstm, rnn, cnn, transformer"
+            yield Problem("model", message, name, allowed, None, file("model"))
     if task == CLASSIFICATION:
         yield from _classification(config, file)
         if model in COUNTED:
@@ -39,15 +46,32 @@ def _random_windows(task: Plain, file: Callable[[str], str]) -> Iterator[Problem
         yield Problem("task.carry_state", message, "true", fix, None, file("task"))
 
 
-def _classification(config: Plain, file: Callable[[str], str]) -> Iterator[Problem]:
+def _one_process(config: Plain, name: str, file: Callable[[str], str]) -> Iterator[Problem]:
     trainer = config["trainer"]
     if trainer["devices"] > 1:
-        message = "is for language modelling: task=classification is for one process"
+        message = f"is for language modelling: task={name} is for one process"
         value = str(trainer["devices"])
         yield Problem("trainer.devices", message, value, "1", None, file("trainer"))
     if trainer["find_batch_size"]:
-        message = "tries out windows of tokens, and task=classification has none"
+        message = f"tries out windows of tokens, and task={name} has none"
         yield Problem("trainer.find_batch_size", message, trainer["find_batch_size"], "null")
+
+
+def _sequence_to_sequence(config: Plain, file: Callable[[str], str]) -> Iterator[Problem]:
+    kind = config["task"]["kind"]
+    yield from _one_process(config, kind, file)
+    package = {"translation": "sacrebleu", "summarization": "rouge_score"}.get(kind)
+    if package and find_spec(package) is None:
+        message = f"needs {package}, which is not installed"
+        yield Problem("task", message, kind, "pip install 'lm-research[applications]'")
+    if config["text"].get("tagger"):
+        message = f"knows one language and one kind of text, and task={kind} has two"
+        value = config["text"]["tagger"]["_target_"].rpartition(".")[2]
+        yield Problem("text.tagger", message, value, "text=bpe, word, character, byte")
+
+
+def _classification(config: Plain, file: Callable[[str], str]) -> Iterator[Problem]:
+    yield from _one_process(config, "classification", file)
     if config["task"].get("baseline") and find_spec("sklearn") is None:
         message = "needs scikit-learn, which is not installed"
         fix = "pip install 'lm-research[baselines]'; or task.baseline=false"
