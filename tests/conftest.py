@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,20 @@ def train(tmp_path):
 def read_json():
     """Read a JSON file."""
     return lambda path: json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def keras(tmp_path_factory):
+    """Keras on PyTorch, on the CPU, with a home of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERAS_BACKEND", "torch")
+        patch.setenv("KERAS_TORCH_DEVICE", "cpu")
+        patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
+        keras = pytest.importorskip("keras")
+        from absl.logging import get_absl_handler
+
+        # It takes sys.stderr for its own, here what pytest captures, and closes it when Hydra
+        # configures logging, after which no later test of this process can be captured.
+        get_absl_handler().python_handler.setStream(sys.__stderr__)
+        assert keras.backend.backend() == "torch"
+        yield keras

@@ -124,6 +124,12 @@ def _prepare(config: Config) -> tuple[PreparedText, MixtureStreams | None]:
             "data: temperature, epochs and schedule are about training time, and a counted model "
             "has none\n  fix: data.temperature=null data.epochs=null data.schedule=null"
         )
+    if rule is not None and config["task"].get("windows") == "random":
+        raise DataError(
+            "task.windows=random draws from one stream, and data: temperature, epochs and schedule "
+            "make one of each source\n  fix: task.windows=consecutive; or data.temperature=null "
+            "data.epochs=null data.schedule=null, which mixes the text once"
+        )
     prepared = prepare_text(config)
     if rule is None:
         return prepared, None

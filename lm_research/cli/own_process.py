@@ -78,7 +78,7 @@ def in_own_process(run: Callable[[], None], config: Mapping[str, Any]) -> int:
     """
     if not _asked:
         _ready_to_fork(config)
-        end_openmp_threads()
+        _end_openmp_threads()
         process = multiprocessing.get_context("fork").Process(target=_begin, args=(run,))
         with _passing_on(process):
             with _set_aside():
@@ -97,15 +97,18 @@ def _set_aside() -> Iterator[None]:
     worker of a launcher it stays so to the end: joblib calls the collector after each run.
     """
     global _kept_aside
-    if not _kept_aside:
-        gc.freeze()
-    if _is_worker() and not _kept_aside:
-        _kept_aside = True
-        # Or libraries would tell of what nobody let go of.
-        atexit.register(gc.unfreeze)
-    yield
-    if not _kept_aside:
-        gc.unfreeze()
+    if _kept_aside:
+        yield
+        return
+    gc.freeze()
+    _kept_aside = _is_worker()
+    if _kept_aside:
+        atexit.register(gc.unfreeze)  # or libraries would tell of what nobody let go of
+    try:
+        yield
+    finally:
+        if not _kept_aside:
+            gc.unfreeze()
 
 
 def _is_worker() -> bool:
@@ -122,7 +125,7 @@ def _ready_to_fork(config: Mapping[str, Any]) -> None:
     import_targets(config)
 
 
-def end_openmp_threads() -> None:
+def _end_openmp_threads() -> None:
     """End the idle threads of GCC's OpenMP in this process; its next parallel region starts others.
 
     A forked process has none of them, but the library's word that they are there, and would wait

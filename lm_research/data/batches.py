@@ -72,23 +72,17 @@ class Batches(ABC):
         self.step, self.resumed = int(state["step"]), True
 
 
-class TrainingBatches(Batches):
-    """A stream cut into B lanes that are read side by side, window by window.
+class StreamBatches(Batches):
+    """Windows of one stream; where they begin, subclasses say.
 
-    Lane b's window follows its last one, so a state may be carried (truncated back-propagation
-    through time). A pass over the stream starts at an offset drawn from (seed, pass). Everything
-    is a function of the step: the loader's whole state is one integer, and continuing from it is
-    exact.
-
-    A stream shorter than the window shortens the window; one shorter than B windows is read by
-    lanes that overlap.
+    A stream shorter than the window shortens the window.
 
     Args:
         split: the training split.
         batch_size: B over all processes.
         window: T.
         steps: number of batches to yield.
-        seed: of the offsets.
+        seed: of where windows begin.
         rank, world_size: this process takes lanes ``rank::world_size``.
         overfit: if positive, repeat the first so many batches for ever.
 
@@ -107,61 +101,13 @@ class TrainingBatches(Batches):
         world_size: int = 1,
         overfit: int = 0,
     ) -> None:
-        _require_text(split)
+        if len(split.ids_N) < 2:
+            raise DataError(f"the {split.name} split has no document: there is nothing to train on")
         super().__init__(batch_size, steps, world_size)
         self.ids_N = split.ids_N
         # The stream closes to a circle; its last separator doubles as the first.
         self.length = len(self.ids_N) - 1
         self.window = min(window, self.length)
-        self.lane_length = max(self.length // batch_size, self.window)
-        self.lanes = np.arange(batch_size)[rank::world_size] * self.lane_length
-        self.windows_per_pass = max(self.lane_length // self.window, 1)
-        self.seed, self.overfit = seed, overfit
-        self.offsets_T = np.arange(self.window + 1)
-
-    def batch(self, step: int) -> Batch:
-        """Batch number ``step`` (from 0)."""
-        if self.overfit:
-            step %= self.overfit
-        turn, index = divmod(step, self.windows_per_pass)
-        start = (
-            int(np.random.default_rng((self.seed, turn)).integers(self.length))
-            + index * self.window
-        )
-        positions = (start + self.lanes[:, None] + self.offsets_T) % self.length
-        ids = torch.from_numpy(self.ids_N[positions].astype(np.int64))
-        return Batch(ids[:, :-1], ids[:, 1:], fresh=index == 0 or bool(self.overfit))
-
-
-class RandomBatches(Batches):
-    """Windows that begin anywhere in a stream, each drawn by itself, with replacement.
-
-    Batch number n is a function of (seed, n), so that continuing from a step is exact. Every window
-    is fresh: none follows another.
-
-    Args:
-        split, batch_size, window, steps, seed, rank, world_size, overfit: see
-            :class:`TrainingBatches`.
-
-    Raises:
-        DataError: the split is empty, or the windows cannot be dealt out evenly.
-    """
-
-    def __init__(
-        self,
-        split: TokenSplit,
-        batch_size: int,
-        window: int,
-        steps: int,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-        overfit: int = 0,
-    ) -> None:
-        _require_text(split)
-        super().__init__(batch_size, steps, world_size)
-        self.ids_N = split.ids_N
-        self.window = min(window, len(self.ids_N) - 1)
         self.batch_size, self.own = batch_size, slice(rank, None, world_size)
         self.seed, self.overfit = seed, overfit
         self.offsets_T = np.arange(self.window + 1)
@@ -170,15 +116,48 @@ class RandomBatches(Batches):
         """Batch number ``step`` (from 0)."""
         if self.overfit:
             step %= self.overfit
+        starts_B, fresh = self.starts(step)
+        positions = (starts_B[self.own, None] + self.offsets_T) % self.length
+        ids = torch.from_numpy(self.ids_N[positions].astype(np.int64))
+        return Batch(ids[:, :-1], ids[:, 1:], fresh=fresh or bool(self.overfit))
+
+    @abstractmethod
+    def starts(self, step: int) -> tuple[np.ndarray, bool]:
+        """Where the windows of all processes begin, int64 [B], and whether they follow no other."""
+
+
+class TrainingBatches(StreamBatches):
+    """A stream cut into B lanes that are read side by side, window by window.
+
+    Lane b's window follows its last one, so a state may be carried (truncated back-propagation
+    through time). A pass over the stream starts at an offset drawn from (seed, pass). Everything
+    is a function of the step: the loader's whole state is one integer, and continuing from it is
+    exact. A stream shorter than B windows is read by lanes that overlap.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.lane_length = max(self.length // self.batch_size, self.window)
+        self.lanes = np.arange(self.batch_size) * self.lane_length
+        self.windows_per_pass = max(self.lane_length // self.window, 1)
+
+    def starts(self, step: int) -> tuple[np.ndarray, bool]:
+        """One window after the other in every lane; a pass begins anew."""
+        turn, index = divmod(step, self.windows_per_pass)
+        offset = int(np.random.default_rng((self.seed, turn)).integers(self.length))
+        return self.lanes + offset + index * self.window, index == 0
+
+
+class RandomBatches(StreamBatches):
+    """Windows that begin anywhere in the stream, each drawn by itself, with replacement.
+
+    Those of batch number n are a function of (seed, n), so that continuing from a step is exact.
+    """
+
+    def starts(self, step: int) -> tuple[np.ndarray, bool]:
+        """Anywhere; none follows another."""
         rng = np.random.default_rng((self.seed, step))
-        starts_B = rng.integers(len(self.ids_N) - self.window, size=self.batch_size)[self.own]
-        ids = torch.from_numpy(self.ids_N[starts_B[:, None] + self.offsets_T].astype(np.int64))
-        return Batch(ids[:, :-1], ids[:, 1:], fresh=True)
-
-
-def _require_text(split: TokenSplit) -> None:
-    if len(split.ids_N) < 2:
-        raise DataError(f"the {split.name} split has no document: there is nothing to train on")
+        return rng.integers(self.length - self.window + 1, size=self.batch_size), True
 
 
 class EvaluationWindow(NamedTuple):

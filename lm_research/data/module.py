@@ -8,7 +8,6 @@ import pytorch_lightning as pl
 
 from lm_research.data.batches import RandomBatches, TrainingBatches
 from lm_research.data.contamination import contaminated
-from lm_research.data.document import DataError
 from lm_research.data.mixture_batches import MixtureBatches
 from lm_research.data.mixture_streams import MixtureStreams
 from lm_research.data.preparation import PreparedText
@@ -33,7 +32,7 @@ class TextDataModule(pl.LightningDataModule):
             (:class:`RandomBatches`).
 
     Raises:
-        DataError: such a mixture's caps do not go with the budget, or random windows with it.
+        DataError: such a mixture's caps do not go with the budget.
     """
 
     def __init__(
@@ -48,13 +47,6 @@ class TextDataModule(pl.LightningDataModule):
         windows: Literal["consecutive", "random"] = "consecutive",
     ) -> None:
         super().__init__()
-        if streams and windows == "random":
-            raise DataError(
-                "task.windows=random draws from one stream, and a mixture that is sampled while "
-                "training has one for each source\n  allowed: consecutive\n  fix: "
-                "task.windows=consecutive; or data.temperature=null data.epochs=null "
-                "data.schedule=null, which mixes the text once"
-            )
         self.prepared = prepared
         self.options = {"batch_size": batch_size, "window": window, "steps": steps, "seed": seed}
         self.overfit, self.streams, self.windows = overfit, streams, windows

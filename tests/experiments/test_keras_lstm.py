@@ -4,7 +4,6 @@ Shapes: B batch, T time, V vocabulary, D size of the embedding, H hidden size.
 """
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,19 +27,6 @@ TEXT = "".join(map(chr, range(32, 90)))
 BATCH, STEPS, DIM, HIDDEN = 8, 12, 64, 128
 every_way = pytest.mark.parametrize("predict", ["every", "last"])
 weights_as = pytest.mark.parametrize("trained", [False, True], ids=["fresh", "as if trained"])
-
-
-@pytest.fixture(scope="module")
-def keras(tmp_path_factory) -> Iterator[Any]:
-    """Keras on PyTorch, on the CPU, with a home of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KERAS_BACKEND", "torch")
-        patch.setenv("KERAS_TORCH_DEVICE", "cpu")
-        patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
-        import keras
-
-        assert keras.backend.backend() == "torch"
-        yield keras
 
 
 def ours(predict: str, trained: bool = False, *overrides: str) -> LanguageModeling:

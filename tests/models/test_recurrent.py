@@ -1,7 +1,5 @@
 """RNN, LSTM and GRU against torch.nn with the same weights; initialization against Keras."""
 
-import os
-
 import pytest
 import torch
 from torch import nn
@@ -182,9 +180,7 @@ def test_torch_init_is_the_library_default(cls):
 
 
 @every_class
-def test_keras_init_is_distributed_as_in_keras(cls):
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    keras = pytest.importorskip("keras")
+def test_keras_init_is_distributed_as_in_keras(keras, cls):
     inputs, size = 40, 60
     name = {RNN: "SimpleRNN"}.get(cls, cls.__name__)
     layer = getattr(keras.layers, name)(size)
