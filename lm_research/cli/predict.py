@@ -1,36 +1,59 @@
-"""``lm-research predict run=FOLDER input=FILE``: a finished classifier's classes of texts."""
+"""``lm-research predict run=FOLDER input=FILE``: what a finished run says of texts.
+
+Classes by a classifier; translations or summaries by a sequence-to-sequence model.
+"""
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Annotated, Any, Literal, TextIO
 
 from lm_research.cli.options import help_text, option, parse
 from lm_research.config.problems import ConfigError, Problem
-from lm_research.config.types import PositiveInt
+from lm_research.config.types import (
+    Interval,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 
 SUMMARY = (
-    "Classes of texts by a finished run of task=classification. A line of the input is a text, or\n"
-    "a JSON object with a field `text`; a line of the output is a JSON object: line, what the\n"
-    "input's object had beside its text, predicted, and probabilities by class."
+    "Classes of texts by a finished run of task=classification, or what a run of task=translation\n"
+    "or summarization writes of them. A line of the input is a text, or a JSON object with a\n"
+    "field `text`; a line of the output is a JSON object: line, what the input's object had\n"
+    "beside its text, predicted, and probabilities by class, or a score and the n_best texts.\n"
+    "Options of the search (beam, ...) are for models that write; null: as in the run."
 )
 Row = tuple[int, dict[str, Any], str]
+Say = Callable[[Sequence[Any], Sequence[int]], Iterator[dict[str, Any]]]
+"""From documents (ids_N each) and the numbers of their lines to what is said of each."""
 
 
 @dataclass(frozen=True)
 class Options:
     """Options of the verb."""
 
-    run: str = option(help="folder of a finished run of task=classification")
+    run: str = option(help="folder of a finished run of one of these tasks")
     input: str = option(help="file of lines; - is standard input")
     output: str | None = option(None, "a new file; null: standard output")
     format: Literal["auto", "lines", "jsonl"] = option("auto", "auto: jsonl if the name ends so")
     checkpoint: Literal["last", "best"] = option("best", "which weights")
     batch_size: PositiveInt = option(64, "texts at once: a matter of speed and memory alone")
+    beam: PositiveInt | None = option(None, "beams of the search; 1: greedy")
+    length_penalty: NonNegativeFloat | None = option(None, "0: the most probable text")
+    coverage_penalty: NonNegativeFloat | None = option(None, "for what is left unread")
+    n_best: PositiveInt = option(1, "texts for each input, the best first")
+    temperature: PositiveFloat | None = option(None, "draw texts instead of searching")
+    top_k: PositiveInt | None = option(None, "draw among the k most probable tokens")
+    top_p: Annotated[float, Interval(0, 1, open_low=True)] | None = option(
+        None, "draw among the fewest tokens that hold this probability"
+    )
+    seed: NonNegativeInt = option(0, "of the draws")
 
 
 def run(arguments: list[str]) -> int:
@@ -43,14 +66,22 @@ def run(arguments: list[str]) -> int:
     from lm_research.cli.job import quiet
     from lm_research.cli.saved import SavedRunError, load
     from lm_research.tasks.classification import Classification
+    from lm_research.tasks.sequence_to_sequence import SequenceToSequence
 
     quiet()
     saved = load(options.run, options.checkpoint)
-    if not isinstance(saved.model, Classification):
-        raise SavedRunError(f"run={options.run}: no classifier (task=classification)")
+    if isinstance(saved.model, Classification):
+        say = _classes(saved)
+    elif isinstance(saved.model, SequenceToSequence):
+        say = _texts(saved, options)
+    else:
+        raise SavedRunError(
+            f"run={options.run}: a language model; predict is for task=classification, translation "
+            "and summarization, and this run can `lm-research generate`"
+        )
     with ExitStack() as stack:
         source, target = _opened(options, stack)
-        _predict(saved, _rows(source, options), target, options.batch_size)
+        _predict(saved, say, _rows(source, options), target, options.batch_size)
     return 0
 
 
@@ -60,6 +91,10 @@ def _check(options: Options) -> None:
         problems.append(Problem("input", "is no file", options.input, "a file of lines, or -"))
     if options.output and Path(options.output).expanduser().exists():
         problems.append(Problem("output", "is there already", options.output, "a new file"))
+    if options.temperature is None and (options.top_k or options.top_p):
+        message = "is for drawn texts, and there is no temperature to draw at"
+        field = "top_k" if options.top_k else "top_p"
+        problems.append(Problem(field, message, None, "temperature=1"))
     if problems:
         raise ConfigError(problems)
 
@@ -98,11 +133,9 @@ def _rows(source: TextIO, options: Options) -> Iterator[Row]:
             raise ConfigError([problem]) from None
 
 
-def _predict(saved: Any, rows: Iterator[Row], target: TextIO, batch_size: int) -> None:
+def _predict(saved: Any, say: Say, rows: Iterator[Row], target: TextIO, batch_size: int) -> None:
     from rich.console import Console
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
-
-    from lm_research.tasks.classifying import classify
 
     encode = _encoder(saved)
     columns = (TextColumn("{task.completed:,} texts"), TimeElapsedColumn())
@@ -111,10 +144,59 @@ def _predict(saved: Any, rows: Iterator[Row], target: TextIO, batch_size: int) -
         shown = progress.add_task("", total=None)
         while batch := list(islice(rows, batch_size)):
             documents = [encode(text) for _, _, text in batch]
-            for row, found in zip(batch, classify(saved.model, documents), strict=True):
-                target.write(_line(row, *found, saved.model.classes))
+            numbers = [number for number, _, _ in batch]
+            for (number, rest, _), found in zip(batch, say(documents, numbers), strict=True):
+                line = {"line": number, **rest, **found}
+                target.write(json.dumps(line, ensure_ascii=False) + "\n")
             target.flush()
             progress.advance(shown, len(batch))
+
+
+def _classes(saved: Any) -> Say:
+    """Predicted class and probabilities."""
+    from lm_research.tasks.classifying import classify
+
+    def say(documents: Sequence[Any], numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
+        for predicted, p_C in classify(saved.model, documents):
+            p = {n: round(float(v), 6) for n, v in zip(saved.model.classes, p_C, strict=True)}
+            yield {"predicted": predicted, "probabilities": p}
+
+    return say
+
+
+def _texts(saved: Any, options: Options) -> Say:
+    """What the model writes; draws follow from the number of the line."""
+    from lm_research.tasks.writing import write_texts
+
+    how, tokenizer = _search(saved, options), saved.target_tokenizer or saved.tokenizer
+
+    def say(documents: Sequence[Any], numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
+        for found in write_texts(saved.model, documents, how, names=numbers):
+            texts = [
+                {"text": tokenizer.decode(one.ids).strip(), "score": one.score} for one in found
+            ]
+            best = {"predicted": texts[0]["text"], "score": texts[0]["score"]}
+            yield {**best, "n_best": texts} if options.n_best > 1 else best
+
+    return say
+
+
+def _search(saved: Any, options: Options) -> Any:
+    """The run's way to search, changed as the options say."""
+    from dataclasses import replace
+
+    from lm_research.tasks.generation import Sampling
+
+    names = ("beam", "length_penalty", "coverage_penalty")
+    asked = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.temperature is not None:
+        draw = (options.temperature, options.top_k, options.top_p, options.seed)
+        asked["sampling"] = Sampling(*draw)
+    elif options.n_best > asked.get("beam", saved.model.search.beam):
+        message = "is more than beam search keeps"
+        problem = Problem("n_best", message, str(options.n_best), f"beam={options.n_best}")
+        raise ConfigError([problem])
+    return replace(saved.model.search, n_best=options.n_best, **asked)
 
 
 def _encoder(saved: Any) -> Callable[[str], Any]:
@@ -135,10 +217,3 @@ def _encoder(saved: Any) -> Callable[[str], Any]:
         return saved.tokenizer.encode(valid_unicode(cleaned)).ids_N
 
     return encode
-
-
-def _line(row: Row, predicted: str, p_C: Any, classes: list[str]) -> str:
-    number, rest, _ = row
-    probabilities = {name: round(float(p), 6) for name, p in zip(classes, p_C, strict=True)}
-    line = {"line": number, **rest, "predicted": predicted, "probabilities": probabilities}
-    return json.dumps(line, ensure_ascii=False) + "\n"

@@ -65,10 +65,11 @@ def write_texts(
     sources: Sequence[np.ndarray],
     how: Search | None = None,
     progress: Progress | None = None,
+    names: Sequence[int] | None = None,
 ) -> list[list[Hypothesis]]:
     """What the model writes of each source (ids_N), the best first; in evaluation mode.
 
-    A source's draws, where there are any, follow from its place among ``sources``.
+    A source's draws, where there are any, follow from its place among ``sources``, or its name.
     """
     how = how or model.search
     found: list[list[Hypothesis]] = [[] for _ in sources]
@@ -76,7 +77,8 @@ def write_texts(
     most = max(BATCH // how.beam, 1) if how.sampling is None else BATCH
     batches = by_length(lengths_D, max(most, 16), model.most_source)
     for number, places in enumerate(batches):
-        texts = write_batch(model, [sources[i] for i in places], how, names=places.tolist())
+        named = [names[i] for i in places] if names else places.tolist()
+        texts = write_batch(model, [sources[i] for i in places], how, names=named)
         for place, written in zip(places.tolist(), texts, strict=True):
             found[place] = written
         if progress:
