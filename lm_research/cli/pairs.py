@@ -63,6 +63,7 @@ def build_pairs_model(
     target_tokenizer: Tokenizer | None,
     optimizer: Any,
     scheduler: Any,
+    steps: int,
     fit: Callable[[Vectorizer, Tokenizer, Any], None] | None = None,
     fit_on: PreparedText | None = None,
 ) -> SequenceToSequence:
@@ -70,6 +71,7 @@ def build_pairs_model(
 
     Args:
         target_tokenizer: where the targets have a vocabulary of their own.
+        steps: of the optimizer.
         fit: fits a vectorizer to documents (ids_N), with the tokenizer that has made them.
         fit_on: whose training split; None where a checkpoint is about to be loaded.
     """
@@ -88,6 +90,7 @@ def build_pairs_model(
         make_model=make_model,
         optimizer=optimizer,
         scheduler=scheduler,
+        steps=steps,
         target_vectorizer=targets,
     )
     return model
