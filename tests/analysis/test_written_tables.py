@@ -61,7 +61,7 @@ def test_settings_are_compared_over_documents_and_examples_shown(tmp_path):
     assert examples.rows[0][0].text == "<source 0>"
     (table,) = baseline_tables(study)
     assert [[cell.text for cell in row] for row in table.rows][1] == ["copy source", "0.25"]
-    (drawn,) = attention_plots(study)
+    (_drawn,) = attention_plots(study)
     page = write_report(runs, sweep, tmp_path / "r.html").read_text()
     assert "&lt;source 0&gt;" in page
     assert "<source 0>" not in page
