@@ -101,12 +101,13 @@ def _one_direction(step: Step, gates_BTG: Tensor, state: State, walk: Walk) -> t
     """Steps in time's order or against it; rows past their length keep their state and give 0."""
     steps, zoneouts = gates_BTG.shape[1], (walk.zoneout_h, walk.zoneout_c)
     outputs = [torch.empty(0)] * steps
+    gates_BG = gates_BTG.unbind(1)  # a[:, t] would give back a gradient of all steps for each one
     for t in reversed(range(steps)) if walk.reverse else range(steps):
         if walk.reset_BT is not None:
             fresh_B1 = walk.reset_BT[:, t, None]
             state = tuple(part.masked_fill(fresh_B1, 0) for part in state)
         h_BH = state[0] if walk.dropout_BH is None else state[0] * walk.dropout_BH
-        new = step(gates_BTG[:, t], h_BH, state)
+        new = step(gates_BG[t], h_BH, state)
         new = tuple(_zoned(*parts, t) for parts in zip(state, new, zoneouts, strict=False))
         if walk.lengths_B is None:
             state, outputs[t] = new, new[0]

@@ -24,6 +24,7 @@ from lm_research.kernels.checks import (
 )
 from lm_research.kernels.dispatch import ON_CPU, Backend, Choice, explain
 from lm_research.kernels.obstacles import Cell, Precision
+from lm_research.kernels.padded import padded
 
 Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 """W, U, the gates' bias, and the GRU's b' of n."""
@@ -197,7 +198,7 @@ class RecurrentStack(nn.Module, ABC):
         if reset_mask is not None and not self.batch_first:
             reset_mask = reset_mask.t()
         if chosen == "torch":
-            y_BTH, after = self._packed(x_BTI, hx, cast(Tensor, lengths))
+            y_BTH, after = self._uneven(x_BTI, hx, states, cast(Tensor, lengths))
         elif choice.form == "wavefront":
             y_BTH, after = self._wavefront(x_BTI, states, lengths, reset_mask)
         else:
@@ -236,7 +237,13 @@ class RecurrentStack(nn.Module, ABC):
                 raise RuntimeError(f"Expected hidden size {shape}, got {list(part.shape)}")
         return given
 
-    def _packed(self, x_BTI: Tensor, hx: Any, lengths_B: Tensor) -> tuple[Tensor, Any]:
+    def _uneven(
+        self, x_BTI: Tensor, hx: Any, states: tuple[Tensor, ...], lengths_B: Tensor
+    ) -> tuple[Tensor, Any]:
+        """Rows of unequal length by ``torch.nn``."""
+        if x_BTI.is_cpu and not self.proj_size:
+            y_BTH, last = padded(self.plain(), x_BTI, states, lengths_B)
+            return y_BTH, last if self.mode == "LSTM" else last[0]
         packed = nn.utils.rnn.pack_padded_sequence(
             x_BTI, lengths_B.cpu(), batch_first=True, enforce_sorted=False
         )

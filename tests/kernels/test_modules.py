@@ -97,6 +97,36 @@ def test_lengths_equal_packing(fused, backend, bidirectional, device, agree):
 
 
 @pytest.mark.parametrize("fused", FUSED)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
+def test_uneven_rows_by_torch_give_packings_gradients_and_read_no_padding(fused, dtype):
+    torch.manual_seed(0)
+    layer = fused(3, 6, 2, bidirectional=True, backend="torch").to(dtype)
+    plain = PLAIN[fused](3, 6, 2, bidirectional=True).to(dtype)
+    plain.load_state_dict(layer.state_dict())
+    lengths, count = torch.tensor([7, 1, 4]), 2 if fused is FusedLSTM else 1
+    inputs = [torch.randn(7, 3, 3), *(torch.randn(4, 3, 6) for _ in range(count))]
+    found = []
+    for which in (layer, plain):
+        x, *start = (part.to(dtype).requires_grad_() for part in inputs)
+        hx = tuple(start) if count == 2 else start[0]
+        if which is layer:
+            behind = torch.arange(7)[:, None] >= lengths
+            y, after = layer(x.masked_fill(behind[..., None], torch.nan), hx, lengths=lengths)
+        else:
+            packed, after = plain(pack_padded_sequence(x, lengths, enforce_sorted=False), hx)
+            y, _ = pad_packed_sequence(packed)
+        values = [y, *tensors_of(after)]
+        sum(
+            (v * torch.linspace(1, 2, v.numel(), dtype=dtype).view_as(v)).sum() for v in values
+        ).backward()
+        grads = [x.grad, *(part.grad for part in start), *(p.grad for p in which.parameters())]
+        found.append([*values, *grads])
+    rtol, atol = (1e-10, 1e-12) if dtype == torch.float64 else (0.1, 0.1)
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("fused", FUSED)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("batch_first", [False, True])
 def test_a_reset_parts_documents(fused, backend, batch_first, device, agree):
