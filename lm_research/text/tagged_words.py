@@ -24,7 +24,7 @@ LONGEST = 256
 Cut = Literal["auto", "spaces"]
 _SPACE = re.compile(r"\s*")
 _LINE_END = re.compile("[\n\r\u2028\u2029]")
-_NUMBER = re.compile(r"(\d+(?:[.,:]\d+)+)")
+_WHOLE = re.compile(r"(\d++(?:[.,:]\d++)++|\b(?:[^\W\d_]\.){2,64}+)")
 _CLITIC = re.compile(r"(.+?)(n['’]t|['’](?:s|re|ve|ll|d|m))", re.IGNORECASE)
 _CANNOT = re.compile(r"(can)(not)", re.IGNORECASE)
 
@@ -108,7 +108,7 @@ def words_of(text: str, language: str, cut: Cut = "auto") -> list[str]:
 
     Args:
         language: Chinese is cut by jieba; others where white space and punctuation are, numbers
-            ("1,234.5") whole; English also before "n't", "'s" and the like, as in treebanks.
+            ("1,234.5") and initials ("U.S.") whole; English also before "n't", "'s" and the like, as in treebanks.
         cut: "spaces": white space alone parts words; the text was cut before.
     """
     text = valid_unicode(text)
@@ -118,8 +118,8 @@ def words_of(text: str, language: str, cut: Cut = "auto") -> list[str]:
         pieces = [word for part in slices(text) for word in jieba_tokenizer().cut(part)]
         return [word for piece in pieces for word in piece.split()]
     found: list[str] = []
-    for part in _NUMBER.split(text):
-        pieces = [part] if _NUMBER.fullmatch(part) else segment_words(part)
+    for part in _WHOLE.split(text):
+        pieces = [part] if _WHOLE.fullmatch(part) else segment_words(part)
         found += [word for piece in pieces for word in piece.split()]
     return [part for word in found for part in _parted(word)] if language == "en" else found
 
