@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from lm_research.config.compose import compose
+from lm_research.config.paths import shipped
 from lm_research.data.document import DataError
 from lm_research.data.document_batches import PADDING
 from lm_research.data.preparation import prepare
@@ -63,7 +64,7 @@ def source(tmp_path):
 def prepared(source, tmp_path):
     def prepared(text="word", node=None, **options):
         node = node or source(**options)
-        config = compose([f"text={text}"]).config["text"]
+        config = yaml.safe_load((shipped("conf") / f"text/{text}.yaml").read_text())
         for _ in range(2):  # made, and found
             found = prepare(node, config, SPLITS, BUDGET, tmp_path / "cache", tagged=True)
         return found
@@ -133,7 +134,10 @@ def test_words_that_are_not_in_their_text_are_counted_and_all_of_them_refused(pr
 
 
 def test_a_source_without_tags_is_refused(prepared, tmp_path):
-    node = compose(["data=code"]).config["data"]
+    (tmp_path / "plain.txt").write_text("no tags here\n" * 9)
+    card = {"name": "plain", "language": "en", "category": "web", "licence": "CC0-1.0"}
+    target = "lm_research.data.sources.files.LocalFiles"
+    node = {"_target_": target, "paths": str(tmp_path / "plain.txt"), **card}
     with pytest.raises(DataError, match="ud_english_ewt"):
         prepared(node=node)
 

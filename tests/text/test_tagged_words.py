@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lm_research.config.build import build
-from lm_research.config.compose import compose
 from lm_research.config.paths import shipped
 from lm_research.text.cleaning import LowerCase, MaskUrls, NormalizeUnicode
 from lm_research.text.tagged_words import (
@@ -22,7 +22,19 @@ ENGLISH = "I don't know, Mr. Smith: 1,234 cafés  (n't)\nI can not."
 ENGLISH_WORDS = "I do n't know , Mr. Smith : 1,234 cafés ( n't ) I can not ."
 CHINESE = "看似简单,只是二选一做决择，但其实他们代表的是你周遭亲朋好友。"
 CHINESE_WORDS = "看似 简单 , 只 是 二 选 一 做 决择 ， 但 其实 他们 代表 的 是 你 周遭 亲朋 好友 。"
-TEXTS = sorted(file.stem for file in (shipped("conf") / "text").glob("*.yaml"))
+
+
+def tokenizers():
+    """What the options of conf/text make tokenizers of, each once."""
+    files = sorted((shipped("conf") / "text").glob("*.yaml"))
+    nodes = [yaml.safe_load(file.read_text(encoding="utf-8")).get("tokenizer") for file in files]
+    return {node["_target_"]: node for node in nodes if node}
+
+
+def trained(node, texts):
+    tokenizer = build(node)
+    tokenizer.train(texts)
+    return tokenizer
 
 
 @pytest.mark.parametrize(
@@ -33,9 +45,8 @@ def test_every_word_has_exactly_one_place_with_every_tokenizer(text, words):
     assert "".join(pieces) == text
     lines = sentences(pieces)
     assert ["".join(line) for line in lines] == text.split("\n")
-    for option in TEXTS:
-        tokenizer = build(compose([f"text={option}"]).config["text"]["tokenizer"])
-        tokenizer.train(piece for _ in range(2) for line in lines for piece in line)
+    for node in tokenizers().values():
+        tokenizer = trained(node, (piece for _ in range(2) for line in lines for piece in line))
         for line in lines:
             ids_N, ends_W, _ = encoded(tokenizer, line)
             assert len(ends_W) == len(line)
@@ -51,9 +62,10 @@ def test_every_word_has_exactly_one_place_with_every_tokenizer(text, words):
 def test_running_text_has_the_tokens_of_words_encoded_one_by_one():
     """No white space is changed: where no token is of two words, the ids are those of the text."""
     text = "the cat sat on the mat"
-    for option in ("byte", "character", "word", "bpe", "spaced_words"):
-        tokenizer = build(compose([f"text={option}"]).config["text"]["tokenizer"])
-        tokenizer.train([text, text])
+    for name, node in tokenizers().items():
+        if name.endswith("ChineseWordTokenizer"):
+            continue  # white space is a word to it
+        tokenizer = trained(node, [text, text])
         assert encoded(tokenizer, aligned(text, text.split())).ids_N.tolist() == (
             tokenizer.encode(text).ids_N.tolist()
         )
