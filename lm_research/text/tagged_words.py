@@ -108,7 +108,8 @@ def words_of(text: str, language: str, cut: Cut = "auto") -> list[str]:
 
     Args:
         language: Chinese is cut by jieba; others where white space and punctuation are, numbers
-            ("1,234.5") and initials ("U.S.") whole; English also before "n't", "'s" and the like, as in treebanks.
+            ("1,234.5") and initials ("U.S.") whole; English also before "n't", "'s" and the like,
+            as in treebanks.
         cut: "spaces": white space alone parts words; the text was cut before.
     """
     text = valid_unicode(text)
