@@ -222,6 +222,29 @@ def test_every_tokenizer_learns_chunks_and_the_run_has_their_scores(tag, text, r
     assert summary["val/accuracy"] > 0.5
 
 
+def test_another_source_is_scored_on_the_tags_that_it_shares(corpus, tiny, tmp_path, read_json):
+    from lm_research.cli import evaluate
+    from lm_research.cli.job import run
+    from lm_research.cli.sweep_cost import cost
+
+    config = compose([*tiny, *TASK, *corpus, "model=rnn", "task.epochs=1"]).config
+    assert cost(config).parameters > 0
+    folder, other = tmp_path / "run", tmp_path / "other"
+    other.mkdir()
+    row = "1\tThe\t_\tDET\n2\tdog\t_\tNOUN\n3\tquickly\t_\tADV\n\n"
+    (other / "held.conllu").write_text(row * 3)
+    files = [{**config["data"]["files"][1], "name": "held.conllu"}]
+    node = {**config["data"], "name": "held", "downloads": str(other), "files": files}
+    run({**config, "evaluate_on": {"held": node}}, folder)
+    summary = read_json(folder / "summary.json")
+    counts = ("words", "other_tags", "words_unseen", "sentences")
+    assert [summary[f"eval/held/{name}"] for name in counts] == [6, 3, 3, 3]
+    scores = evaluate.score(evaluate.Options(run=str(folder), checkpoint="best"), node)
+    assert scores["accuracy"] == summary["eval/held/accuracy"]
+    assert [scores[name] for name in counts] == [6, 3, 3, 3]
+    assert scores["baseline/most_frequent/accuracy"] >= 1 / 2
+
+
 def test_a_cut_run_ends_like_an_undisturbed_one(tag, monkeypatch, tmp_path):
     noise = ("model.output_dropout=0.3", "model.num_layers=2", "callbacks.checkpoint.every=5")
     whole, saved, done = tag(*noise, output="whole"), Checkpoint.on_train_batch_end, []
