@@ -159,11 +159,11 @@ def build_model(
             ``fit_on``.
         target_tokenizer: of targets with a vocabulary of their own.
     """
-    accumulate = config["trainer"]["accumulate"]
+    updates = -(-steps // config["trainer"]["accumulate"])
     optimizer = partial(_optimizer, config["optimizer"])
-    scheduler = build(config["scheduler"], steps=-(-steps // accumulate))
+    scheduler = build(config["scheduler"], steps=updates)
     if pairs_of_task(config):
-        how = optimizer, scheduler, _fit
+        how = optimizer, scheduler, updates, _fit
         return build_pairs_model(config, tokenizer, target_tokenizer, *how, fit_on)
     size = tokenizer.vocabulary_size
     vectorizer = build(config["vectorizer"], vocabulary_size=size)
@@ -173,11 +173,10 @@ def build_model(
     if fit_on is not None:
         fit_vectorizer(vectorizer, tokenizer, fit_on)
     counts = None
-    if fit_on is not None and is_labelled(config):
+    if fit_on is not None and (is_labelled(config) or is_tagged(config)):
         classes = classes_of(fit_on.store)
+    if fit_on is not None and classes and is_labelled(config):
         counts = LabelledSplit(fit_on.store, "train", classes).counts()
-    if fit_on is not None and is_tagged(config):
-        classes = classes_of(fit_on.store)
     return build(
         config["task"],
         vectorizer=_with_tags(vectorizer, lexicon),

@@ -131,19 +131,22 @@ def prepare_splits(
         return PreparedText(store, tokenizer, lexicon, targets)
     node, stages = store_node(data), Path(cache) / "stages"
     workers = workers or default_workers(sum(caps.values()))
-    rules, paired = text["cleaning"], pairs is not None
-    selection = Selection(
-        source, rules, splits, caps, patience_s, node, stages, workers, labelled, paired, tagged
-    )
-    if paired:
-        require_pairs(source.name, selection)
-    if tagged:
-        require_tags(source.name, selection)
+    how = patience_s, node, stages, workers, labelled, pairs is not None, tagged
+    selection = Selection(source, text["cleaning"], splits, caps, *how)
+    _require_all(selection)
     lexicon = _learn(tokenizer, targets, selection, text, trained, tell)
     shards = Shards(stages / "encoded" / folder.name, compressed=False)
     stage = EncodedStage(shards, tokenizer, workers)
     store = _written(folder, selection, stage, targets, lexicon, needed, tell)
     return PreparedText(store, tokenizer, lexicon, targets)
+
+
+def _require_all(selection: Selection) -> None:
+    """Refuse a source that has nothing of what the task learns."""
+    if selection.paired:
+        require_pairs(selection.source.name, selection)
+    if selection.tagged:
+        require_tags(selection.source.name, selection)
 
 
 def _whole(folder: Path) -> TokenStore | None:
