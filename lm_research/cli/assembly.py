@@ -172,11 +172,8 @@ def build_model(
         return CountedLanguageModel(inner, size)
     if fit_on is not None:
         fit_vectorizer(vectorizer, tokenizer, fit_on)
-    counts = None
     if fit_on is not None and (is_labelled(config) or is_tagged(config)):
         classes = classes_of(fit_on.store)
-    if fit_on is not None and classes and is_labelled(config):
-        counts = LabelledSplit(fit_on.store, "train", classes).counts()
     return build(
         config["task"],
         vectorizer=_with_tags(vectorizer, lexicon),
@@ -185,8 +182,15 @@ def build_model(
         optimizer=optimizer,
         scheduler=scheduler,
         classes=classes,
-        class_counts=counts,
+        class_counts=_class_counts(config, fit_on),
     )
+
+
+def _class_counts(config: Config, fit_on: PreparedText | None) -> list[int] | None:
+    """Training documents of each class, of a classifier that is trained."""
+    if fit_on is None or not is_labelled(config):
+        return None
+    return LabelledSplit(fit_on.store, "train", classes_of(fit_on.store)).counts()
 
 
 TAG_WIDTH = 8

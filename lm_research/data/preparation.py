@@ -86,21 +86,8 @@ def prepare(
     """
     needed = SPLITS[:2] if trained is None else SPLITS[1:2]
     caps = _caps(budget, trained)
-    return prepare_splits(
-        data,
-        text,
-        splits,
-        caps,
-        needed,
-        cache,
-        trained,
-        patience_s,
-        workers,
-        tell,
-        labelled,
-        pairs,
-        tagged,
-    )
+    how = patience_s, workers, tell, labelled, pairs, tagged
+    return prepare_splits(data, text, splits, caps, needed, cache, trained, *how)
 
 
 def prepare_splits(
