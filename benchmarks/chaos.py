@@ -29,7 +29,18 @@ from pathlib import Path
 from typing import Any
 
 from chaos_suite.equality import difference
-from chaos_suite.jobs import FILE, TEXT, axes, classifiers, covering, dealt_out, once
+from chaos_suite.jobs import (
+    FILE,
+    TAGGED,
+    TAGGED_FILE,
+    TEXT,
+    axes,
+    classifiers,
+    covering,
+    dealt_out,
+    once,
+    taggers,
+)
 
 SMALL = [
     "budget=smoke",
@@ -77,7 +88,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         place = Path(name)
         (place / FILE).write_text(TEXT, encoding="utf-8")
-        labelled = dealt_out(classifiers())
+        (place / TAGGED_FILE).write_text(TAGGED, encoding="utf-8")
+        labelled = [*dealt_out(classifiers()), *dealt_out(taggers())]
         rows = [*covering(axes()), *labelled]
         if len(signals) < len(rows):
             rows = [*once(axes()), *labelled]
@@ -154,7 +166,7 @@ def attempt(trial: Trial, place: Path, seed: int) -> bool:
     row = " ".join(
         text
         for text in job.overrides
-        if text.startswith(("model=", "data=", "task=classification"))
+        if text.startswith(("model=", "data=", "task=classification", "task=tagging"))
     )
     print(f"{trial.number + 1:3} {trial.how.name}, {told}: {fault or 'equal'} ({row})", flush=True)
     return fault is None

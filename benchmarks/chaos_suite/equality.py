@@ -14,7 +14,7 @@ from lm_research.tracking.run_identity import identity
 CLOCKS = {"seconds", "speeds", "perf/tokens_per_s", "perf/train_s"}
 """Names of what a clock has measured."""
 ROWS = ("metrics.jsonl", "samples.jsonl", "predictions.jsonl")
-VALUES = ("summary.json", "data.json", "tokenizer.json", "classes.json")
+VALUES = ("summary.json", "data.json", "tokenizer.json", "classes.json", "most_frequent.json")
 
 
 def difference(one: Path, other: Path) -> str | None:

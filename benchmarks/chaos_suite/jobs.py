@@ -42,6 +42,12 @@ CORPORA = ("data", "text")
 QUALITY = {"c4": "bbc_news", "fineweb": "bbc_news", "gopher": "bbc_news", "chinese_web": "news_zh"}
 """Text options that drop short texts, and a source of articles that they leave something of."""
 NOT_ON_A_CPU = ("16-mixed",)
+TAGGED_FILE = "train.conllu"
+TAGGED = "".join(
+    f"1\tThe\t_\tDET\t_\n2\t{colour}\t_\tADJ\t_\n3\t{tree}\t_\tNOUN\t_\n4\tfell\t_\tVERB\t_\n\n"
+    for colour, tree in product(COLOURS, TREES)
+)
+"""Sentences whose words have tags, in CoNLL-U."""
 LABELLED = ("tweets", "bbc_news", "reviews_zh")
 
 
@@ -66,6 +72,21 @@ def classifiers() -> dict[str, list[list[str]]]:
     found["task"] = [["task=classification", "task.epochs=2", "task.max_tokens=64"]]
     found["pooling"] = _either("task.pooling", "last", "mean", "max", "attention")
     found["weights"] = _either("task.class_weights", "null", "balanced")
+    return found | _training()
+
+
+def taggers() -> dict[str, list[list[str]]]:
+    """The same of tags of words. Runs start where :data:`TAGGED_FILE` holds :data:`TAGGED`."""
+    names = ("vectorizer", "optimizer", "scheduler", "averaging")
+    found = {group: _options(group) for group in names}
+    found["model"] = axes()["model"]
+    found["model"] = [v for v in found["model"] if not issubclass(_class(v), CountModel)]
+    file = "{_target_: lm_research.data.downloads.RemoteFile, name: %s, sha256: null, urls: []}"
+    data = ["data=ud_english_ewt", "data.downloads=.", "data.document=sentence"]
+    found["data"] = [[*data, f"data.files=[{file % TAGGED_FILE}]"]]
+    found["text"] = _either("text", "byte", "character", "word", "bpe")
+    found["task"] = [["task=tagging", "task.epochs=2", "budget.eval_bytes=3000"]]
+    found["directions"] = _either("task.bidirectional", "true", "false")
     return found | _training()
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from lm_research.cli.documents import documents_module, is_labelled, require_fitting_model
 from lm_research.cli.pairs import build_pairs_model, pairs_module, pairs_of_task
 from lm_research.cli.preparing import preparing
+from lm_research.cli.tagging import is_tagged, tagging_module
 from lm_research.config.build import build, locate
 from lm_research.data.document import DataError
 from lm_research.data.labels import LabelledSplit, classes_of
@@ -27,6 +28,7 @@ from lm_research.tasks.classification import Classification
 from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.models import RunModel
 from lm_research.tasks.sequence_to_sequence import SequenceToSequence
+from lm_research.tasks.tagging import Tagging
 from lm_research.text.tags import TagLexicon
 from lm_research.text.tokenizer import Tokenizer
 from lm_research.vectorizers.tagged import TaggedVectorizer
@@ -70,6 +72,7 @@ def prepare_text(
             tell,
             is_labelled(config),
             pairs_of_task(config),
+            is_tagged(config),
         )
 
 
@@ -95,6 +98,8 @@ def _data(
         return documents_module(config, prepared)
     if pairs_of_task(config):
         return pairs_module(config, prepared)
+    if is_tagged(config):
+        return tagging_module(config, prepared)
     steps = steps_of(config)
     budget, debug = config["budget"], config.get("debug") or {}
     data = TextDataModule(
@@ -113,7 +118,8 @@ def _data(
 def _prepare(config: Config) -> tuple[PreparedText, MixtureStreams | None]:
     """The text, and the sources' streams of a mixture that is sampled while training."""
     rule = sampling_rule(config["data"])
-    if rule is not None and (is_labelled(config) or pairs_of_task(config)):
+    whole = is_labelled(config) or is_tagged(config) or pairs_of_task(config)
+    if rule is not None and whole:
         raise DataError(
             "data: temperature, epochs and schedule sample windows of a stream, and this "
             "task reads whole documents\n  fix: data.temperature=null "
@@ -149,7 +155,8 @@ def build_model(
     """The task around vectorizer and model. Without ``fit_on`` a checkpoint must fill it.
 
     Args:
-        classes: of a classifier that is loaded; one that is trained has those of ``fit_on``.
+        classes: of a classifier or tagger that is loaded; one that is trained has those of
+            ``fit_on``.
         target_tokenizer: of targets with a vocabulary of their own.
     """
     updates = -(-steps // config["trainer"]["accumulate"])
@@ -165,19 +172,25 @@ def build_model(
         return CountedLanguageModel(inner, size)
     if fit_on is not None:
         fit_vectorizer(vectorizer, tokenizer, fit_on)
-    counts = None
-    if fit_on is not None and is_labelled(config):
+    if fit_on is not None and (is_labelled(config) or is_tagged(config)):
         classes = classes_of(fit_on.store)
-        counts = LabelledSplit(fit_on.store, "train", classes).counts()
     return build(
         config["task"],
         vectorizer=_with_tags(vectorizer, lexicon),
         model=inner,
+        make_model=lambda width: build(config["model"], input_size=width, vocabulary_size=size),
         optimizer=optimizer,
         scheduler=scheduler,
         classes=classes,
-        class_counts=counts,
+        class_counts=_class_counts(config, fit_on),
     )
+
+
+def _class_counts(config: Config, fit_on: PreparedText | None) -> list[int] | None:
+    """Training documents of each class, of a classifier that is trained."""
+    if fit_on is None or not is_labelled(config):
+        return None
+    return LabelledSplit(fit_on.store, "train", classes_of(fit_on.store)).counts()
 
 
 TAG_WIDTH = 8
@@ -228,8 +241,10 @@ def size_summary(model: RunModel, tokens: int) -> dict[str, float | None]:
     if isinstance(model.model, VectorModel) or isinstance(model, SequenceToSequence):
         size = parameter_count(model)
         return {"model/parameters": size, "model/flops_per_token": None, "train/flops": None}
-    once = isinstance(model, Classification)  # the head's work is: one output a document
+    # The head's work is little: one output a document, or a word.
+    once = isinstance(model, Classification | Tagging)
     flops = flops_per_token(model.vectorizer, model.model, nn.Identity() if once else model.head)
+    flops *= 2 if getattr(model, "backward_model", None) is not None else 1
     return {
         "model/parameters": parameter_count(model),
         "model/flops_per_token": flops,

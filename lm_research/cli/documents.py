@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from lm_research.cli.pairs import pairs_of_task
+from lm_research.cli.tagging import is_tagged
 from lm_research.config.build import locate
 from lm_research.data.document import DataError
 from lm_research.data.document_batches import batches_in
@@ -48,6 +49,8 @@ def require_fitting_model(config: Config) -> None:
     elif pairs_of_task(config):
         unfit = (CountModel, *unfit)
         task, others = config["task"]["kind"], "gru, lstm, transformer"
+    elif is_tagged(config):
+        unfit, task, others = (CountModel, *unfit), "tagging", "gru, lstm, transformer"
     if issubclass(model, unfit):
         raise DataError(
             f"model: {model.__name__} does not go with task={task}\n  fix: model={others}, ..., or "

@@ -62,6 +62,7 @@ def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
     from lm_research.tasks.classification import Classification
     from lm_research.tasks.evaluation import evaluate
     from lm_research.tasks.sequence_to_sequence import SequenceToSequence
+    from lm_research.tasks.tagging import Tagging
 
     saved = load(options.run, options.checkpoint)
     config = dict(saved.config)
@@ -71,6 +72,8 @@ def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
         return _score_documents(options, config, node, saved)
     if isinstance(saved.model, SequenceToSequence):
         return _score_pairs(options, config, node, saved)
+    if isinstance(saved.model, Tagging):
+        return _score_words(options, config, node, saved)
     trained = {"tokenizer": saved.tokenizer.state_dict()}
     store = prepare_text(config, node, trained).store
     words = store.meta["language"] not in UNSPACED
@@ -117,6 +120,19 @@ def _score_pairs(
     held = PairedSplit(store, options.split)
     result, signatures, _ = score_pairs(saved.model, held, targets or saved.tokenizer)
     return {**_what(options, store), **result.scores, "signatures": signatures}
+
+
+def _score_words(
+    options: Options, config: dict[str, Any], node: dict[str, Any] | None, saved: Any
+) -> dict[str, Any]:
+    """A tagger's scores, on the words whose tags are among its classes."""
+    from lm_research.cli.assembly import prepare_text
+    from lm_research.cli.tagging import score_tags
+    from lm_research.data.tagged_words import TaggedSplit
+
+    store = prepare_text(config, node, {"tokenizer": saved.tokenizer.state_dict()}).store
+    held = TaggedSplit(store, options.split, saved.model.classes)
+    return {**_what(options, store), **score_tags(saved.model, held, options.run)}
 
 
 def _trained_on(config: dict[str, Any]) -> Any:

@@ -29,6 +29,7 @@ from lm_research.tasks.held_out import evaluate_held_out
 from lm_research.tasks.lean_loop import LeanLoop, Unprofiled
 from lm_research.tasks.models import TrainedModel
 from lm_research.tasks.sequence_to_sequence import SequenceToSequence
+from lm_research.tasks.tagging import Tagging
 from lm_research.tracking.checkpoint_store import CheckpointStore
 from lm_research.tracking.recorder import Recorder
 
@@ -70,7 +71,7 @@ def _train(
     ):
         trainer.fit(module, datamodule=assembly.data, ckpt_path=resumed, weights_only=True)
     signals.raise_noted()
-    if isinstance(module, Classification | SequenceToSequence):
+    if isinstance(module, Classification | SequenceToSequence | Tagging):
         take_best(module, recorder.folder.checkpoints)
         with evaluating(module):
             return evaluate_held_out(module, assembly.data)

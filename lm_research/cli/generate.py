@@ -36,9 +36,10 @@ def run(arguments: list[str]) -> int:
     from lm_research.tasks.classification import Classification
     from lm_research.tasks.generation import Sampling, generate
     from lm_research.tasks.sequence_to_sequence import SequenceToSequence
+    from lm_research.tasks.tagging import Tagging
 
     saved = load(options.run, options.checkpoint)
-    if isinstance(saved.model, Classification | SequenceToSequence):
+    if isinstance(saved.model, Classification | SequenceToSequence | Tagging):
         task = saved.config["choices"]["task"]
         raise SavedRunError(f"run={options.run}: task={task}; it can `lm-research predict`")
     for number in range(options.samples):

@@ -15,6 +15,7 @@ from lm_research.cli.documents import baselines, held_out_scores, keep_predictio
 from lm_research.cli.fitting import fit
 from lm_research.cli.memory import telling_of_memory
 from lm_research.cli.pairs import pair_results, score_pairs
+from lm_research.cli.tagging import tagging_results
 from lm_research.config.build import build
 from lm_research.data.contamination import contaminated
 from lm_research.data.document_module import DocumentDataModule
@@ -23,10 +24,14 @@ from lm_research.data.module import UNSPACED
 from lm_research.data.pair_module import PairDataModule
 from lm_research.data.pairs import PairedSplit
 from lm_research.data.preparation import PreparedText
+from lm_research.data.tagged_batches import TaggedDataModule
+from lm_research.data.tagged_words import TaggedSplit
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.classifying import evaluate_classifier
 from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating
+from lm_research.tasks.finding_tags import evaluate_tagger
 from lm_research.tasks.sequence_to_sequence import SequenceToSequence
+from lm_research.tasks.tagging import Tagging
 from lm_research.tracking.checkpoint_store import CheckpointStore
 from lm_research.tracking.errors import RunFolderError, telling_of
 from lm_research.tracking.json_files import read_json, write_json
@@ -95,6 +100,9 @@ def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
     if isinstance(assembly.model, SequenceToSequence):
         assert isinstance(assembly.data, PairDataModule)
         results |= pair_results(assembly.model, assembly.data, recorder)
+    if isinstance(assembly.model, Tagging):
+        assert isinstance(assembly.data, TaggedDataModule)
+        results |= tagging_results(assembly.model, assembly.data, recorder)
     scores = {f"{group}/{k}": v for group, r in results.items() for k, v in r.scores.items()}
     recorder.summary(scores)
     if recorder.folder.state is not None:  # the process that owns the folder
@@ -124,9 +132,11 @@ def same_text(folder: RunFolder, now: Config) -> None:
     if not trained or not (folder.path / "data.json").exists():
         return
     before = read_json(folder.path / "data.json")
-    if all(before.get(part) == now.get(part) for part in ("fingerprint", "mixture", "pairs")):
+    if all(
+        before.get(part) == now.get(part) for part in ("fingerprint", "mixture", "pairs", "tagging")
+    ):
         return
-    parts = ("signature", "vocabulary_size", "splits", "mixture", "pairs")
+    parts = ("signature", "vocabulary_size", "splits", "mixture", "pairs", "tagging")
     old, new = ({part: meta.get(part) for part in parts} for meta in (before, now))
     raise RunFolderError(
         f"{folder.path}: the text is not the one that this run was trained on. What differs "
@@ -155,7 +165,7 @@ def _describe(config: Config, assembly: Assembly, recorder: Recorder) -> None:
 def training_tokens(config: Config, assembly: Assembly) -> int:
     """Tokens that the whole training reads."""
     data = assembly.data
-    if isinstance(data, DocumentDataModule | PairDataModule):
+    if isinstance(data, DocumentDataModule | PairDataModule | TaggedDataModule):
         return data.train_dataloader().batch(assembly.steps - 1).tokens_seen
     return assembly.steps * config["budget"]["batch_size"] * config["budget"]["window"]
 
@@ -189,6 +199,10 @@ def _elsewhere(config: Config, assembly: Assembly, recorder: Recorder) -> dict[s
                 targets = prepared.target_tokenizer or prepared.tokenizer
                 paired = PairedSplit(store, "validation")
                 results[f"eval/{name}"] = score_pairs(model, paired, targets)[0]
+            elif isinstance(model, Tagging):
+                assert isinstance(assembly.data, TaggedDataModule)
+                tagged = TaggedSplit(store, "validation", model.classes)
+                results[f"eval/{name}"] = evaluate_tagger(model, tagged, assembly.data.known)
             else:
                 held = store.split("validation")
                 shared = contaminated(held, prepared.store)

@@ -13,7 +13,7 @@ VERBS = {
     "train": "train one run, or several with -m (Hydra overrides)",
     "evaluate": "score a finished run on a source: evaluate run=FOLDER [data=OPTION]",
     "generate": 'continue a prompt: generate run=FOLDER prompt="..."',
-    "predict": "classes of texts: predict run=FOLDER input=FILE (task=classification)",
+    "predict": "classes, tags or texts: predict run=FOLDER input=FILE (not of a language model)",
     "sweep": "run a study of sweeps/: sweep sweep=demo",
     "tune": "search a study's space with Optuna: tune sweep=tune_lstm",
     "reproduce": "a paper's numbers, run and judged: reproduce kneser_ney_ptb, or --list",

@@ -1,6 +1,7 @@
 """``lm-research predict run=FOLDER input=FILE``: what a finished run says of texts.
 
-Classes by a classifier; translations or summaries by a sequence-to-sequence model.
+Classes by a classifier; translations or summaries by a sequence-to-sequence model; tags of words by
+a tagger.
 """
 
 import json
@@ -23,10 +24,11 @@ from lm_research.config.types import (
 )
 
 SUMMARY = (
-    "Classes of texts by a finished run of task=classification, or what a run of task=translation\n"
-    "or summarization writes of them. A line of the input is a text, or a JSON object with a\n"
-    "field `text`; a line of the output is a JSON object: line, what the input's object had\n"
-    "beside its text, predicted, and probabilities by class, or a score and the n_best texts.\n"
+    "Classes of texts by a finished run of task=classification, tags of their words by one of\n"
+    "task=tagging, or what one of task=translation or summarization writes of them. A line of\n"
+    "the input is a text, or a JSON object with a field `text`; a line of the output is a JSON\n"
+    "object: line, what the input's object had beside its text, predicted, and probabilities by\n"
+    "class, or a score and the n_best texts; of a tagger words and tags.\n"
     "Options of the search (beam, ...) are for models that write; null: as in the run."
 )
 Row = tuple[int, dict[str, Any], str]
@@ -54,6 +56,7 @@ class Options:
         None, "draw among the fewest tokens that hold this probability"
     )
     seed: NonNegativeInt = option(0, "of the draws")
+    words: Literal["auto", "spaces"] = option("auto", "of a tagger; spaces: the texts are cut")
 
 
 def run(arguments: list[str]) -> int:
@@ -65,23 +68,28 @@ def run(arguments: list[str]) -> int:
     _check(options)
     from lm_research.cli.job import quiet
     from lm_research.cli.saved import SavedRunError, load
+    from lm_research.cli.tagging import Words, tags_of
     from lm_research.tasks.classification import Classification
     from lm_research.tasks.sequence_to_sequence import SequenceToSequence
+    from lm_research.tasks.tagging import Tagging
 
     quiet()
     saved = load(options.run, options.checkpoint)
+    encode: Callable[[str], Any] = _encoder(saved)
     if isinstance(saved.model, Classification):
         say = _classes(saved)
     elif isinstance(saved.model, SequenceToSequence):
         say = _texts(saved, options)
+    elif isinstance(saved.model, Tagging):
+        encode, say = Words(saved, options.words), tags_of(saved.model)
     else:
         raise SavedRunError(
-            f"run={options.run}: a language model; predict is for task=classification, translation "
-            "and summarization, and this run can `lm-research generate`"
+            f"run={options.run}: a language model; predict is for task=classification, tagging, "
+            "translation and summarization, and this run can `lm-research generate`"
         )
     with ExitStack() as stack:
         source, target = _opened(options, stack)
-        _predict(saved, say, _rows(source, options), target, options.batch_size)
+        _predict(encode, say, _rows(source, options), target, options.batch_size)
     return 0
 
 
@@ -133,11 +141,12 @@ def _rows(source: TextIO, options: Options) -> Iterator[Row]:
             raise ConfigError([problem]) from None
 
 
-def _predict(saved: Any, say: Say, rows: Iterator[Row], target: TextIO, batch_size: int) -> None:
+def _predict(
+    encode: Callable[[str], Any], say: Say, rows: Iterator[Row], target: TextIO, batch_size: int
+) -> None:
     from rich.console import Console
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-    encode = _encoder(saved)
     columns = (TextColumn("{task.completed:,} texts"), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:

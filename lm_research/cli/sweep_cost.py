@@ -24,6 +24,7 @@ def cost(config: Mapping[str, Any]) -> Cost:
     from lm_research.cli.assembly import build_model, size_summary, steps_of
     from lm_research.cli.documents import is_labelled
     from lm_research.cli.pairs import pairs_of_task
+    from lm_research.cli.tagging import is_tagged
 
     budget = config["budget"]
     tokens = steps_of(dict(config)) * budget["batch_size"] * budget["window"]
@@ -31,7 +32,7 @@ def cost(config: Mapping[str, Any]) -> Cost:
     if pairs_of_task(dict(config)):  # at most: a token has one byte or more
         tokens = 2 * config["task"]["epochs"] * budget["train_bytes"]
         return Cost(tokens, None, None)
-    if is_labelled(dict(config)):  # at most: a token has one byte or more; the head is small
+    if is_labelled(dict(config)) or is_tagged(dict(config)):  # at most, too; the head is small
         tokens, classes = config["task"]["epochs"] * budget["train_bytes"], ["a", "b"]
     tokenizer: Any = SimpleNamespace(vocabulary_size=_vocabulary(config["text"]["tokenizer"]))
     sizes = size_summary(build_model(dict(config), tokenizer, None, classes=classes), tokens)

@@ -8,8 +8,12 @@ from lm_research.config.problems import Problem
 
 CLASSIFICATION = "lm_research.tasks.classification.Classification"
 SEQUENCE_TO_SEQUENCE = "lm_research.tasks.sequence_to_sequence.SequenceToSequence"
+TAGGING = "lm_research.tasks.tagging.Tagging"
 LANGUAGE_MODELING = "lm_research.tasks.language_modeling.LanguageModeling"
 OF_DOCUMENTS = ("lm_research.models.bag.Bag", "lm_research.models.kim_cnn.KimCNN")
+TAGGED = "lm_research.data.sources.tagged.Tagged"
+UNTAGGED = "lm_research.data.sources."
+"""Sources of this prefix but the one above have no tags; a mixture, or one of one's own, may."""
 COUNTED = ("lm_research.models.ngram.KneserNey",)
 Plain = Mapping[str, Any]
 
@@ -30,6 +34,8 @@ def task_problems(config: Plain, file: Callable[[str], str]) -> Iterator[Problem
             message = "does not read and write token by token with a state, which the task needs"
             allowed = "model=gru, lstm, rnn, cnn, transformer"
             yield Problem("model", message, name, allowed, None, file("model"))
+    if task == TAGGING:
+        yield from _tagging(config, file)
     if task == CLASSIFICATION:
         yield from _classification(config, file)
         if model in COUNTED:
@@ -55,6 +61,26 @@ def _one_process(config: Plain, name: str, file: Callable[[str], str]) -> Iterat
     if trainer["find_batch_size"]:
         message = f"tries out windows of tokens, and task={name} has none"
         yield Problem("trainer.find_batch_size", message, trainer["find_batch_size"], "null")
+
+
+def _tagging(config: Plain, file: Callable[[str], str]) -> Iterator[Problem]:
+    yield from _one_process(config, "tagging", file)
+    model = config["model"]["_target_"]
+    if model in (*OF_DOCUMENTS, *COUNTED):
+        message = "says nothing of each word, and task=tagging asks for its tag"
+        name, allowed = model.rpartition(".")[2], "model=lstm, gru, rnn, cnn, transformer"
+        yield Problem("model", message, name, allowed, None, file("model"))
+    if config["text"].get("tagger"):
+        message = "would be told the tags that task=tagging is to find"
+        value = config["text"]["tagger"]["_target_"].rpartition(".")[2]
+        yield Problem("text.tagger", message, value, "text=word, bpe, character, byte")
+    others = {f"evaluate_on.{name}": node for name, node in (config["evaluate_on"] or {}).items()}
+    for field, node in {"data": config["data"], **others}.items():
+        target = str(node["_target_"])
+        if target.startswith(UNTAGGED) and target != TAGGED:
+            message = "has no words with tags, and task=tagging learns them"
+            allowed = "ud_english_ewt, ud_chinese_gsdsimp, conll2000, brown"
+            yield Problem(field, message, node["name"], allowed, None, file("data"))
 
 
 def _sequence_to_sequence(config: Plain, file: Callable[[str], str]) -> Iterator[Problem]:

@@ -25,6 +25,7 @@ from lm_research.data.splits import SPLITS, Split
 from lm_research.data.stages.encoded import EncodedStage, blocks
 from lm_research.data.stages.shards import Shards
 from lm_research.data.stages.workers import default_workers
+from lm_research.data.tagged_words import TagColumn, require_tags, tagged_sentences
 from lm_research.data.token_store import FORMAT, StoreWriter, TokenStore
 from lm_research.text.tags import TagLexicon
 from lm_research.text.tokenizer import Tokenizer
@@ -64,6 +65,7 @@ def prepare(
     tell: Tell = silent,
     labelled: bool = False,
     pairs: Vocabulary | None = None,
+    tagged: bool = False,
 ) -> PreparedText:
     """The token store of ``data`` prepared by ``text``; made now if the cache has none.
 
@@ -77,15 +79,15 @@ def prepare(
         tell: for a progress bar.
         labelled: keep documents with a label alone, and their labels with them (``data.labels``).
         pairs: keep documents with a target alone, and their targets with them (``data.pairs``).
+        tagged: keep sentences of tagged words alone, and their tags (``data.tagged_words``).
 
     Raises:
         DataError: the source cannot be read, or hangs, or a split has no document.
     """
     needed = SPLITS[:2] if trained is None else SPLITS[1:2]
     caps = _caps(budget, trained)
-    return prepare_splits(
-        data, text, splits, caps, needed, cache, trained, patience_s, workers, tell, labelled, pairs
-    )
+    how = patience_s, workers, tell, labelled, pairs, tagged
+    return prepare_splits(data, text, splits, caps, needed, cache, trained, *how)
 
 
 def prepare_splits(
@@ -101,12 +103,13 @@ def prepare_splits(
     tell: Tell = silent,
     labelled: bool = False,
     pairs: Vocabulary | None = None,
+    tagged: bool = False,
 ) -> PreparedText:
     """As :func:`prepare`, with ``caps`` in bytes and the splits that must not be empty."""
     source: Source = build(data)
     tokenizer: Tokenizer = build(text["tokenizer"])
     targets: Tokenizer | None = build(text["tokenizer"]) if pairs == "separate" else None
-    folder = _folder(cache, source, data, text, splits, caps, trained, labelled, pairs)
+    folder = _folder(cache, source, data, text, splits, caps, trained, labelled, pairs, tagged)
     if store := _whole(folder):
         tokenizer.load_state_dict(store.read_json("tokenizer"))
         if targets is not None:
@@ -115,17 +118,22 @@ def prepare_splits(
         return PreparedText(store, tokenizer, lexicon, targets)
     node, stages = store_node(data), Path(cache) / "stages"
     workers = workers or default_workers(sum(caps.values()))
-    rules, paired = text["cleaning"], pairs is not None
-    selection = Selection(
-        source, rules, splits, caps, patience_s, node, stages, workers, labelled, paired
-    )
-    if paired:
-        require_pairs(source.name, selection)
+    how = patience_s, node, stages, workers, labelled, pairs is not None, tagged
+    selection = Selection(source, text["cleaning"], splits, caps, *how)
+    _require_all(selection)
     lexicon = _learn(tokenizer, targets, selection, text, trained, tell)
     shards = Shards(stages / "encoded" / folder.name, compressed=False)
     stage = EncodedStage(shards, tokenizer, workers)
     store = _written(folder, selection, stage, targets, lexicon, needed, tell)
     return PreparedText(store, tokenizer, lexicon, targets)
+
+
+def _require_all(selection: Selection) -> None:
+    """Refuse a source that has nothing of what the task learns."""
+    if selection.paired:
+        require_pairs(selection.source.name, selection)
+    if selection.tagged:
+        require_tags(selection.source.name, selection)
 
 
 def _whole(folder: Path) -> TokenStore | None:
@@ -177,11 +185,13 @@ def _folder(
     trained: dict[str, Any] | None,
     labelled: bool = False,
     pairs: Vocabulary | None = None,
+    tagged: bool = False,
 ) -> Path:
     """Where a store lies: under the hash of everything that goes into it."""
     made_of = [FORMAT, store_node(data), source.signature(), text, splits, caps, trained]
     made_of += ["labelled"] if labelled else []
     made_of += [f"pairs, {pairs} vocabulary"] if pairs else []
+    made_of += ["tagged words"] if tagged else []
     made_of += filter(None, (rule.signature() for rule in build(text["cleaning"])))
     return Path(cache) / "tokens" / key_of(made_of)
 
@@ -211,8 +221,8 @@ def _learn(
         return None
     if targets is not None:
         _train(targets, selection, _targets(selection), tell)
-    both = selection.paired and targets is None
-    _train(tokenizer, selection, _both(selection) if both else selection.texts("train"), tell)
+    texts = _both(selection) if selection.paired and targets is None else selection.texts("train")
+    _train(tokenizer, selection, _pieces(selection) if selection.tagged else texts, tell)
     if not text["tagger"]:
         return None
     lexicon = TagLexicon(build(text["tagger"]), tokenizer)
@@ -234,18 +244,22 @@ def _written(
     try:
         labels = LabelColumn() if selection.labelled else None
         pairs = _column(writer, tokenizer, targets) if selection.paired else None
+        tags = TagColumn(writer, tokenizer) if selection.tagged else None
         column = labels or pairs
         documents = column.noting(selection) if column else selection
         texts = ((split, document.text) for split, document in documents)
-        for block, encoded in stage(blocks(texts)):
+        for block, encoded in stage(blocks(texts)) if tags is None else ():
             writer.add_block(encoded, block.texts)
             tell("ids", int(encoded.bytes_D.sum()))
+        if tags is not None:
+            _add_sentences(tags, selection, tell)
         _require_documents(writer, selection, needed)
         writer.write_json("tokenizer", tokenizer.state_dict())
         if lexicon is not None:
             writer.write_json("tags", lexicon.state_dict())
         more: dict[str, Any] = {"classes": labels.write(writer)} if labels else {}
         more |= {"pairs": pairs.write()} if pairs else {}
+        more |= tags.write() if tags else {}
         store = writer.finish({**_meta(selection, tokenizer), **more})
     except BaseException as error:
         writer.discard()
@@ -260,6 +274,14 @@ def _told(what: str, texts: Iterator[str], tell: Tell) -> Iterator[str]:
     for text in texts:
         tell(what, utf8_length(text))
         yield text
+
+
+def _add_sentences(tags: TagColumn, selection: Selection, tell: Tell) -> None:
+    for split, sentence in tagged_sentences(selection):
+        size = tags.add(split, sentence)
+        if not size:
+            selection.counts["word_without_token"] += 1
+        tell("ids", size)
 
 
 def _column(writer: StoreWriter, sources: Tokenizer, targets: Tokenizer | None) -> TargetColumn:
@@ -278,6 +300,13 @@ def _both(selection: Selection) -> Iterator[str]:
         if split == "train":
             yield document.text
             yield target_of(document)
+
+
+def _pieces(selection: Selection) -> Iterator[str]:
+    """Words of the training sentences, each with the white space before it, as they are encoded."""
+    for split, sentence in tagged_sentences(selection):
+        if split == "train":
+            yield from sentence.pieces
 
 
 def _train(tokenizer: Tokenizer, selection: Selection, texts: Iterator[str], tell: Tell) -> None:

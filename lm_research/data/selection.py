@@ -43,6 +43,7 @@ class Selection:
         workers: processes that clean.
         labelled: leave out documents without a label.
         paired: leave out documents without a target.
+        tagged: leave out documents whose words have no tags.
     """
 
     source: Source
@@ -55,6 +56,7 @@ class Selection:
     workers: int = 1
     labelled: bool = False
     paired: bool = False
+    tagged: bool = False
 
     def begin(self) -> tuple[Iterator[Document], Cleaner]:
         """The documents of a new pass, as the source has them but in their order, and its rules."""
@@ -71,6 +73,9 @@ class Selection:
                 continue
             if self.paired and not (document.target or "").strip():
                 self.counts["without_target"] += 1
+                continue
+            if self.tagged and not document.tags:
+                self.counts["without_tags"] += 1
                 continue
             split = split_of(document, validation, test, seed)
             if room[split] <= 0:

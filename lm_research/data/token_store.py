@@ -114,7 +114,8 @@ class TokenStore:
     def damaged(self) -> list[str]:
         """Names of the files whose content is not what was written."""
         wanted: dict[str, int] = {}
-        for part in (*self.meta["splits"].values(), self.meta.get("pairs") or {"crc32": {}}):
+        beside = (self.meta.get(name) or {"crc32": {}} for name in ("pairs", "tagging"))
+        for part in (*self.meta["splits"].values(), *beside):
             wanted |= part["crc32"]
         return [name for name, crc in wanted.items() if _crc32(self.folder / name) != crc]
 

@@ -4,11 +4,14 @@ from lm_research.data.document_module import DocumentDataModule
 from lm_research.data.module import TextDataModule
 from lm_research.data.pair_module import PairDataModule
 from lm_research.data.splits import Split
+from lm_research.data.tagged_batches import TaggedDataModule
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.classifying import evaluate_classifier
 from lm_research.tasks.evaluation import Evaluation, evaluate
+from lm_research.tasks.finding_tags import evaluate_tagger
 from lm_research.tasks.models import TrainedModel
 from lm_research.tasks.sequence_to_sequence import SequenceToSequence
+from lm_research.tasks.tagging import Tagging
 from lm_research.tasks.writing import evaluate_pairs
 
 
@@ -22,5 +25,8 @@ def evaluate_held_out(
     if isinstance(model, SequenceToSequence):
         assert isinstance(data, PairDataModule)
         return evaluate_pairs(model, data.paired(name))
+    if isinstance(model, Tagging):
+        assert isinstance(data, TaggedDataModule)
+        return evaluate_tagger(model, data.tagged(name), data.known)
     shared = data.contaminated_validation if name == "validation" else None
     return evaluate(model, data.split(name), model.eval_window, data.words, contaminated=shared)

@@ -40,6 +40,13 @@ def test_the_best_settings_seeds_are_added_up(tmp_path):
     assert "as &lt;bad&gt;" in page
 
 
+def test_what_is_counted_has_its_name(tmp_path):
+    kept = {"classes": ["a", "b"], "unit": "words", "validation": {"confusion": CELLS}}
+    (table,) = class_tables(study(tmp_path, kept))
+    assert [column.head for column in table.columns][4] == "words"
+    assert "the words that were taken" in table.notes[0]
+
+
 @pytest.mark.parametrize(
     "kept",
     [
@@ -48,6 +55,7 @@ def test_the_best_settings_seeds_are_added_up(tmp_path):
         {"classes": ["a"], "validation": {"confusion": [[1, 2]]}},
         {"classes": ["a", "b"], "validation": {"confusion": [[1, "x"], [0, 1]]}},
         {"classes": ["a", "b"], "validation": {"confusion": [[1, -1], [0, 1]]}},
+        {"classes": ["a", "b"], "unit": "<b>", "validation": {"confusion": CELLS}},
     ],
 )
 def test_damaged_ones_are_left_out(tmp_path, kept):

@@ -14,7 +14,21 @@ from pathlib import Path
 
 import pytest
 from chaos_suite.equality import difference
-from chaos_suite.jobs import CORPORA, FILE, GROUPS, TEXT, axes, covering, once, overrides, pairs
+from chaos_suite.jobs import (
+    CORPORA,
+    FILE,
+    GROUPS,
+    TAGGED,
+    TAGGED_FILE,
+    TEXT,
+    axes,
+    covering,
+    dealt_out,
+    once,
+    overrides,
+    pairs,
+    taggers,
+)
 
 from lm_research.callbacks.checkpoint import Checkpoint
 from lm_research.callbacks.stop_signals import Stopped
@@ -90,6 +104,7 @@ def check(tmp_path, monkeypatch):
     """What differs between an undisturbed run and one that is cut once."""
     monkeypatch.chdir(tmp_path)
     Path(FILE).write_text(TEXT, encoding="utf-8")
+    Path(TAGGED_FILE).write_text(TAGGED, encoding="utf-8")
 
     def check(options):
         config = compose([*SHORT, *options]).config
@@ -121,6 +136,12 @@ def test_every_option(check, row):
 @pytest.mark.parametrize("row", covering(KNOWN), ids=" ".join)
 def test_every_two_ways_of_training_and_every_text(check, row):
     assert check(row) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", dealt_out(taggers()))
+def test_every_option_of_a_tagger(check, row):
+    assert check([*row, "task.epochs=1"]) is None
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ FILL = {  # what an option leaves for the user to say
     "posts": ["data.paths=[{folder}/posts.jsonl]"],
     "code_files": ["data.paths=[{folder}/code]"],
     "mixture": ["data.weights={code: 1, bbc_news: 1}"],
+    "tagging": ["data=conll2000"],
 }
 TINY = [
     "budget=smoke",

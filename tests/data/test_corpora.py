@@ -19,6 +19,7 @@ from lm_research.data.document import Document, Source
 from lm_research.data.downloads import Downloads, RemoteFile
 from lm_research.data.preparation import prepare
 from lm_research.data.sources.downloaded import LEAKED
+from lm_research.text.tagged_words import aligned
 
 CONF = Path(__file__).parents[2] / "conf" / "data"
 FOLDER = os.environ.get("LM_RESEARCH_DOWNLOADS", "")
@@ -228,6 +229,22 @@ def test_sentences_of_the_english_web_treebank() -> None:
     }
     tags = {tag for d in read("ud_english_ewt")[1] for tag in d.tags or ()}
     assert len(tags) == 17  # the universal parts of speech
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("ud_english_ewt", {}),
+        ("ud_chinese_gsdsimp", {"only": [V, S]}),
+        ("conll2000", {}),
+        ("brown", {}),
+    ],
+)
+def test_every_tagged_word_is_in_its_text(name: str, changes: dict[str, Any]) -> None:
+    for document in read(name, json.dumps(changes))[1]:
+        pieces = aligned(document.text, document.words or ())
+        assert pieces is not None, document.id
+        assert len(pieces) == len(document.tags or ())
 
 
 @pytest.mark.parametrize("name", ["multi30k_en_de", "tatoeba_en_zh", "scitldr"])

@@ -18,8 +18,10 @@ MOST_DOCUMENTS = 1 << 40
 SPLIT = "validation"
 NOTES = (
     "The best setting of the source, all its seeds together, on the validation split. Rows are the "
-    "true classes; a column of `as ...` holds the documents that were taken for that class.",
+    "true classes; a column of `as ...` holds the {} that were taken for that class."
 )
+UNITS = ("documents", "words")
+"""What has a class."""
 
 
 def class_tables(study: Study) -> list[Table]:
@@ -30,20 +32,20 @@ def class_tables(study: Study) -> list[Table]:
 def _tables(study: Study, source: str) -> Iterator[Table]:
     for setting in study.of_source(source):
         found = [known for run in setting.runs if (known := _read(run)) is not None]
-        names = [classes for classes, _ in found]
+        names = [classes for classes, _, _ in found]
         if not found or any(other != names[0] for other in names) or len(names[0]) > MOST:
             continue
-        matrices = [cells for _, cells in found]
+        matrices = [cells for _, cells, _ in found]
         total = [
             [sum(column) for column in zip(*rows, strict=True)]
             for rows in zip(*matrices, strict=True)
         ]
-        yield _table(f"{source}: classes, by {setting.label}", names[0], total)
+        yield _table(f"{source}: classes, by {setting.label}", names[0], total, found[0][2])
         return
 
 
-def _table(title: str, classes: Sequence[str], cells: Sequence[Sequence[int]]) -> Table:
-    heads = ("precision", "recall", "F1", "documents", *(f"as {name}" for name in classes))
+def _table(title: str, classes: Sequence[str], cells: Sequence[Sequence[int]], unit: str) -> Table:
+    heads = ("precision", "recall", "F1", unit, *(f"as {name}" for name in classes))
     columns = (Column("class", numeric=False), *map(Column, heads))
     rows = []
     for place, name in enumerate(classes):
@@ -57,17 +59,18 @@ def _table(title: str, classes: Sequence[str], cells: Sequence[Sequence[int]]) -
         numbers = (*(f"{share:.3f}" for share in shares), f"{support:,}")
         counts = (Cell(f"{count:,}", best=at == place) for at, count in enumerate(cells[place]))
         rows.append((Cell(name), *map(Cell, numbers), *counts))
-    return Table(title, columns, tuple(rows), NOTES)
+    return Table(title, columns, tuple(rows), (NOTES.format(unit),))
 
 
-def _read(run: Run) -> tuple[list[str], list[list[int]]] | None:
-    """Classes and confusion matrix of a run; None if it has none, or a damaged one."""
+def _read(run: Run) -> tuple[list[str], list[list[int]], str] | None:
+    """Classes, confusion matrix and its unit; None if a run has none, or a damaged one."""
     try:
         known: Any = load_json(read_plain(run.folder / "classes.json", LARGEST_JSON))
         classes = [str(name) for name in known["classes"]]
+        unit = str(known.get("unit", UNITS[0]))
         cells = [[int(count) for count in row] for row in known[SPLIT]["confusion"]]
     except (OSError, UntrustedError, KeyError, TypeError, ValueError):
         return None
     square = len(cells) == len(classes) and all(len(row) == len(classes) for row in cells)
     sound = square and all(0 <= count < MOST_DOCUMENTS for row in cells for count in row)
-    return (classes, cells) if classes and sound else None
+    return (classes, cells, unit) if classes and sound and unit in UNITS else None
