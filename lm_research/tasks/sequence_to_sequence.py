@@ -16,6 +16,7 @@ from lm_research.config.types import DropProbability, NonNegativeFloat, Positive
 from lm_research.data.document_batches import PADDING
 from lm_research.data.pair_batches import PairBatch, inputs_of
 from lm_research.data.pairs import Vocabulary
+from lm_research.kernels.padded import turned
 from lm_research.models.attention import Attention, AttentionKind
 from lm_research.models.recurrent import Recurrent
 from lm_research.models.sequence_model import SequenceModel, State
@@ -309,14 +310,6 @@ def _parts(state: State) -> list[Tensor]:
     found: list[Tensor] = []
     map_tensors(found.append, state)
     return found
-
-
-def turned(x_BSD: Tensor, lengths_B: Tensor) -> Tensor:
-    """Each row's real steps in reverse order, zeros behind them."""
-    steps_S = torch.arange(x_BSD.shape[1], device=x_BSD.device)
-    place_BS = lengths_B.to(x_BSD.device)[:, None] - 1 - steps_S
-    taken = x_BSD.gather(1, place_BS.clamp(min=0)[..., None].expand_as(x_BSD))
-    return taken.masked_fill((place_BS < 0)[..., None], 0.0)
 
 
 def _log_softmax(logits: Tensor) -> Tensor:
