@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 from lm_research.cli.documents import documents_module, is_labelled, require_fitting_model
 from lm_research.cli.pairs import build_pairs_model, pairs_module, pairs_of_task
 from lm_research.cli.preparing import preparing
+from lm_research.cli.transfer import Start, begin, start_of, told
 from lm_research.config.build import build, locate
 from lm_research.data.document import DataError
 from lm_research.data.labels import LabelledSplit, classes_of
@@ -43,6 +45,8 @@ class Assembly:
     data: TextDataModule
     model: RunModel
     steps: int
+    started: Config = field(default_factory=dict)
+    """what its first weights come from, for the summary"""
 
 
 def steps_of(config: Config) -> int:
@@ -53,9 +57,16 @@ def steps_of(config: Config) -> int:
 
 
 def prepare_text(
-    config: Config, data: Config | None = None, trained: Config | None = None
+    config: Config,
+    data: Config | None = None,
+    trained: Config | None = None,
+    whole: bool = False,
 ) -> PreparedText:
-    """The token store of the run's own source, or of ``data`` with a ``trained`` tokenizer."""
+    """The token store of the run's own source, or of ``data`` with a ``trained`` tokenizer.
+
+    Args:
+        whole: with ``trained``, too, the training split.
+    """
     node = data or config["data"]
     with preparing(node["name"]) as tell:
         return prepare(
@@ -70,13 +81,19 @@ def prepare_text(
             tell,
             is_labelled(config),
             pairs_of_task(config),
+            whole,
         )
 
 
-def assemble(config: Config) -> Assembly:
-    """Prepare the text, then seed, build, and fit what is fitted on the training split."""
+def assemble(config: Config, own: Path | None = None) -> Assembly:
+    """Prepare the text, then seed, build, and fit what is fitted on the training split.
+
+    Args:
+        own: the run's folder, from which one that began with ``init_from`` goes on.
+    """
     require_fitting_model(config)
-    prepared, streams = _prepare(config)
+    start = start_of(config, own)
+    prepared, streams = _prepare(config, start)
     data, steps = _data(config, prepared, streams)
     _ = data.contaminated_validation  # found, and cached, before training rather than during it
     pl.seed_everything(config["seed"], verbose=False)
@@ -84,7 +101,8 @@ def assemble(config: Config) -> Assembly:
     model = build_model(
         config, prepared.tokenizer, prepared.lexicon, steps, prepared, target_tokenizer=targets
     )
-    return Assembly(data, model, steps)
+    begin(config, model, start)
+    return Assembly(data, model, steps, told(config, start))
 
 
 def _data(
@@ -110,7 +128,7 @@ def _data(
     return data, steps
 
 
-def _prepare(config: Config) -> tuple[PreparedText, MixtureStreams | None]:
+def _prepare(config: Config, start: Start | None) -> tuple[PreparedText, MixtureStreams | None]:
     """The text, and the sources' streams of a mixture that is sampled while training."""
     rule = sampling_rule(config["data"])
     if rule is not None and (is_labelled(config) or pairs_of_task(config)):
@@ -130,7 +148,8 @@ def _prepare(config: Config) -> tuple[PreparedText, MixtureStreams | None]:
             "make one of each source\n  fix: task.windows=consecutive; or data.temperature=null "
             "data.epochs=null data.schedule=null, which mixes the text once"
         )
-    prepared = prepare_text(config)
+    known = None if start is None else start.vocabulary
+    prepared = prepare_text(config, trained=known, whole=known is not None)
     if rule is None:
         return prepared, None
     patience_s = config.get("source_timeout", PATIENCE_S)
@@ -163,7 +182,7 @@ def build_model(
     inner = build(config["model"], input_size=_width(vectorizer, lexicon), vocabulary_size=size)
     if isinstance(inner, CountModel):
         return CountedLanguageModel(inner, size)
-    if fit_on is not None:
+    if fit_on is not None and config.get("init_from") is None:  # else what was fitted is loaded
         fit_vectorizer(vectorizer, tokenizer, fit_on)
     counts = None
     if fit_on is not None and is_labelled(config):
