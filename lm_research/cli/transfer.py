@@ -7,12 +7,11 @@ goes on has all of that in its own folder and checkpoint, and does not look at t
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
 
 from lm_research.callbacks.unfreezing import GradualUnfreezing
-from lm_research.cli.saved import SavedRun, load
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.tasks.models import TrainedModel
 from lm_research.tasks.transfer import (
@@ -26,6 +25,9 @@ from lm_research.tasks.transfer import (
 from lm_research.tracking.checkpoint_store import CheckpointStore
 from lm_research.tracking.json_files import read_json
 from lm_research.tracking.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from lm_research.cli.saved import SavedRun
 
 Config = dict[str, Any]
 SCORE = "val/bits_per_byte"
@@ -41,7 +43,7 @@ class Start:
     """
 
     vocabulary: Config
-    saved: SavedRun | None
+    saved: "SavedRun | None"
 
 
 def start_of(config: Config, own: Path | None = None) -> Start | None:
@@ -60,6 +62,8 @@ def start_of(config: Config, own: Path | None = None) -> Start | None:
         kept = read_json(RunFolder(own).tokenizer)
         kept.pop("classes", None)
         return Start(kept, None)
+    from lm_research.cli.saved import load  # which builds models by the module that calls this
+
     checkpoint, path = config["transfer"]["checkpoint"], config["init_from"]
     _require_same_checkpoint(config, Path(path))
     saved = load(path, checkpoint)

@@ -107,7 +107,8 @@ class SlantedTriangular(Schedule):
     """A short straight way up, a long one down (ULMFiT: Howard & Ruder 2018, section 3.2).
 
     With T steps, cut = floor(T cut_fraction) and p = t / cut before the cut, after it
-    1 - (t - cut) / (cut (1 / cut_fraction - 1)), the factor at step t is (1 + p (ratio - 1)) / ratio.
+    1 - (t - cut) / (cut (1 / cut_fraction - 1)), the factor at step t is
+    (1 + p (ratio - 1)) / ratio.
 
     Args:
         cut_fraction: share of the steps on which the rate rises.

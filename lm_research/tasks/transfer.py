@@ -1,4 +1,4 @@
-"""A task that starts from the weights of a language model: what is taken, frozen, and how it learns.
+"""A task that starts from a language model: what is taken, what is frozen, and how it learns.
 
 After ULMFiT (Howard & Ruder 2018, https://arxiv.org/abs/1801.06146). The parameters of a task are
 put in groups from below: the vectorizer; each layer of the model; and what the task adds (pooling,
