@@ -68,7 +68,8 @@ class SequenceToSequence(pl.LightningModule):
     With ``copy`` (See et al. 2017, https://arxiv.org/abs/1704.04368), of one vocabulary, the
     distribution is a mixture of the vocabulary's and of the source's tokens under attention::
 
-        p(y) = g_t softmax(V a_t + b)_y + (1 - g_t) sum_s a_ts [source_s = y],  g_t = sigmoid(u a_t + v)
+        p(y) = g_t softmax(V a_t + b)_y + (1 - g_t) sum_s a_ts [source_s = y]
+        g_t = sigmoid(u a_t + v)
 
     Training reads every pair ``epochs`` times, ``budget.batch_size`` at a time;
     ``budget.train_tokens`` and ``budget.window`` mean nothing here.

@@ -34,7 +34,9 @@ def test_text_rank_is_pagerank_of_sentences_that_share_words():
                 weight = both / (math.log(len(first)) + math.log(len(second)))
                 graph.add_edge(i, j, weight=weight)
     expected = networkx.pagerank(graph, alpha=0.85, tol=1e-12)
-    np.testing.assert_allclose(text_rank(WORDS), [expected[i] for i in range(len(WORDS))], atol=1e-7)
+    np.testing.assert_allclose(
+        text_rank(WORDS), [expected[i] for i in range(len(WORDS))], atol=1e-7
+    )
     np.testing.assert_allclose(text_rank([["a"], ["b"], []]), 1 / 3)
 
 
@@ -52,4 +54,6 @@ def test_of_equal_sentences_the_first_is_taken_and_the_order_of_the_text_kept():
     text = "One fish swims here. Two birds sing. One fish swims here. Two birds sing."
     for choose in (text_rank, TfIdf([text])):
         assert extract(text, 1, choose) in ("One fish swims here.", "Two birds sing.")
-    assert extract("B two. A one. C three.", 2, lambda s: np.array([0.0, 1, 2])) == "A one. C three."
+    assert (
+        extract("B two. A one. C three.", 2, lambda s: np.array([0.0, 1, 2])) == "A one. C three."
+    )

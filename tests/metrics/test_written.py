@@ -113,7 +113,11 @@ def test_the_bootstrap_of_bleu_agrees_with_sacrebleus_own():
         for name, rate in (("base", 0.5), ("other", 0.4))
     }
     test = PairedTest(
-        list(texts.items()), {"BLEU": sacrebleu.BLEU()}, [references], n_samples=2000, test_type="bs"
+        list(texts.items()),
+        {"BLEU": sacrebleu.BLEU()},
+        [references],
+        n_samples=2000,
+        test_type="bs",
     )
     theirs = test()[1]["BLEU"][1].p_value
     ours = paired_bootstrap("bleu", texts["other"], texts["base"], references, samples=2000)[0]

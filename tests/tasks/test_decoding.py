@@ -226,7 +226,8 @@ def test_training_reads_its_own_tokens_more_and_more():
     there = (true != PADDING) & (torch.arange(true.shape[1]) > 0)
     for share in (0.0, 0.3, 0.9):
         own = task._own_tokens(true, memory, state, share)
-        assert (own[:, 0] == END).all() and (own[true == PADDING] == PADDING).all()
+        assert (own[:, 0] == END).all()
+        assert (own[true == PADDING] == PADDING).all()
         changed = (own != true)[there].double().mean()
         assert changed <= share + 0.05
         assert changed >= 0.5 * share
