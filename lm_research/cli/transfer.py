@@ -1,8 +1,8 @@
 """Start a run from the weights of a language model (``init_from``).
 
 A new run reads the source's folder, as anybody's: its configuration is validated, its weights are
-tensors and nothing else, and its checkpoint must be the one that the configuration names. A run that
-goes on has all of that in its own folder and checkpoint, and does not look at the source again.
+tensors and nothing else, and its checkpoint must be the one that the configuration names. A run
+that goes on has all of that in its own folder and checkpoint: it does not look at the source again.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,9 @@
 """``init_from``: what a run takes over from the trained language model that it starts from.
 
-The model of a run is its text option (so that ids mean the same), its vectorizer, its model and the
-sizes of both. They are taken from the run that ``init_from`` names; what the command line or a study
-says of them must agree. What was loaded becomes a part of the configuration (``transfer.source``),
-and so of the run's identity; where it lay does not.
+The model of a run is its text option (so that ids mean the same), its vectorizer, its model and
+the sizes of both. They are taken from the run that ``init_from`` names; what the command line or a
+study says of them must agree. What was loaded becomes a part of the configuration
+(``transfer.source``), and so of the run's identity; where it lay does not.
 """
 
 import copy
@@ -179,7 +179,7 @@ def _read(file: Path, read: Callable[[Path], Any]) -> Plain:
 
 
 def _recipe(config: Plain) -> str:
-    """16 hex digits of how the model was trained, but for its seed: replicates have it in common."""
+    """16 hex digits of how the model was trained, but for its seed: replicates share them."""
     made = {name: config.get(name) for name in RECIPE}
     made["before"] = _get(config, "transfer.source.recipe")
     text = json.dumps(without_places(made), sort_keys=True, default=str)

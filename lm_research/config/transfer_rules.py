@@ -14,7 +14,7 @@ def transfer_problems(config: Plain, file: Callable[[str], str]) -> Iterator[Pro
     if not isinstance(transfer, Mapping) or config.get("init_from") is None:
         return
     if trainer["devices"] > 1:
-        message = "is for runs from scratch: a run with init_from is for one process"
+        message = "is for runs from scratch; one with init_from is of one process"
         yield Problem("trainer.devices", message, str(trainer["devices"]), "1")
     if trainer["find_batch_size"]:
         message = "tries out the first steps, and with init_from later ones may need more memory"

@@ -14,7 +14,14 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from lm_research.tasks.schedules import Constant, Cosine, Linear, Schedule, SlantedTriangular, Stepped
+from lm_research.tasks.schedules import (
+    Constant,
+    Cosine,
+    Linear,
+    Schedule,
+    SlantedTriangular,
+    Stepped,
+)
 
 
 def rates(make: object, steps: int) -> list[float]:

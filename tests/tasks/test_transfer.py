@@ -1,6 +1,7 @@
 """What a task takes over from a language model, what of it moves, and how fast."""
 
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -122,7 +123,7 @@ def test_layers_open_one_by_one_from_above():
     task = classifier()
     opening = GradualUnfreezing(trainable(layer_groups(task)), every=2)
     history = steps(task, 9, opening)
-    for step, (before, after) in enumerate(zip(history, history[1:], strict=False)):
+    for step, (before, after) in enumerate(pairwise(history)):
         opened = 1 + step // 2
         assert moved(before, after) == [place >= 4 - opened for place in range(4)], step
 
