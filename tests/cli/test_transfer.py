@@ -229,15 +229,17 @@ def test_a_language_model_is_trained_on_with_other_text(tiny, lm):
 
 
 @pytest.mark.parametrize("vocabulary", ["shared", "separate"])
-def test_an_encoder_of_translations(train, lm, tmp_path, vocabulary):
+def test_an_encoder_of_translations(tiny, lm, tmp_path, vocabulary):
     lines = [json.dumps({"text": f"a cat number {n}", "target": f"Katze {n}"}) for n in range(200)]
     (tmp_path / "pairs.jsonl").write_text("\n".join(lines))
-    folder = train(
-        *("task=translation", "data=files", "data.paths=[pairs.jsonl]", "data.target_field=target"),
-        *(f"task.vocabulary={vocabulary}", "task.epochs=1", "init_from=lm", "task.beam=1"),
-        *("transfer.freeze=encoder", "optimizer.lr=0.05", "task.longest_extra=3"),
-    )
-    source, found = weights(lm), weights(folder)
-    for name in source:
-        if name.startswith(("vectorizer.", "model.")):
-            assert torch.equal(source[name], found[name]), name
+    files = ("data=files", "data.paths=[pairs.jsonl]", "data.target_field=target")
+    task = ("task=translation", f"task.vocabulary={vocabulary}", "init_from=lm")
+    assembly = assemble(compose([*tiny, *files, *task]).config)
+    source, found = weights(lm), assembly.model.state_dict()
+    shared = [name for name in source if name.startswith(("vectorizer.", "model."))]
+    assert all(torch.equal(source[name], found[name]) for name in shared)
+    prepared = assembly.data.prepared
+    kept = json.loads((lm / "tokenizer.json").read_text())["tokenizer"]
+    assert prepared.tokenizer.state_dict() == kept
+    if vocabulary == "separate":  # learned from the targets
+        assert "Katze" in json.dumps(prepared.target_tokenizer.state_dict())
