@@ -52,6 +52,7 @@ class _Writer:
             ("expected", "What was expected", self.hypotheses),
             ("search", "The search", self.search),
             ("sources", "Source by source", self.matrix),
+            ("transfer", "What pretraining is worth", self.transfer),
             ("choices", "What each choice does", self.effects),
             ("factorial", "Main effects and interactions", self.factorial),
             ("settings", "Every setting", self.ablation),
@@ -139,6 +140,10 @@ class _Writer:
         heads = "As tables: intervals over seeds, over documents, clean documents"
         more = f"<details><summary>{heads}</summary>{table}</details>"
         return f"{drawn}{notes_html(notes)}{more}{clean}"
+
+    def transfer(self) -> str:
+        table = tables.transfer_table(self.study)
+        return to_html(table) if table is not None else ""
 
     def effects(self) -> str:
         if not self.study.effects:

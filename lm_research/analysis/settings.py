@@ -12,7 +12,7 @@ from lm_research.config.places import PLACES
 
 FREE_FIELDS = frozenset(
     {"seed", "output", "cache", "resume", "choices", "hydra", "tracking", "local", "sweep",
-     "evaluate_on"}
+     "evaluate_on", "init_from"}
 )  # fmt: skip
 """Parts of a configuration that cannot move a number: where files lie, who listens, what is scored
 in addition. Everything else must be equal within a setting."""
@@ -20,6 +20,11 @@ FREE_CHOICES = frozenset({"tracking", "local", "sweep", "experiment"})
 DEFAULT_AXES = ("data", "vectorizer", "model")
 USUAL_ORDER = ("data", "text", "vectorizer", "model")
 FINGERPRINT = "data.json: fingerprint"
+PRETRAINING = "init_from"
+"""The axis of what the first weights come from."""
+SCRATCH = "scratch"
+OF_ONE_CHECKPOINT = frozenset({"transfer.source.sha256", "transfer.source.step"})
+"""Differ between replicates whose language models differ in nothing but the seed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +151,7 @@ def differing_fields(runs: Sequence[Run]) -> dict[str, list[Any]]:
             flat[FINGERPRINT] = run.data["fingerprint"]
     found = {}
     for name in dict.fromkeys(name for flat in flats for name in flat):
-        if _follows_seed(name, runs, flats):
+        if name in OF_ONE_CHECKPOINT or _follows_seed(name, runs, flats):
             continue
         values = [flat.get(name) for flat in flats]
         different = [v for i, v in enumerate(values) if v not in values[:i]]
@@ -179,12 +184,20 @@ def _several(values: Sequence[Any]) -> bool:
 
 def value_of(run: Run, axis: str) -> str:
     """A run's value on an axis: the option chosen for a group, or a dotted field's value."""
+    if axis == PRETRAINING:
+        return pretrained_on(run) or SCRATCH
     if axis in run.choices:
         return run.choices[axis]
     found: Any = run.config
     for part in axis.split("."):
         found = mapping(found).get(part)
     return MISSING if found is None else str(found)
+
+
+def pretrained_on(run: Run) -> str | None:
+    """Name of the data of the language model that the run started from; None from scratch."""
+    found = mapping(mapping(run.config.get("transfer")).get("source")).get("data")
+    return None if found is None else str(found)
 
 
 def partition(runs: Iterable[Run], axes: Sequence[str]) -> dict[tuple[str, ...], list[Run]]:
@@ -205,6 +218,7 @@ def find_axes(runs: Sequence[Run], listed: Sequence[str] = ()) -> tuple[str, ...
         axes = list(listed)
     else:
         groups = dict.fromkeys(g for run in runs for g in run.choices if g not in FREE_CHOICES)
+        groups |= dict.fromkeys([PRETRAINING] if any(map(pretrained_on, runs)) else [])
         axes = [g for g in groups if len({value_of(run, g) for run in runs}) > 1]
         axes = _without_followers(runs, axes) or [g for g in DEFAULT_AXES if g in groups]
         axes.sort(key=lambda g: USUAL_ORDER.index(g) if g in USUAL_ORDER else len(USUAL_ORDER))

@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from lm_research.cli.documents import documents_module, is_labelled, require_fit
 from lm_research.cli.pairs import build_pairs_model, pairs_module, pairs_of_task
 from lm_research.cli.preparing import preparing
 from lm_research.cli.tagging import is_tagged, tagging_module
+from lm_research.cli.transfer import Start, begin, start_of, told
 from lm_research.config.build import build, locate
 from lm_research.data.document import DataError
 from lm_research.data.labels import LabelledSplit, classes_of
@@ -45,6 +47,8 @@ class Assembly:
     data: TextDataModule
     model: RunModel
     steps: int
+    started: Config = field(default_factory=dict)
+    """what its first weights come from, for the summary"""
 
 
 def steps_of(config: Config) -> int:
@@ -55,9 +59,16 @@ def steps_of(config: Config) -> int:
 
 
 def prepare_text(
-    config: Config, data: Config | None = None, trained: Config | None = None
+    config: Config,
+    data: Config | None = None,
+    trained: Config | None = None,
+    whole: bool = False,
 ) -> PreparedText:
-    """The token store of the run's own source, or of ``data`` with a ``trained`` tokenizer."""
+    """The token store of the run's own source, or of ``data`` with a ``trained`` tokenizer.
+
+    Args:
+        whole: with ``trained``, too, the training split.
+    """
     node = data or config["data"]
     with preparing(node["name"]) as tell:
         return prepare(
@@ -73,13 +84,19 @@ def prepare_text(
             is_labelled(config),
             pairs_of_task(config),
             is_tagged(config),
+            whole,
         )
 
 
-def assemble(config: Config) -> Assembly:
-    """Prepare the text, then seed, build, and fit what is fitted on the training split."""
+def assemble(config: Config, own: Path | None = None) -> Assembly:
+    """Prepare the text, then seed, build, and fit what is fitted on the training split.
+
+    Args:
+        own: the run's folder, from which one that began with ``init_from`` goes on.
+    """
     require_fitting_model(config)
-    prepared, streams = _prepare(config)
+    start = start_of(config, own)
+    prepared, streams = _prepare(config, start)
     data, steps = _data(config, prepared, streams)
     _ = data.contaminated_validation  # found, and cached, before training rather than during it
     pl.seed_everything(config["seed"], verbose=False)
@@ -87,7 +104,8 @@ def assemble(config: Config) -> Assembly:
     model = build_model(
         config, prepared.tokenizer, prepared.lexicon, steps, prepared, target_tokenizer=targets
     )
-    return Assembly(data, model, steps)
+    begin(config, model, start)
+    return Assembly(data, model, steps, told(config, start))
 
 
 def _data(
@@ -115,7 +133,7 @@ def _data(
     return data, steps
 
 
-def _prepare(config: Config) -> tuple[PreparedText, MixtureStreams | None]:
+def _prepare(config: Config, start: Start | None) -> tuple[PreparedText, MixtureStreams | None]:
     """The text, and the sources' streams of a mixture that is sampled while training."""
     rule = sampling_rule(config["data"])
     whole = is_labelled(config) or is_tagged(config) or pairs_of_task(config)
@@ -136,7 +154,8 @@ def _prepare(config: Config) -> tuple[PreparedText, MixtureStreams | None]:
             "make one of each source\n  fix: task.windows=consecutive; or data.temperature=null "
             "data.epochs=null data.schedule=null, which mixes the text once"
         )
-    prepared = prepare_text(config)
+    known = None if start is None else start.vocabulary
+    prepared = prepare_text(config, trained=known, whole=known is not None)
     if rule is None:
         return prepared, None
     patience_s = config.get("source_timeout", PATIENCE_S)
@@ -170,7 +189,7 @@ def build_model(
     inner = build(config["model"], input_size=_width(vectorizer, lexicon), vocabulary_size=size)
     if isinstance(inner, CountModel):
         return CountedLanguageModel(inner, size)
-    if fit_on is not None:
+    if fit_on is not None and config.get("init_from") is None:  # else what was fitted is loaded
         fit_vectorizer(vectorizer, tokenizer, fit_on)
     if fit_on is not None and (is_labelled(config) or is_tagged(config)):
         classes = classes_of(fit_on.store)

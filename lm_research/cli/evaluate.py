@@ -140,6 +140,8 @@ def _trained_on(config: dict[str, Any]) -> Any:
     from lm_research.data.document import DataError
     from lm_research.data.preparation import cached
 
+    if config.get("init_from") is not None:
+        return None  # its text is in the tokens of another run
     try:
         groups = (config[name] for name in ("data", "text", "splits", "budget", "cache"))
         return cached(*groups)

@@ -20,6 +20,7 @@ from lm_research.callbacks.processes import telling_of_late
 from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.cli.assembly import Assembly, assemble
 from lm_research.cli.documents import take_best
+from lm_research.cli.transfer import unfreezing
 from lm_research.config.build import build
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.counted import CountedLanguageModel
@@ -49,7 +50,7 @@ def fit(
         except DivergenceError as error:
             if not take_back(error, recorder, config["callbacks"].get("divergence", {})):
                 raise
-            assembly = assemble(config)
+            assembly = assemble(config, recorder.folder.path)
 
 
 def _train(
@@ -61,7 +62,7 @@ def _train(
 ) -> Evaluation:
     runtime = {"recorder": recorder, "data": assembly.data, "signals": signals}
     callbacks = [build(node, **runtime) for node in config["callbacks"].values()]
-    callbacks = [*averaging(config), *callbacks]
+    callbacks = [*averaging(config), *unfreezing(config, module, assembly.steps), *callbacks]
     trainer = make_trainer(config["trainer"], callbacks, config["process_timeout"])
     _tell_of_determinism(trainer, recorder)
     resumed = _resumed(config, recorder)

@@ -89,7 +89,7 @@ def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
     threads = config["trainer"]["threads"]
     if threads:
         torch.set_num_threads(threads)
-    assembly = assemble(config)
+    assembly = assemble(config, recorder.folder.path)
     if recorder.folder.state is not None:
         same_text(recorder.folder, assembly.data.text())
     _describe(config, assembly, recorder)
@@ -155,6 +155,7 @@ def _describe(config: Config, assembly: Assembly, recorder: Recorder) -> None:
         recorder.summary({"vectorizer/coverage": report["coverage"]})
     tokens = training_tokens(config, assembly)
     recorder.summary(size_summary(assembly.model, tokens))
+    recorder.summary(assembly.started)
     recorder.planned(assembly.steps)
     if recorder.folder.state is not None:
         classes = prepared.store.meta.get("classes")

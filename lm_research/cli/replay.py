@@ -102,6 +102,7 @@ def replay(config: Config, output: str | Path) -> None:
         ReplayError: the folder holds another run, or none that diverged.
     """
     from lm_research.cli.fitting import averaging, make_trainer
+    from lm_research.cli.transfer import unfreezing
 
     folder = RunFolder(output)
     own = {key: value for key, value in config.items() if key != "debug"}
@@ -111,10 +112,11 @@ def replay(config: Config, output: str | Path) -> None:
         )
     step = _step(folder, own)
     path, generators = _before(folder, step)
-    assembly = assemble(own)
+    assembly = assemble(own, folder.path)
     rate = _factor(own) ** len(taken_back(folder.path))
     lens = Lens(step, generators, rate)
-    trainer = make_trainer(own["trainer"], [*averaging(own), lens])
+    opening = unfreezing(own, assembly.model, assembly.steps)  # type: ignore[arg-type]
+    trainer = make_trainer(own["trainer"], [*averaging(own), *opening, lens])
     trainer.fit(assembly.model, datamodule=assembly.data, ckpt_path=path, weights_only=True)  # type: ignore[arg-type]
     _print(lens, path)
 

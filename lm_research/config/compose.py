@@ -31,6 +31,7 @@ from lm_research.config.overrides import STUDIES, look_at_each, look_at_fields
 from lm_research.config.paths import shipped, studies
 from lm_research.config.problems import ConfigError, Problem
 from lm_research.config.resolvers import guard
+from lm_research.config.transfer import take_over
 from lm_research.config.untrusted import (
     LARGEST_CONFIG,
     UntrustedError,
@@ -180,6 +181,7 @@ def finalise(cfg: DictConfig, hydra_node: DictConfig) -> dict[str, Any]:
         raise ConfigError([as_problem(error)]) from None
     plain = _expand_home(plain)
     problems = _expand_names(plain, DataOptions(bare, origins.folders))
+    problems += take_over(plain, choices, hydra_node, origins)
     problems += validate(plain, choices, origins.file)
     told = [*added_fields(hydra_node), *called_code(hydra_node), *missing_extras(hydra_node)]
     problems += [replace(problem, file=origins.study(problem.field)) for problem in told]
@@ -192,7 +194,7 @@ def finalise(cfg: DictConfig, hydra_node: DictConfig) -> dict[str, Any]:
 
 
 def _expand_home(plain: dict[str, Any]) -> dict[str, Any]:
-    for key in ("cache", "downloads", "output"):
+    for key in ("cache", "downloads", "output", "init_from"):
         if isinstance(plain.get(key), str):
             plain[key] = os.path.expanduser(plain[key])
     return plain

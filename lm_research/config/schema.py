@@ -84,6 +84,34 @@ class Debug:
 
 
 @dataclass
+class TransferSource:
+    """What weights a run started from; filled in by the composition, a part of the identity."""
+
+    data: str
+    """name of the source that the language model was trained on"""
+    recipe: str
+    """digest of how it was trained, but for the seed"""
+    seed: NonNegativeInt
+    step: NonNegativeInt
+    sha256: str
+    """of the checkpoint's file"""
+
+
+@dataclass
+class Transfer:
+    """What becomes of the weights that ``init_from`` brings."""
+
+    checkpoint: Literal["last", "best"]
+    freeze: Literal["none", "vectorizer", "encoder"] | PositiveInt
+    """a number: the vectorizer and so many layers of the model, from below"""
+    discriminative: Annotated[float, Interval(low=1, high=1000)]
+    """a layer's learning rate over that of the layer below it"""
+    gradual_unfreezing: Literal["epoch"] | PositiveInt | None
+    """steps after which one more layer from above is trained; epoch: after every pass"""
+    source: TransferSource | None = None
+
+
+@dataclass
 class Tune:
     """A search over settings, for `lm-research tune`."""
 
@@ -164,6 +192,9 @@ class Run:
     budget: Budget
     debug: Debug | None
     sweep: Sweep | None
+    init_from: str | None
+    """folder of a language model's run, whose weights this one starts from"""
+    transfer: Transfer | None
     seed: NonNegativeInt
     output: str
     splits: Splits
@@ -185,7 +216,10 @@ class Run:
     choices: dict[str, Any] | None
 
 
-OPTIONAL = {"averaging", "debug", "sweep", "choices", "downloads", "prepare_workers"}
+OPTIONAL = {
+    *("averaging", "debug", "sweep", "choices", "downloads", "prepare_workers"),
+    *("init_from", "transfer"),
+}
 """Root fields that may be absent."""
 
 RUNTIME = {

@@ -45,3 +45,5 @@ DropProbability = Annotated[float, Interval(low=0, high=1, open_high=True)]
 """A dropout rate: [0, 1), since dropping everything learns nothing."""
 Fraction = Annotated[float, Interval(low=0, high=1, open_high=True)]
 """A share that leaves something: [0, 1)."""
+OpenFraction = Annotated[float, Interval(low=0, high=1, open_low=True, open_high=True)]
+"""A share that leaves something and is something: (0, 1)."""

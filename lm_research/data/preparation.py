@@ -66,6 +66,7 @@ def prepare(
     labelled: bool = False,
     pairs: Vocabulary | None = None,
     tagged: bool = False,
+    whole: bool = False,
 ) -> PreparedText:
     """The token store of ``data`` prepared by ``text``; made now if the cache has none.
 
@@ -80,12 +81,15 @@ def prepare(
         labelled: keep documents with a label alone, and their labels with them (``data.labels``).
         pairs: keep documents with a target alone, and their targets with them (``data.pairs``).
         tagged: keep sentences of tagged words alone, and their tags (``data.tagged_words``).
+        whole: the training split, too, for training with the vocabulary of ``trained``; where the
+            targets have one of their own which ``trained`` lacks, it is learned.
 
     Raises:
         DataError: the source cannot be read, or hangs, or a split has no document.
     """
-    needed = SPLITS[:2] if trained is None else SPLITS[1:2]
-    caps = _caps(budget, trained)
+    training = whole or trained is None
+    needed = SPLITS[:2] if training else SPLITS[1:2]
+    caps = _caps(budget, training)
     how = patience_s, workers, tell, labelled, pairs, tagged
     return prepare_splits(data, text, splits, caps, needed, cache, trained, *how)
 
@@ -162,14 +166,14 @@ def cached(
     Raises:
         DataError, ModuleNotFoundError: the source cannot say what it would give.
     """
-    caps = _caps(budget, None)
+    caps = _caps(budget, training=True)
     folder = _folder(cache, build(data), data, text, splits, caps, None, labelled, pairs)
     return TokenStore.open(folder) if (folder / "meta.json").exists() else None
 
 
-def _caps(budget: dict[str, Any], trained: dict[str, Any] | None) -> dict[Split, int]:
+def _caps(budget: dict[str, Any], training: bool) -> dict[Split, int]:
     return {
-        "train": budget["train_bytes"] if trained is None else 0,
+        "train": budget["train_bytes"] if training else 0,
         "validation": budget["eval_bytes"],
         "test": budget["eval_bytes"],
     }
@@ -216,9 +220,11 @@ def _learn(
     """Train the tokenizers, and the tag lexicon where the text has one, or take what is trained."""
     if trained is not None:
         tokenizer.load_state_dict(trained["tokenizer"])
-        if targets is not None:
+        if targets is not None and "target_tokenizer" in trained:
             targets.load_state_dict(trained["target_tokenizer"])
-        return None
+        elif targets is not None:
+            _train(targets, selection, _targets(selection), tell)
+        return restore_lexicon(text, tokenizer, trained.get("lexicon"))
     if targets is not None:
         _train(targets, selection, _targets(selection), tell)
     texts = _both(selection) if selection.paired and targets is None else selection.texts("train")

@@ -3,7 +3,13 @@
 import math
 from abc import ABC, abstractmethod
 
-from lm_research.config.types import NonNegativeInt, PositiveInt, Probability
+from lm_research.config.types import (
+    NonNegativeInt,
+    OpenFraction,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+)
 
 
 class Schedule(ABC):
@@ -95,3 +101,35 @@ class Stepped(Schedule):
         """The factor at a share of the training."""
         step = self.warmup_steps + progress * (self.steps - self.warmup_steps)
         return self.factor ** self.falls(int(step))
+
+
+class SlantedTriangular(Schedule):
+    """A short straight way up, a long one down (ULMFiT: Howard & Ruder 2018, section 3.2).
+
+    With T steps, cut = floor(T cut_fraction) and p = t / cut before the cut, after it
+    1 - (t - cut) / (cut (1 / cut_fraction - 1)), the factor at step t is
+    (1 + p (ratio - 1)) / ratio.
+
+    Args:
+        cut_fraction: share of the steps on which the rate rises.
+        ratio: of the highest rate to the lowest.
+    """
+
+    def __init__(
+        self, steps: int, cut_fraction: OpenFraction = 0.1, ratio: PositiveFloat = 32.0
+    ) -> None:
+        super().__init__(steps)
+        self.cut_fraction, self.ratio = cut_fraction, ratio
+        self.cut = max(int(steps * cut_fraction), 1)
+
+    def __call__(self, step: int) -> float:
+        """The factor for the update after ``step`` others."""
+        if step < self.cut:
+            up = step / self.cut
+        else:
+            up = 1 - (step - self.cut) / (self.cut * (1 / self.cut_fraction - 1))
+        return (1 + max(up, 0.0) * (self.ratio - 1)) / self.ratio
+
+    def shape(self, progress: float) -> float:
+        """The factor at a share of the training."""
+        return self(int(progress * self.steps))

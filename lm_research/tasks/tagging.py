@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from lm_research.config.types import PositiveInt
 from lm_research.data.tagged_batches import NO_TAG, TaggedBatch
+from lm_research.kernels.padded import turned
 from lm_research.models.sequence_model import SequenceModel
 from lm_research.tasks.language_modeling import default_dtype
-from lm_research.tasks.sequence_to_sequence import turned
 from lm_research.tasks.streaming import map_tensors
 from lm_research.vectorizers.vectorizer import Vectorizer
 

@@ -130,12 +130,7 @@ class CheckpointStore:
         Raises:
             CheckpointError: there is none, or it is damaged; says what else there is.
         """
-        entries = self.entries()
-        if not entries:
-            raise CheckpointError(f"{self.folder}: no checkpoint there; has the run been trained?")
-        scored = [entry for entry in entries if entry.score is not None]
-        best = min(scored, key=lambda entry: entry.score or 0.0) if scored else entries[-1]
-        chosen = best if name == "best" else entries[-1]
+        chosen = self.entry(name)
         if fault := self._fault(chosen):
             sound = [e.file for e, wrong in self.whole() if wrong is None]
             fix = (
@@ -145,6 +140,19 @@ class CheckpointStore:
             )
             raise CheckpointError(f"{self.folder / chosen.file}: damaged ({fault}); {fix}")
         return self.folder / chosen.file
+
+    def entry(self, name: str) -> Entry:
+        """What the index says of the ``last`` or the ``best`` checkpoint; the file is not read.
+
+        Raises:
+            CheckpointError: there is none.
+        """
+        entries = self.entries()
+        if not entries:
+            raise CheckpointError(f"{self.folder}: no checkpoint there; has the run been trained?")
+        scored = [entry for entry in entries if entry.score is not None]
+        best = min(scored, key=lambda entry: entry.score or 0.0) if scored else entries[-1]
+        return best if name == "best" else entries[-1]
 
     def clean(self) -> None:
         """Delete the parts that a killed process left. A checkpoint of unknown origin stays."""

@@ -23,6 +23,7 @@ NOT_IDENTITY = frozenset(
         "process_timeout",  # and for other processes
         "end_margin",  # and how long before a scheduler would
         "resume",  # whether to go on with what is there
+        "init_from",  # where the first weights lay; what they were is in `transfer.source`
         "tracking",  # who watches
         "hydra",  # how it was launched
         "choices",  # the options' names; what they hold is in the configuration itself

@@ -14,7 +14,14 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from lm_research.tasks.schedules import Constant, Cosine, Linear, Schedule, Stepped
+from lm_research.tasks.schedules import (
+    Constant,
+    Cosine,
+    Linear,
+    Schedule,
+    SlantedTriangular,
+    Stepped,
+)
 
 
 def rates(make: object, steps: int) -> list[float]:
@@ -86,3 +93,17 @@ def test_every_rate_is_within_zero_and_one(kind: type, steps: int, warmup: int, 
     assert found[max(peak - 1, 0)] == 1.0
     assert found[:peak] == sorted(found[:peak])
     assert found[peak:] == sorted(found[peak:], reverse=True)
+
+
+def test_slanted_triangular_is_the_papers_formula() -> None:
+    """Howard & Ruder 2018, equation 3, as it is written there."""
+    total, share, ratio, highest = 200, 0.1, 32, 0.01
+    cut = math.floor(total * share)
+    schedule = SlantedTriangular(total, cut_fraction=share, ratio=ratio)
+    for t in range(total):
+        p = t / cut if t < cut else 1 - (t - cut) / (cut * (1 / share - 1))
+        expected = highest * (1 + p * (ratio - 1)) / ratio
+        assert highest * schedule(t) == pytest.approx(expected, rel=1e-12)
+    assert schedule(0) == pytest.approx(1 / 32)
+    assert max(map(schedule, range(total))) == schedule(cut) == 1
+    assert all(0 < SlantedTriangular(n)(n) <= 1 for n in (1, 2, 9, 10, 11))

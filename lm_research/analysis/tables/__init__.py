@@ -30,6 +30,7 @@ from lm_research.analysis.tables.table import (
     plus_minus,
     verdict_of,
 )
+from lm_research.analysis.tables.transfer import transfer_table
 from lm_research.analysis.tables.written import written_tables
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "plus_minus",
     "scaling_table",
     "source_tables",
+    "transfer_table",
     "verdict_of",
     "winners_table",
     "written_tables",
@@ -74,6 +76,7 @@ def all_tables(study: Study) -> list[Table]:
         *([hypotheses_table(study)] if study.hypotheses else []),
         *(source_tables(study, matrix) if matrix else []),
         *filter(None, [contamination_table(study), mixtures_table(study)]),
+        *filter(None, [transfer_table(study)]),
         *([effects_table(study)] if study.effects else []),
         *([factorial_table(study, study.factorial)] if study.factorial else []),
         *([winners_table(study)] if study.winners else []),
