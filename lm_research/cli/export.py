@@ -102,11 +102,13 @@ def _write(saved: Any, options: Options, folder: Path) -> str:
         names = ("summary", "data", "environment")
         paths = {name: run.path / f"{name}.json" for name in names}
         files = {name: read_json(path) if path.exists() else {} for name, path in paths.items()}
-        write_text(folder / "README.md", card(saved, files, options.license))
+        text = card(saved, files, options.license, options.checkpoint)
+        write_text(folder / "README.md", text)
     return _of_tokenizer(folder)
 
 
 def _write_graph(saved: Any, vocabulary: Any, options: Options, folder: Path) -> str:
+    from lm_research.hub.folder import save_config
     from lm_research.hub.graph_files import write_graph
 
     kind: Any = options.format

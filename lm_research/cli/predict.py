@@ -137,7 +137,7 @@ def _predict(saved: Any, say: Say, rows: Iterator[Row], target: TextIO, batch_si
     from rich.console import Console
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-    encode = _encoder(saved)
+    encode = encoder(saved)
     columns = (TextColumn("{task.completed:,} texts"), TimeElapsedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
@@ -199,7 +199,7 @@ def _search(saved: Any, options: Options) -> Any:
     return replace(saved.model.search, n_best=options.n_best, **asked)
 
 
-def _encoder(saved: Any) -> Callable[[str], Any]:
+def encoder(saved: Any) -> Callable[[str], Any]:
     """From a text to ids, through the cleaning rules that the run's training text went through.
 
     Rules that compare texts with one another are left out, and a text that a rule would drop from

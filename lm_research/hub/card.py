@@ -25,12 +25,15 @@ NO_LICENCE = (
 )
 
 
-def card(saved: SavedRun, files: Mapping[str, Mapping[str, Any]], licence: str | None) -> str:
+def card(
+    saved: SavedRun, files: Mapping[str, Mapping[str, Any]], licence: str | None, checkpoint: str
+) -> str:
     """The text of README.md.
 
     Args:
         files: the run's ``summary``, ``data`` and ``environment``; empty where a file is missing.
         licence: of the weights, an SPDX identifier.
+        checkpoint: which of the run's weights these are.
     """
     name = str(saved.config.get("data", {}).get("name", "data"))
     model = saved.config["model"]["_target_"].rpartition(".")[2]
@@ -44,7 +47,7 @@ def card(saved: SavedRun, files: Mapping[str, Mapping[str, Any]], licence: str |
     }
     sections = [
         f"# {_plain(model)} on {_plain(name)}",
-        _what(saved),
+        f"{_what(saved)}\n\nWeights: the run's checkpoint `{checkpoint}`.",
         "## Use\n\n" + _use(saved),
         "## Training data\n\n" + _table(("fact", "value"), _facts(files["data"])),
         "## Scores\n\n" + _scores(files["summary"]),

@@ -34,6 +34,8 @@ from lm_research.tracking.json_files import read_json, write_json
 CONFIG, VOCABULARY, WEIGHTS = "config.json", "vocabulary.json", "model.safetensors"
 MODEL_TYPE = "lm_research"
 FORMAT = 1
+READABLE = 0o644
+"""Permissions as those of the other files: the library's own are the owner's alone."""
 PARTS = ("text", "vectorizer", "model", "task", "optimizer", "scheduler")
 
 
@@ -88,6 +90,7 @@ def save_weights(model: RunModel, folder: Path) -> None:
 
         arrays = {k: np.ascontiguousarray(v) for k, v in model.model.state_dict().items()}
         save_arrays(arrays, str(folder / WEIGHTS), {"format": "np"})
+        (folder / WEIGHTS).chmod(READABLE)
         return
     from safetensors.torch import save_file
 
@@ -101,6 +104,7 @@ def save_weights(model: RunModel, folder: Path) -> None:
         else:
             first[place], kept[name] = name, value.detach().cpu().contiguous()
     save_file(kept, str(folder / WEIGHTS), {"format": "pt", "shared": json.dumps(shared)})
+    (folder / WEIGHTS).chmod(READABLE)
 
 
 def load(path: str | Path, weights: bool = True) -> SavedRun:
