@@ -21,8 +21,8 @@ Format = Literal["hugging_face", "safetensors", "torchscript", "onnx"]
 PACKAGES: dict[Format, tuple[str, ...]] = {
     "hugging_face": ("safetensors",),
     "safetensors": ("safetensors",),
-    "torchscript": (),
-    "onnx": ("onnx", "onnxruntime"),
+    "torchscript": ("safetensors",),
+    "onnx": ("safetensors", "onnx", "onnxruntime"),
 }
 LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
 

@@ -9,8 +9,7 @@
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,10 @@ from torch import Tensor
 from lm_research import __version__
 from lm_research.cli.assembly import build_model
 from lm_research.cli.saved import SavedRun, restore_text
-from lm_research.config.problems import ConfigError
-from lm_research.config.schema import Node, Text
+from lm_research.config.problems import ConfigError, Problem, listing
+from lm_research.config.schema import Text
 from lm_research.config.untrusted import open_plain
-from lm_research.config.validation import validate_as
+from lm_research.config.validation import validate_as, validate_node
 from lm_research.hub.tokenizer_files import to_tokenizers
 from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.models import RunModel
@@ -41,18 +40,6 @@ PARTS = ("text", "vectorizer", "model", "task", "optimizer", "scheduler")
 
 class PretrainedError(Exception):
     """A folder that holds no exported run to use: says what is missing, and the fix."""
-
-
-@dataclass
-class Parts:
-    """What is kept of a run's configuration."""
-
-    text: Text
-    vectorizer: Node
-    model: Node
-    task: Node
-    optimizer: Node
-    scheduler: Node
 
 
 def exported_config(saved: SavedRun) -> dict[str, Any]:
@@ -149,9 +136,22 @@ def _checked(folder: Path) -> dict[str, Any]:
     run = config.get("run")
     if not isinstance(run, dict):
         raise PretrainedError(f"{file}: `run` is missing")
-    if problems := validate_as(Parts, run, str(file)):
+    if problems := list(_problems(run, str(file))):
         raise ConfigError(problems)
     return {**run, "trainer": {"accumulate": 1}}
+
+
+def _problems(run: Mapping[str, Any], file: str) -> Iterator[Problem]:
+    for name in sorted({*run, *PARTS}):
+        part = run.get(name)
+        if name not in PARTS:
+            yield Problem(name, "there is no such part", None, listing(PARTS), file=file)
+        elif not isinstance(part, dict):
+            yield Problem(name, "must be given", None, "a mapping", file=file)
+        elif name == "text":
+            yield from validate_as(Text, part, file)
+        else:
+            yield from validate_node(name, part, name, file)
 
 
 def _fill(model: RunModel, path: Path) -> None:

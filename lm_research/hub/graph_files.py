@@ -9,12 +9,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from lm_research.hub.graphs import Graph, GraphError, graphs_of
+from lm_research.hub.folder import READABLE
+from lm_research.hub.graphs import Graph, GraphError, LanguageModelGraph, graphs_of
 from lm_research.tasks.language_modeling import default_dtype
 from lm_research.tasks.models import RunModel
 
 GraphFormat = Literal["torchscript", "onnx"]
 NAMES: dict[GraphFormat, str] = {"torchscript": "model.pt", "onnx": "model.onnx"}
+START = "start.safetensors"
 TOLERANCE = 1e-4
 """Largest difference, in nats (of states: absolute, or relative where they are greater than 1)."""
 OPSET = 18
@@ -25,7 +27,8 @@ def write_graph(model: RunModel, folder: Path, kind: GraphFormat) -> dict[str, A
     """Write ``model`` (in evaluation mode, on the CPU) to ``folder``, compared with the model.
 
     Returns:
-        File, inputs, outputs, tolerance and the largest difference found, as JSON values.
+        File, inputs, outputs, tolerance and the largest difference found, as JSON values. A language
+        model's ``start`` is a file with the state before the first token, of one row.
 
     Raises:
         GraphError: there is no graph of it, or none that says the same as the model.
@@ -58,12 +61,25 @@ def _written(graph: Graph, folder: Path, kind: GraphFormat) -> dict[str, Any]:
     difference = _largest_difference(graph, _opened(path, kind), generator)
     return {
         "file": path.name,
+        "start": _save_start(graph, folder),
         "inputs": _described(graph.inputs, arguments),
         "outputs": _described(graph.outputs, graph.expected(*arguments)),
         "compared_at": [list(size) for size in graph.sizes],
         "largest_difference": difference,
         "tolerance": TOLERANCE,
     }
+
+
+def _save_start(graph: Graph, folder: Path) -> str | None:
+    """Write the state before the first token, of one row; returns the file's name."""
+    if not isinstance(graph, LanguageModelGraph):
+        return None
+    from safetensors.torch import save_file
+
+    state = zip(graph.names, graph.start(1), strict=True)
+    save_file({name: value.detach().contiguous() for name, value in state}, str(folder / START))
+    (folder / START).chmod(READABLE)
+    return START
 
 
 def _write_onnx(graph: Graph, arguments: tuple[Tensor, ...], path: Path) -> None:
@@ -117,7 +133,7 @@ def _largest_difference(graph: Graph, call: Call, generator: torch.Generator) ->
     for rows, tokens in graph.sizes:
         arguments = graph.example(rows, tokens, generator)
         for want, got in zip(graph.expected(*arguments), call(arguments), strict=True):
-            want, got = want.double(), got.double()
+            want, got = want.detach().double(), got.detach().double()
             if want.shape != got.shape:
                 raise GraphError(f"outputs of {tuple(got.shape)} for {tuple(want.shape)}")
             off = (want - got).abs() / want.abs().clamp(min=1.0)
