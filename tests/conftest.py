@@ -88,7 +88,7 @@ def train(tmp_path):
 
 TRAINING_TEXT = (
     "The cat sat on the mat, and the dog, who had no mat, sat on the cat. Then they slept.",
-    "A model counts what follows what; the rest is silence: \u00e9\u00e8 \u4e2d\u6587 \u20ac 12.5%\n\nEnd.",
+    "A model counts what follows what: \u00e9\u00e8 \u4e2d\u6587 \u20ac 12.5%\n\nEnd.",
     "the the the cat cat dog \t mat mat and and on on sat sat",
 )
 

@@ -182,8 +182,8 @@ class Trial:
         ids_N = encoder(self.saved)(text)
         check_tokens(len(ids_N))
         predicted, p_C = next(classify(model, [ids_N]))
-        rows = [{"class": n, "p": float(p)} for n, p in zip(model.classes, p_C, strict=True)]
-        rows.sort(key=lambda row: -row["p"])
+        ranked = sorted(zip(model.classes, p_C.tolist(), strict=True), key=lambda row: -row[1])
+        rows = [{"class": name, "p": p} for name, p in ranked]
         return {"predicted": predicted, "classes": rows, "tokens": len(ids_N)}
 
     # --- translation and summarization

@@ -74,7 +74,9 @@ def filled(schema: type[T], values: Any) -> T:
         raise ConfigError([Problem("request", "is no JSON object", None, '{"text": "..."}')])
     known = hints(schema)
     problems = [
-        Problem(str(name)[:80], "there is no such field", None, listing(known), closest(name, known))
+        Problem(
+            str(name)[:80], "there is no such field", None, listing(known), closest(name, known)
+        )
         for name in values
         if name not in known
     ]

@@ -56,7 +56,7 @@ class TrialHandler(LocalHandler):
     server: TrialServer
     policy = POLICY
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the base class' name
         """The page and its parts; what the run is."""
         if not self.is_own():
             self._refuse(RequestError(403, "this page is for this machine alone"))
@@ -68,7 +68,7 @@ class TrialHandler(LocalHandler):
         else:
             self._refuse(RequestError(404, "there is no such page"))
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the base class' name
         """What the run says."""
         try:
             way, values = self._asked()

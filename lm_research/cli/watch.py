@@ -137,7 +137,7 @@ class Handler(LocalHandler):
     server: Server
     policy = POLICY
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the base class' name
         """The report, or the number of its edition."""
         if not self.is_own():
             self.send_error(403, "this page is for this machine alone")

@@ -1,10 +1,10 @@
 """The files of an exported run.
 
-    config.json         what rebuilds the model: text, vectorizer, model and task; nothing of the
-                        machine that trained it
-    vocabulary.json     tokenizers, tag lexicon and classes, as in the run's tokenizer.json
-    model.safetensors   weights, or counts
-    tokenizer.json      the tokenizer for the library ``tokenizers``, where it can be expressed
+config.json         what rebuilds the model: text, vectorizer, model and task; nothing of the
+                    machine that trained it
+vocabulary.json     tokenizers, tag lexicon and classes, as in the run's tokenizer.json
+model.safetensors   weights, or counts
+tokenizer.json      the tokenizer for the library ``tokenizers``, where it can be expressed
 """
 
 import json

@@ -27,8 +27,8 @@ def write_graph(model: RunModel, folder: Path, kind: GraphFormat) -> dict[str, A
     """Write ``model`` (in evaluation mode, on the CPU) to ``folder``, compared with the model.
 
     Returns:
-        File, inputs, outputs, tolerance and the largest difference found, as JSON values. A language
-        model's ``start`` is a file with the state before the first token, of one row.
+        File, inputs, outputs, tolerance and the largest difference found, as JSON values; and, of a
+        language model, ``start``: the file with the state before the first token, of one row.
 
     Raises:
         GraphError: there is no graph of it, or none that says the same as the model.

@@ -135,7 +135,8 @@ class ClassifierGraph(Graph):
         x_BTD = task.vectorizer(ids_BT)
         if isinstance(task.model, DocumentModel):
             return (_log_softmax(task.head(task.model(x_BTD, lengths_B))),)
-        assert task.pooling is not None and not isinstance(task.model, VectorModel)
+        assert task.pooling is not None
+        assert not isinstance(task.model, VectorModel)
         y_BTH, _ = task.model(x_BTD, task.model.initial_state(x_BTD.shape[0]))
         return (_log_softmax(task.head(task.pooling(y_BTH, lengths_B))),)
 

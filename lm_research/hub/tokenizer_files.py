@@ -69,7 +69,8 @@ def _vocabulary(cut: Any, pieces: list[str], unknown: str) -> "Backend":
 
     names = [SEPARATOR, unknown, *pieces]
     ids = {piece: number for number, piece in enumerate(names)}
-    assert ids[unknown] == UNKNOWN_ID and len(ids) == len(names)
+    assert ids[unknown] == UNKNOWN_ID
+    assert len(ids) == len(names)
     backend = Backend(models.WordLevel(vocab=ids, unk_token=unknown))
     backend.pre_tokenizer, decoder = cut
     if decoder is not None:

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lm_research.config.types import DropProbability, PositiveInt
+from lm_research.kernels.tracing import is_traced
 from lm_research.models.dropout import check_dropout
 from lm_research.models.lengths import check_lengths, windows, zero_padding
 from lm_research.models.sequence_model import SequenceModel, State
@@ -213,7 +214,7 @@ class Transformer(SequenceModel):
         A graph that is written out, for any T, has one piece: the same outputs.
         """
         steps, past = x_BTH.shape[1], 0 if valid_B is None else self.kept
-        size, blocks = steps if torch.jit.is_tracing() else self.context, []
+        size, blocks = steps if is_traced() else self.context, []
         for start in range(0, steps, size):
             stop = min(start + size, steps)
             first_key = max(0, past + start - self.kept)

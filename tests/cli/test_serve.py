@@ -1,4 +1,4 @@
-"""A run tried by hand: what it says over HTTP is what it says elsewhere, and mistakes stay small."""
+"""A run tried by hand: over HTTP it says what it says elsewhere, and mistakes stay small."""
 
 import http.client
 import json
@@ -66,7 +66,14 @@ def ask(language_model):
 
 
 def test_a_language_model_continues_as_generate_does(ask, language_model):
-    asked = {"text": "The ", "length": 12, "temperature": 0.9, "top_k": 40, "top_p": 0.95, "seed": 7}
+    asked = {
+        "text": "The ",
+        "length": 12,
+        "temperature": 0.9,
+        "top_k": 40,
+        "top_p": 0.95,
+        "seed": 7,
+    }
     status, found = ask("/api/generate", asked)
     tokenizer = language_model.tokenizer
     how = Sampling(0.9, 40, 0.95, 7)
@@ -181,7 +188,9 @@ def test_hung_and_huge_requests_leave_the_page_alive(ask):
     assert ask("/api/generate", body=b"{}", **{"Content-Length": "-1"})[0] == 411
     with socket.create_connection((HOST, ask.port)) as silent:
         told = f"POST /api/generate HTTP/1.1\r\nHost: {HOST}:{ask.port}\r\n"
-        silent.sendall(told.encode() + b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{")
+        silent.sendall(
+            told.encode() + b"Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+        )
         assert ask("/api/generate", {"text": "a", "length": 3})[0] == 200
 
 
@@ -227,7 +236,11 @@ def test_a_continuation_ends_when_time_is_up(language_model, monkeypatch):
 def test_it_is_for_this_machines_own_page_alone(ask):
     assert ask.address[0] == "127.0.0.1"
     own = f"127.0.0.1:{ask.port}"
-    for path, values in (("/", None), ("/api", None), ("/api/generate", {"text": "a", "length": 1})):
+    for path, values in (
+        ("/", None),
+        ("/api", None),
+        ("/api/generate", {"text": "a", "length": 1}),
+    ):
         assert ask(path, values, Host=f"localhost:{ask.port}", Origin=f"http://{own}")[0] == 200
         for host in ("evil.example", f"evil.example:{ask.port}", "127.0.0.1"):
             assert ask(path, values, Host=host)[0] == 403, host

@@ -89,4 +89,4 @@ def test_an_export_that_fails_leaves_nothing(train, tmp_path):
         export([f"run={trained}", f"output={tmp_path / 'out'}", "format=onnx"])
     assert [file.name for file in tmp_path.iterdir()] == ["run"]
     assert export([f"run={trained}", f"output={tmp_path / 'out'}"]) == 0
-    assert json.loads((tmp_path / "out/config.json").read_text())["architectures"] == ["NGram"]
+    assert json.loads((tmp_path / "out/config.json").read_text())["architectures"] == ["KneserNey"]
