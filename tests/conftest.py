@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import sys
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -66,7 +68,7 @@ TINY = (
 """Overrides of a run that takes a fraction of a second."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny() -> tuple[str, ...]:
     """:data:`TINY`, for tests that start processes."""
     return TINY
@@ -93,20 +95,22 @@ TRAINING_TEXT = (
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def saved():
-    """A run as it comes back from its folder, untrained: overrides -> SavedRun."""
+    """A run as it comes back from its folder, untrained: overrides -> SavedRun, a new one."""
     from lm_research.cli.assembly import build_model
     from lm_research.cli.saved import SavedRun
     from lm_research.config.build import build
     from lm_research.config.compose import compose
     from lm_research.tasks.counted import CountedLanguageModel
 
+    composed = lru_cache(lambda *overrides: compose([*TINY, *overrides]).config)
+
     def saved(*overrides: str) -> SavedRun:
         import numpy as np
         import torch
 
-        config = compose([*TINY, *overrides]).config
+        config = deepcopy(composed(*overrides))
         paired = config["task"].get("vocabulary")
         tokenizer = build(config["text"]["tokenizer"])
         tokenizer.train(TRAINING_TEXT)

@@ -54,7 +54,7 @@ def serving(trial):
         server.shutdown()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def language_model(saved):
     return saved(*LM)
 

@@ -8,15 +8,21 @@ import yaml
 from tokenizers import Tokenizer as Backend
 
 from lm_research.cli.export import run as export
+from lm_research.cli.job import run as train_run
 from lm_research.cli.saved import SavedRunError, load
+from lm_research.config.compose import compose
 from lm_research.config.problems import ConfigError
 from lm_research.hub import AutoModel
 from lm_research.hub.graphs import GraphError
 
 
-@pytest.fixture
-def trained(train):
-    return train("text=bpe", "text.tokenizer.vocabulary_size=300", "model=rnn", "data=code")
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, cache, tiny):
+    """The folder of a run."""
+    overrides = ["text=bpe", "text.tokenizer.vocabulary_size=300", "model=rnn", f"cache={cache}"]
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    train_run(compose([*tiny, *overrides]).config, folder)
+    return folder
 
 
 def test_a_folder_in_hugging_faces_layout(trained, tmp_path, read_json, capsys):

@@ -72,7 +72,7 @@ CASES = [
     ("task=translation", "model=lstm", "task.vocabulary=separate", "text=word"),
     ("task=summarization", "model=transformer"),
 ]
-QUICK = (0, 3, 5, 10, 13, 20, 21, 23)
+QUICK = (0, 3, 5, 20, 21, 23)
 """Places in CASES: one of each kind of model; all are tried with the slow tests."""
 MATRIX = [
     pytest.param(case, id=" ".join(case), marks=[] if place in QUICK else [pytest.mark.slow])
@@ -114,13 +114,12 @@ def test_shared_weights_are_written_once_and_shared_again(saved, tmp_path):
 
 
 def test_nothing_of_the_machine_is_in_the_configuration(saved, tmp_path):
-    run = saved("model=lstm", "vectorizer=glove", "vectorizer.solver=numpy")
-    run.config["vectorizer"]["path"] = "/home/me/glove.txt"
+    run = saved("model=rnn", "text=byte")
+    run.config["vectorizer"]["path"] = "/home/me/glove.txt"  # as GloVe has it
     rule = {"_target_": "lm_research.text.word_list.WordList", "path": "/home/me/words.txt"}
     run.config["text"]["cleaning"].append(rule)
     folder = exported(run, tmp_path / "out")
     assert "/" not in (folder / "config.json").read_text()
-    assert torch.equal(said(AutoModel.from_pretrained(folder)), said(run.model))
 
 
 @pytest.fixture
@@ -214,8 +213,8 @@ def test_the_spaces_are_pythons():
     import re
     import sys
 
-    found = {c for c in map(chr, range(sys.maxunicode + 1)) if re.match(PYTHON_SPACES, c)}
-    assert found == {c for c in map(chr, range(sys.maxunicode + 1)) if c.isspace()}
+    every = "".join(map(chr, range(sys.maxunicode + 1)))
+    assert set("".join(re.findall(PYTHON_SPACES, every))) == set(filter(str.isspace, every))
 
 
 def test_what_cannot_be_expressed_is_left_out(saved, tmp_path):
