@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
@@ -25,12 +26,28 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before the slow ones are left out
 def pytest_collection_modifyitems(items):
-    """Quick tests first where mutmut, which stops at the first failure, has measured them."""
+    """Cases left to `make test-all`; quick tests first where mutmut has measured them."""
+    _leave_cases_to_the_long_suite(items)
     measured = Path("mutmut-stats.json")
     if measured.exists():
         durations = json.loads(measured.read_text())["duration_by_test"]
         items.sort(key=lambda item: durations.get(item.nodeid, 0))
+
+
+def _leave_cases_to_the_long_suite(items):
+    """Of a test marked one_in(n), of every n cases in turn the first, the second, ... is kept.
+
+    Where axes are crossed, all values of each occur in what is kept.
+    """
+    met = Counter()
+    for item in items:
+        if marker := item.get_closest_marker("one_in"):
+            share, test = marker.args[0], item.nodeid.partition("[")[0]
+            if met[test] % share != met[test] // share % share:
+                item.add_marker("slow")
+            met[test] += 1
 
 
 @pytest.fixture(scope="session")

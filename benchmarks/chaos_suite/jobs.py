@@ -120,8 +120,9 @@ def covering(axes: Axes) -> list[list[str]]:
 def once(axes: Axes) -> list[list[str]]:
     """Fewer overrides: every option occurs."""
     ways = {name: values for name, values in axes.items() if name not in CORPORA}
-    dealt = dealt_out(ways, max(map(len, axes.values())))
-    return [[*row, *corpus] for row, corpus in zip(dealt, cycle(corpora(axes)), strict=False)]
+    dealt_corpora = corpora(axes)
+    dealt = dealt_out(ways, max(len(dealt_corpora), *map(len, axes.values())))
+    return [[*row, *corpus] for row, corpus in zip(dealt, cycle(dealt_corpora), strict=False)]
 
 
 def dealt_out(axes: Axes, rows: int | None = None) -> list[list[str]]:

@@ -55,7 +55,9 @@ class _Writer:
             ("choices", "What each choice does", self.effects),
             ("factorial", "Main effects and interactions", self.factorial),
             ("settings", "Every setting", self.ablation),
+            ("baselines", "Beside its baselines", self.baselines),
             ("classes", "Class by class", self.classes),
+            ("written", "What was written", self.written),
             ("curves", "Learning curves", self.curves),
             ("scaling", "Scaling", self.scaling),
             ("cost", "Quality against cost", self.cost),
@@ -157,6 +159,15 @@ class _Writer:
         return (
             f"{drawn}{notes if drawn else ''}{winners}{to_html(tables.ablation_table(self.study))}"
         )
+
+    def baselines(self) -> str:
+        return "".join(to_html(table) for table in tables.baseline_tables(self.study))
+
+    def written(self) -> str:
+        drawn = self.facets(plots.attention_plots(self.study), narrow=False)
+        key = "Attention: a row is a written token; the stronger, the more it looked there."
+        shown = "".join(to_html(table) for table in tables.written_tables(self.study))
+        return f"{shown}{drawn}{notes_html([key]) if drawn else ''}"
 
     def classes(self) -> str:
         return "".join(to_html(table) for table in tables.class_tables(self.study))

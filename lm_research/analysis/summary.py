@@ -52,7 +52,8 @@ def summarise(
     path = Path(output) if output is not None else Path(folder) / "report.html"
     if path.suffix != ".html":
         raise ValueError(f"output={path}: must end in .html; a copy in Markdown lies beside it")
-    study = analyse(runs_of_study(folder, find(folder)), load_sweep(folder))
+    runs = runs_of_study(folder, find(folder))
+    study = analyse(runs, load_sweep(folder, runs))
     print_study(study, console or Console())
     write_study(study, path)
     write_study_markdown(study, path.with_suffix(".md"))

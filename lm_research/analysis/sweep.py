@@ -1,6 +1,6 @@
 """What a sweep set out to learn: ``sweep.yaml`` beside its runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,8 +61,25 @@ def runs_of_study(folder: Path | str, runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if run.folder.parent != root or run.folder.name in names]
 
 
-def load_sweep(folder: Path | str) -> Sweep:
+USUAL = ("bits_per_byte", "bleu", "rougeL", "accuracy")
+"""What decides where nobody says what: the first that the finished runs have."""
+
+
+def usual_metric(runs: Iterable[Run]) -> Metric:
+    """The deciding metric of runs that no study has asked for."""
+    finished = [run for run in runs if run.done]
+    for name in USUAL:
+        if any(f"val/{name}" in run.summary for run in finished):
+            return Metric.named(f"val/{name}")
+    return Metric.named(f"val/{USUAL[0]}")
+
+
+def load_sweep(folder: Path | str, runs: Iterable[Run] = ()) -> Sweep:
     """Read ``folder/sweep.yaml``; without one, a sweep named after the folder.
+
+    Args:
+        folder: of the runs.
+        runs: from which the deciding metric follows where there is no such file.
 
     Raises:
         ValueError: if the file is damaged, or a field has a wrong type.
@@ -70,7 +87,7 @@ def load_sweep(folder: Path | str) -> Sweep:
     path = Path(folder) / "sweep.yaml"
     name = Path(folder).resolve().name
     if not path.is_file():
-        return Sweep(name=name, title=f"Runs in {name}")
+        return Sweep(name=name, title=f"Runs in {name}", metric=usual_metric(runs))
     try:
         recorded = load_yaml(read_plain(path, LARGEST_CONFIG))
     except UntrustedError as error:

@@ -152,11 +152,11 @@ def build_model(
         classes: of a classifier that is loaded; one that is trained has those of ``fit_on``.
         target_tokenizer: of targets with a vocabulary of their own.
     """
-    accumulate = config["trainer"]["accumulate"]
+    updates = -(-steps // config["trainer"]["accumulate"])
     optimizer = partial(_optimizer, config["optimizer"])
-    scheduler = build(config["scheduler"], steps=-(-steps // accumulate))
+    scheduler = build(config["scheduler"], steps=updates)
     if pairs_of_task(config):
-        how = optimizer, scheduler, _fit
+        how = optimizer, scheduler, updates, _fit
         return build_pairs_model(config, tokenizer, target_tokenizer, *how, fit_on)
     size = tokenizer.vocabulary_size
     vectorizer = build(config["vectorizer"], vocabulary_size=size)

@@ -7,8 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lm_research.config.build import build, locate
 from lm_research.data.document_batches import batches_in
+from lm_research.data.pair_batches import pair_batch
 from lm_research.data.pair_module import PairDataModule
 from lm_research.data.pairs import PairedSplit, Vocabulary
 from lm_research.data.preparation import PreparedText, training_documents
@@ -20,11 +23,13 @@ from lm_research.tasks.evaluation import Evaluation, evaluating
 from lm_research.tasks.sequence_to_sequence import SequenceToSequence
 from lm_research.tasks.writing import evaluate_pairs, write_texts
 from lm_research.text.tokenizer import Tokenizer
-from lm_research.tracking.json_files import write_text
+from lm_research.tracking.json_files import write_json, write_text
 from lm_research.tracking.recorder import Recorder
 from lm_research.vectorizers.vectorizer import Vectorizer
 
 Config = dict[str, Any]
+ATTENDED, LONGEST_ATTENDED = 5, 60
+"""Validation documents whose attention is kept, and the tokens that they have at most."""
 IDF_DOCUMENTS = 20_000
 """Training documents that the TF-IDF baseline counts in, at most."""
 HELD: tuple[tuple[str, Split], ...] = (("val", "validation"), ("test", "test"))
@@ -63,6 +68,7 @@ def build_pairs_model(
     target_tokenizer: Tokenizer | None,
     optimizer: Any,
     scheduler: Any,
+    steps: int,
     fit: Callable[[Vectorizer, Tokenizer, Any], None] | None = None,
     fit_on: PreparedText | None = None,
 ) -> SequenceToSequence:
@@ -70,6 +76,7 @@ def build_pairs_model(
 
     Args:
         target_tokenizer: where the targets have a vocabulary of their own.
+        steps: of the optimizer.
         fit: fits a vectorizer to documents (ids_N), with the tokenizer that has made them.
         fit_on: whose training split; None where a checkpoint is about to be loaded.
     """
@@ -88,6 +95,7 @@ def build_pairs_model(
         make_model=make_model,
         optimizer=optimizer,
         scheduler=scheduler,
+        steps=steps,
         target_vectorizer=targets,
     )
     return model
@@ -191,7 +199,10 @@ def baseline_texts(
 def pair_results(
     model: SequenceToSequence, data: PairDataModule, recorder: Recorder
 ) -> dict[str, Evaluation]:
-    """Scores of the held-out splits and of the baselines on them; predictions.jsonl."""
+    """Scores of the held-out splits and of the baselines on them.
+
+    Writes predictions.jsonl, a row a document, and attention.json; see ``analysis.written``.
+    """
     results: dict[str, Evaluation] = {}
     rows: list[dict[str, Any]] = []
     for group, name in HELD:
@@ -206,9 +217,38 @@ def pair_results(
             found = scores_of(model.kind, texts, split.texts["targets"])[0]
             recorder.summary({f"baseline/{baseline}/{group}_{k}": v for k, v in found.items()})
         rows += _rows(name, split, written, data.target_tokenizer)
+        if name == "validation":
+            attended = _attended(model, split, written, data)
+            write_json(Path(recorder.folder.path) / "attention.json", {"texts": attended})
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     write_text(Path(recorder.folder.path) / "predictions.jsonl", lines)
     return results
+
+
+def _attended(
+    model: SequenceToSequence,
+    split: PairedSplit,
+    written: list[list[Hypothesis]],
+    data: PairDataModule,
+) -> list[dict[str, Any]]:
+    """Tokens and attention weights of the first documents that are short enough to be drawn."""
+    most = min(LONGEST_ATTENDED, model.most_source or LONGEST_ATTENDED)
+    lengths_D = split.source_lengths_D
+    short = [i for i, found in enumerate(written) if found and 0 < lengths_D[i] <= most]
+    kept = []
+    for place in [i for i in short if len(written[i][0].ids) < LONGEST_ATTENDED][:ATTENDED]:
+        source, ids = split.source(place), np.array(written[place][0].ids, np.int64)
+        with evaluating(model):
+            weight_TS = model.read(pair_batch([source], [ids]))[1][0]
+        kept.append(
+            {
+                "id": split.texts["ids"][place],
+                "source": [data.prepared.tokenizer.decode([i]) for i in source.tolist()],
+                "written": [*(data.target_tokenizer.decode([i]) for i in ids.tolist()), "⏹"],
+                "weights": [[round(w, 3) for w in row] for row in weight_TS.tolist()],
+            }
+        )
+    return kept
 
 
 def _rows(

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_search_path import SearchPathQuery
-from hydra.core.config_store import ConfigStore
+from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -54,20 +55,29 @@ def register_studies() -> dict[tuple[str, str], str]:
     Returns:
         (group, name) -> why, of the files that cannot be read: a problem only for who names them.
     """
-    store, unreadable = ConfigStore.instance(), {}
+    repo, unreadable = ConfigStore.instance().repo, {}
     for group, kind in STUDIES.items():
-        store.repo.pop(group, None)  # those of a working folder left behind
+        known = repo[group] = {}  # those of a working folder left behind are forgotten
         for name, file in studies(kind):
             try:
-                node = load_yaml(file.read_bytes())
-                if not isinstance(node, dict):
-                    raise ValueError("it does not hold a mapping")
+                state = file.stat()
+                node = _study(file, state.st_mtime_ns, state.st_size, state.st_ino)
             except (OSError, ValueError) as error:
                 unreadable[group, name] = f"{file}: {' '.join(str(error).split())}"
                 continue
             unreadable.pop((group, name), None)
-            store.store(group=group, name=name, node=node, package="_global_", provider=str(file))
+            named = f"{name}.yaml"
+            known[named] = ConfigNode(named, node, group, "_global_", provider=str(file))
     return unreadable
+
+
+@lru_cache(maxsize=256)
+def _study(file: Path, *state: int) -> DictConfig:
+    """A file in this state, parsed once: a process composes many configurations."""
+    node = load_yaml(file.read_bytes())
+    if not isinstance(node, dict):
+        raise ValueError("it does not hold a mapping")
+    return OmegaConf.structured(node)
 
 
 @contextmanager

@@ -201,6 +201,10 @@ def _no_field(
 ) -> Problem:
     key = override.key_or_group
     part = key.split(".")[len(parents)]
+    if not parents and (options := options_of(found, part)):  # a group of which none is chosen
+        choices = [f"{part}={option}" for option in options]
+        message = f"{part} has fields once an option of it is chosen"
+        return Problem(key, message, _value(override), f"with it {listing(choices)}")
     known = {str(k) for k in node} - {"_target_", "hydra"}
     owner, file = "the configuration", Origins(hydra_node).file(".".join(parents))
     if not parents:

@@ -64,6 +64,9 @@ def _sequence_to_sequence(config: Plain, file: Callable[[str], str]) -> Iterator
     if package and find_spec(package) is None:
         message = f"needs {package}, which is not installed"
         yield Problem("task", message, kind, "pip install 'lm-research[applications]'")
+    if config["task"]["copy"] and config["task"]["vocabulary"] == "separate":
+        message = "takes tokens of the source, which must be tokens of the target, too"
+        yield Problem("task.copy", message, "true", "task.vocabulary=shared", None, file("task"))
     if config["text"].get("tagger"):
         message = f"knows one language and one kind of text, and task={kind} has two"
         value = config["text"]["tagger"]["_target_"].rpartition(".")[2]

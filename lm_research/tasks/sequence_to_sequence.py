@@ -24,6 +24,9 @@ from lm_research.tasks.language_modeling import default_dtype
 from lm_research.tasks.streaming import map_tensors
 from lm_research.vectorizers.vectorizer import Vectorizer
 
+NOTHING = 1e-20
+"""Probability of a token that the source does not hold: its logarithm has a gradient of 0."""
+
 
 class Memory(NamedTuple):
     """What the encoder has read.
@@ -62,6 +65,12 @@ class SequenceToSequence(pl.LightningModule):
     reads in both directions, tanh(W [forward, backward] + b) of each of its parts. Other models
     start from nothing. Dropout is the models' own.
 
+    With ``copy`` (See et al. 2017, https://arxiv.org/abs/1704.04368), of one vocabulary, the
+    distribution is a mixture of the vocabulary's and of the source's tokens under attention::
+
+        p(y) = g_t softmax(V a_t + b)_y + (1 - g_t) sum_s a_ts [source_s = y]
+        g_t = sigmoid(u a_t + v)
+
     Training reads every pair ``epochs`` times, ``budget.batch_size`` at a time;
     ``budget.train_tokens`` and ``budget.window`` mean nothing here.
 
@@ -71,6 +80,7 @@ class SequenceToSequence(pl.LightningModule):
         make_model: input size -> another model of the configuration.
         optimizer: parameters -> optimizer.
         scheduler: step -> factor on the learning rate.
+        steps: of the training, over which ``scheduled_sampling`` rises.
         target_vectorizer: of the targets, where they have a vocabulary of their own.
         kind: which scores and baselines the run has.
         vocabulary: one for sources and targets, or one for each; see ``data.pairs``.
@@ -79,7 +89,12 @@ class SequenceToSequence(pl.LightningModule):
         bidirectional: a second encoder reads the source from its end (Bahdanau et al. 2015); the
             outputs of both are joined.
         input_feeding: null: for recurrent models.
+        copy: the decoder may take a token of the source.
         label_smoothing: share of the target's mass that is spread over the vocabulary.
+        scheduled_sampling: probability that a target token which the decoder reads is one it has
+            drawn itself (Bengio et al. 2015, https://arxiv.org/abs/1506.03099), reached linearly at
+            the end of the training. The draws are of a pass over the true targets, all steps at
+            once (Mihaylova & Martins 2019, https://arxiv.org/abs/1906.07651), for every model.
         most_source, most_target: tokens that are read of a text, and learned of a target with its
             end; null: all.
         beam, length_penalty, coverage_penalty: of the search; see :class:`Search`.
@@ -98,6 +113,7 @@ class SequenceToSequence(pl.LightningModule):
         make_model: Callable[[int], SequenceModel],
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
         scheduler: Callable[[int], float],
+        steps: PositiveInt = 1,
         target_vectorizer: Vectorizer | None = None,
         kind: Literal["translation", "summarization"] = "translation",
         vocabulary: Vocabulary = "shared",
@@ -105,7 +121,9 @@ class SequenceToSequence(pl.LightningModule):
         attention: AttentionKind = "multiplicative",
         bidirectional: bool = True,
         input_feeding: bool | None = None,
+        copy: bool = False,
         label_smoothing: DropProbability = 0.1,
+        scheduled_sampling: DropProbability = 0.0,
         most_source: PositiveInt | None = 512,
         most_target: PositiveInt | None = 128,
         beam: PositiveInt = 5,
@@ -118,8 +136,9 @@ class SequenceToSequence(pl.LightningModule):
         super().__init__()
         self.vectorizer, self.model = vectorizer, model
         self.target_vectorizer = target_vectorizer
-        self.make_optimizer, self.schedule = optimizer, scheduler
-        self.kind, self.label_smoothing, self.sentences = kind, label_smoothing, sentences
+        self.make_optimizer, self.schedule, self.steps = optimizer, scheduler, steps
+        self.kind, self.sentences = kind, sentences
+        self.label_smoothing, self.scheduled_sampling = label_smoothing, scheduled_sampling
         self.most_source, self.most_target = most_source, most_target
         self.longest_ratio, self.longest_extra = longest_ratio, longest_extra
         self.search = Search(beam, length_penalty, coverage_penalty)
@@ -131,6 +150,7 @@ class SequenceToSequence(pl.LightningModule):
         self.attention = Attention(attention, size, memory_size)
         self.combine = nn.Linear(memory_size + size, size)
         self.head = nn.Linear(size, self._writes.vocabulary_size)
+        self.generates = nn.Linear(size, 1) if copy else None
         self.recurrent = recurrent
         self.bridge = _Bridge(model) if recurrent and bidirectional else None
 
@@ -193,24 +213,54 @@ class SequenceToSequence(pl.LightningModule):
     ) -> tuple[Tensor, Tensor, DecoderState]:
         """One token on; see :class:`lm_research.tasks.decoding.Writer`."""
         a_R1H, weight_R1S, state = self.decode(last_R[:, None], memory, state)
-        return _log_softmax(self.head(a_R1H[:, 0])), weight_R1S[:, 0], state
+        return self._log_p(a_R1H, weight_R1S, memory)[:, 0], weight_R1S[:, 0], state
+
+    def _log_p(self, a_BTH: Tensor, weight_BTS: Tensor, memory: Memory) -> Tensor:
+        """log p_BTV of the next token, in nats."""
+        log_p_BTV = _log_softmax(self.head(a_BTH))
+        if self.generates is None:
+            return log_p_BTV
+        gate_BT1 = self.generates(a_BTH).to(log_p_BTV.dtype)
+        source_BTS = memory.source_BS.clamp(min=0)[:, None].expand_as(weight_BTS)
+        copied_BTV = torch.zeros_like(log_p_BTV).scatter_add(
+            -1, source_BTS, weight_BTS.to(log_p_BTV.dtype)
+        )
+        log_copied_BTV = copied_BTV.clamp(min=NOTHING).log()
+        return torch.logaddexp(
+            F.logsigmoid(gate_BT1) + log_p_BTV, F.logsigmoid(-gate_BT1) + log_copied_BTV
+        )
 
     # --- training and scoring
 
     def training_step(self, batch: PairBatch, batch_index: int) -> Tensor:
         """Mean cross-entropy in nats over the targets' tokens, with label smoothing."""
-        logits_BTV = self._logits(batch)[0]
+        memory, state = self.begin(batch.source_BS, batch.source_lengths_B)
+        input_BT = inputs_of(batch.target_BT)
+        share = self.scheduled_sampling * min(self.global_step / self.steps, 1.0)
+        if share > 0:
+            input_BT = self._own_tokens(input_BT, memory, state, share)
+        a_BTH, weight_BTS, _ = self.decode(input_BT, memory, state)
+        # Of log-probabilities the softmax is themselves, and of logits it is taken but once.
+        copies = self.generates is not None
+        scores_BTV = self._log_p(a_BTH, weight_BTS, memory) if copies else self.head(a_BTH)
         return F.cross_entropy(
-            logits_BTV.flatten(0, 1),
+            scores_BTV.flatten(0, 1),
             batch.target_BT.flatten(),
             ignore_index=PADDING,
             label_smoothing=self.label_smoothing,
         )
 
-    def _logits(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        memory, state = self.begin(batch.source_BS, batch.source_lengths_B)
-        a_BTH, weight_BTS, _ = self.decode(inputs_of(batch.target_BT), memory, state)
-        return self.head(a_BTH), weight_BTS
+    @torch.no_grad()
+    def _own_tokens(
+        self, input_BT: Tensor, memory: Memory, state: DecoderState, share: float
+    ) -> Tensor:
+        """The inputs, with a share of them (but the first ones) drawn from the model itself."""
+        a_BTH, weight_BTS, _ = self.decode(input_BT, memory, state)
+        p_BTV = self._log_p(a_BTH, weight_BTS, memory).exp()
+        drawn_BT = p_BTV.flatten(0, 1).multinomial(1).view(input_BT.shape)
+        own_BT = inputs_of(drawn_BT)
+        taken_BT = torch.rand(input_BT.shape, device=input_BT.device) < share
+        return torch.where(taken_BT & (input_BT != PADDING), own_BT, input_BT)
 
     def read(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
         """log p_BTV (nats) of every next target token and attention_BTS, on the CPU.
@@ -219,8 +269,9 @@ class SequenceToSequence(pl.LightningModule):
         """
         with torch.inference_mode(), default_dtype(self.dtype):
             moved = self.transfer_batch_to_device(batch, self.device, 0)
-            logits_BTV, weight_BTS = self._logits(moved)
-            return _log_softmax(logits_BTV).cpu(), weight_BTS.cpu()
+            memory, state = self.begin(moved.source_BS, moved.source_lengths_B)
+            a_BTH, weight_BTS, _ = self.decode(inputs_of(moved.target_BT), memory, state)
+            return self._log_p(a_BTH, weight_BTS, memory).cpu(), weight_BTS.cpu()
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and its rate's factor at every step."""

@@ -75,6 +75,7 @@ def test_a_cut_run_ends_like_an_undisturbed_one(train, monkeypatch, tmp_path, mo
     same(train(*options, output="cut"), whole)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 @pytest.mark.parametrize("step", [1, 7, 16])
 def test_a_signal_ends_the_step_and_the_run_continues(train, at_step, tmp_path, number, step):
@@ -119,6 +120,7 @@ def cut_at(train, at_step, step, *options):
         train(*options, output="cut")
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "gone"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
     train, at_step, tmp_path, caplog, damage

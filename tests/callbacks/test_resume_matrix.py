@@ -1,8 +1,7 @@
 """Every option of conf/: a run that is cut at some step ends like an undisturbed one, to the bit.
 
-By default every two ways of training meet in some run, and every source and text option occurs;
-marked slow, every two options of all axes meet, and every model, vectorizer, precision and average
-in all combinations.
+By default every option occurs; marked slow, every two ways of training meet, then every two options
+of all axes, and every model, vectorizer, precision and average in all combinations.
 """
 
 import os
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from chaos_suite.equality import difference
-from chaos_suite.jobs import CORPORA, FILE, GROUPS, TEXT, axes, covering, overrides, pairs
+from chaos_suite.jobs import CORPORA, FILE, GROUPS, TEXT, axes, covering, once, overrides, pairs
 
 from lm_research.callbacks.checkpoint import Checkpoint
 from lm_research.callbacks.stop_signals import Stopped
@@ -104,7 +103,7 @@ def check(tmp_path, monkeypatch):
     return check
 
 
-ROWS = covering(KNOWN)
+ROWS = once(KNOWN)
 
 
 def test_every_option_is_among_them():
@@ -114,6 +113,12 @@ def test_every_option_is_among_them():
 
 
 @pytest.mark.parametrize("row", ROWS, ids=" ".join)
+def test_every_option(check, row):
+    assert check(row) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", covering(KNOWN), ids=" ".join)
 def test_every_two_ways_of_training_and_every_text(check, row):
     assert check(row) is None
 

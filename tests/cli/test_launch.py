@@ -129,6 +129,7 @@ def rows(folder: Path) -> list[dict]:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_cut_run_of_two_processes_continues_bit_for_bit(start, tmp_path, read_json):
     """SIGTERM to the parent alone: both save what they have, and go on as if nothing had been."""
     options = ["budget.train_tokens=100000", "callbacks.metrics.every=5", "model.dropout=0.2"]

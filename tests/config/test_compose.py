@@ -57,6 +57,7 @@ def test_all_problems_are_told_at_once(problems):
         ("trainer.devices=3", "budget.batch_size", "cannot be shared out", None),
         ("model.hidden_size=${budget.nothing}", "model.hidden_size", "'budget.nothing'", None),
         ("hydra/launchr=joblib", "hydra/launchr", "no such group", "hydra/launcher"),
+        ("debug.max_steps=3", "debug.max_steps", "once an option of it is chosen", None),
         ("hydra/launcher=jobli", "hydra/launcher", "has no option", "joblib"),
     ],
 )

@@ -58,6 +58,7 @@ def both(kind, tensors, options, backend):
     return results(kind, tensors, options, backend), exact
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -69,6 +70,7 @@ def test_every_type_and_direction(backend, kind, dtype, reverse, device, agree):
     agree(found, expected, names_of(kind), dtype)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 2, 3), (1, 7, 33), (2, 63, 6)], ids=str)
@@ -98,6 +100,7 @@ def test_any_shape(backend, kind, batch, steps, hidden, reverse, resets, data, d
     agree(found, expected, names_of(kind), torch.float32)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("reverse", [False, True])
@@ -115,6 +118,7 @@ def test_strided_inputs(backend, device, agree):
         agree(*both(kind, strided, options, backend), names_of(kind), torch.float32)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("backend", [*BACKENDS, "reference"])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("reverse", [False, True])
@@ -188,6 +192,7 @@ def test_sixteen_thousand_steps_stay_exact(kind, device, agree):
     agree(found, run(kind, tensors, options, "reference"), ["y", "h"], torch.float64)
 
 
+@pytest.mark.slow
 def test_four_thousand_steps_of_the_kernel_stay_exact(device, agree):
     """In the second channel with the same decay at every step, whose rounding would add up."""
     tensors, options = case("linear", torch.float32, device, 1, 4096, 2)

@@ -91,6 +91,7 @@ def everything(cell, tensors, options, backend):
     return [*outputs, *torch.autograd.grad(outputs, inputs, weights)]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("cell", GATES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("reverse", [False, True])
@@ -102,6 +103,7 @@ def test_every_type_and_direction(cell, dtype, reverse, device, agree):
 SHAPES = [(1, 1, 4), (16, 2, 16), (17, 7, 20), (2, 31, 8), (5, 3, 64), (33, 2, 33)]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("cell", GATES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_odd_shapes(cell, shape, device, agree):
@@ -140,6 +142,7 @@ WALKS = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("cell", GATES)
 @pytest.mark.parametrize("masks", WALKS)
 @pytest.mark.parametrize("directions", [1, 2])

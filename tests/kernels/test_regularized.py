@@ -37,6 +37,7 @@ def test_a_seed_gives_the_same_masks_on_every_backend(fused, device, agree):
     agree(pairs[1], pairs[0], map(str, range(len(pairs[0]))), torch.float32)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("fused", FUSED)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_evaluation_drops_nothing_and_keeps_zoneouts_share(fused, backend, device, agree):
@@ -68,6 +69,7 @@ def test_an_lstms_zoneouts_are_of_h_and_of_the_cell(device):
     assert (h - start).abs().max() > 0.1
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("fused", FUSED)
 @pytest.mark.parametrize("recompute", [False, True])
 def test_compiled_without_a_graph_break(fused, recompute, device, agree, whole_graph):

@@ -10,6 +10,7 @@ from lm_research.kernels import gru_scan, lstm_scan
 from lm_research.kernels.walk import Walk
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("cell", GATES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("reverse", [False, True])
@@ -21,6 +22,7 @@ def test_every_type_and_direction(cell, dtype, reverse, device, agree):
 SHAPES = [(1, 1, 1), (16, 2, 16), (17, 7, 20), (2, 63, 8), (5, 3, 64), (33, 2, 33)]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("cell", GATES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_odd_shapes(cell, shape, device, agree):

@@ -109,6 +109,7 @@ def walk_of(device, batch, steps, reverse=False, directions=1, precision="ieee")
     )
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("cell", COUNTS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_every_type_over_three_slices(cell, dtype, device, agree):
@@ -116,18 +117,21 @@ def test_every_type_over_three_slices(cell, dtype, device, agree):
     compare(agree, cell, dtype, device, (3, 3, 40), walk, cut())
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("cell", COUNTS)
 @pytest.mark.parametrize("sizes", [(1, 1, 40), (17, 2, 24), (2, 7, 17)], ids=str)
 def test_odd_shapes(cell, sizes, device, agree):
     compare(agree, cell, torch.float32, device, sizes, Walk(precision="ieee"), cut())
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("cell", COUNTS)
 def test_heads_and_both_directions(cell, device, agree):
     walk = walk_of(device, 2, 2, directions=2)
     compare(agree, cell, torch.float32, device, (2, 2, 24), walk, cut(8), heads=2)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("cell", COUNTS)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_reset_at_every_position(cell, reverse, device, agree):
@@ -136,6 +140,7 @@ def test_a_reset_at_every_position(cell, reverse, device, agree):
     compare(agree, cell, torch.float32, device, (3, 3, 24), walk, cut())
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("cell", COUNTS)
 @pytest.mark.parametrize("share", [False, True])
 def test_state_dropout_and_zoneout(cell, share, device, agree):
@@ -152,6 +157,7 @@ def test_state_dropout_and_zoneout(cell, share, device, agree):
     compare(agree, cell, torch.float32, device, (3, 3, 24), walk, cut())
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_gates_anew(cell, dtype, device, agree):

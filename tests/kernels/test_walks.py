@@ -11,6 +11,7 @@ from lm_research.kernels.walk import Walk
 EVERYTHING = {"dropout": 0.4, "bidirectional": True, "lengths": [4, 1, 3], "resets": 0.3}
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("cell", GATES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("zoneout", ["mask", 0.3])
@@ -113,6 +114,7 @@ def test_two_directions_are_one_and_one(cell, backend, device, agree):
     agree([y, *after], expected, names_of(cell)[: 1 + len(after)], torch.float64)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("zoneout", ["mask", 0.3])
 @pytest.mark.parametrize("recompute", [False, True])
@@ -126,6 +128,7 @@ def test_gradcheck(cell, zoneout, recompute, device):
     )
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("zoneout", ["mask", 0.3])
 def test_the_operators_keep_pytorchs_rules(cell, zoneout, device):

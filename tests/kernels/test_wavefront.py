@@ -97,6 +97,7 @@ def compare(agree, cell, dtype, device, sizes, walk, plan, fed=True):
     agree(found, expected, NAMES[cell.removesuffix("_relu")], dtype)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("cell", COUNTS)
 def test_lengths_resets_and_dropout(cell, device, agree):
     walk = walk_of(device, 3, 3, reverse=cell == "gru")
@@ -109,6 +110,7 @@ def test_three_layers_in_16_bits(dtype, device, agree):
     compare(agree, "lstm", dtype, device, (3, 2, 2, 32), walk, cut(groups=3))
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("sizes", [(2, 1, 1, 32), (2, 17, 1, 32), (3, 2, 2, 32)], ids=str)
 def test_odd_shapes_without_dropout(cell, sizes, device, agree):

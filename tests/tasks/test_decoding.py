@@ -2,6 +2,7 @@
 
 import itertools
 from functools import cache, partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import torch
 from lm_research.config.build import build
 from lm_research.config.compose import compose
 from lm_research.config.paths import shipped
-from lm_research.data.pair_batches import END, pair_batch
+from lm_research.data.document_batches import PADDING
+from lm_research.data.pair_batches import END, inputs_of, pair_batch
 from lm_research.models.attention import Attention
 from lm_research.tasks.decoding import Search
 from lm_research.tasks.generation import Sampling
@@ -47,8 +49,9 @@ def model_of(vectorizer="embedding", model="gru", size=12, target_size=None, **t
     source = vectors(size)
     target = vectors(target_size) if target_size else None
     adam = partial(torch.optim.Adam, lr=0.01)
+    task["target_vectorizer"] = target
     inner = make_model(source.dim)
-    task = SequenceToSequence(source, inner, make_model, adam, lambda step: 1.0, target, **task)
+    task = SequenceToSequence(source, inner, make_model, adam, lambda _: 1.0, **task)
     with torch.no_grad():
         task.head.weight.mul_(6)  # decided enough for texts to end, and to differ
     return task.double().eval()
@@ -73,9 +76,9 @@ def everything(task, ids_N, limit, how):
 
 
 @pytest.mark.parametrize(("length", "coverage"), [(0.0, 0.0), (1.0, 0.0), (0.7, 0.3)])
-@pytest.mark.parametrize("model", ["gru", "transformer"])
-def test_a_wide_beam_finds_what_a_search_of_everything_finds(model, length, coverage):
-    task, limit = model_of(model=model, size=4), 4
+@pytest.mark.parametrize(("model", "copy"), [("gru", False), ("gru", True), ("transformer", False)])
+def test_a_wide_beam_finds_what_a_search_of_everything_finds(model, copy, length, coverage):
+    task, limit = model_of(model=model, size=4, copy=copy), 4
     how = Search(400, length, coverage, n_best=5)
     sources = [np.array([1, 2, 3, 1]), np.array([2]), np.array([3, 3])]
     found = write_batch(task, sources, how, [limit] * 3)
@@ -192,3 +195,47 @@ def test_vectors_of_both_sides_are_one_module_where_the_vocabulary_is():
     torch.manual_seed(0)
     task = model_of()
     assert sum(isinstance(m, Embedding) for m in task.modules()) == 1
+
+
+def test_a_copying_decoder_mixes_the_vocabulary_with_the_tokens_of_the_source():
+    task = model_of(copy=True)
+    batch = pair_batch(SOURCES, SOURCES)
+    log_p, weights = (x.clone() for x in task.read(batch))
+    plain = model_of()
+    plain.load_state_dict(
+        {k: v for k, v in task.state_dict().items() if not k.startswith("generates")}
+    )
+    of_vocabulary, same_weights = (x.clone() for x in plain.read(batch))
+    torch.testing.assert_close(weights, same_weights)
+    memory, state = task.begin(batch.source_BS, batch.source_lengths_B)
+    attended, _, _ = task.decode(inputs_of(batch.target_BT), memory, state)
+    gate = task.generates(attended).sigmoid()[..., 0].detach()
+    for row, ids_N in enumerate(SOURCES):
+        for t in range(len(ids_N) + 1):
+            expected = gate[row, t] * of_vocabulary[row, t].exp()
+            for s, token in enumerate(ids_N):
+                expected[token] = expected[token] + (1 - gate[row, t]) * weights[row, t, s]
+            torch.testing.assert_close(log_p[row, t].exp(), expected)
+
+
+def test_training_reads_its_own_tokens_more_and_more():
+    task = model_of(scheduled_sampling=0.9, steps=10)
+    batch = pair_batch(SOURCES * 40, SOURCES * 40)
+    memory, state = task.begin(batch.source_BS, batch.source_lengths_B)
+    true = inputs_of(batch.target_BT)
+    there = (true != PADDING) & (torch.arange(true.shape[1]) > 0)
+    for share in (0.0, 0.3, 0.9):
+        own = task._own_tokens(true, memory, state, share)
+        assert (own[:, 0] == END).all()
+        assert (own[true == PADDING] == PADDING).all()
+        changed = (own != true)[there].double().mean()
+        assert changed <= share + 0.05
+        assert changed >= 0.5 * share
+    losses = []
+    for step in (0, 5, 10):
+        torch.manual_seed(1)
+        task.trainer = SimpleNamespace(global_step=step)
+        losses.append(task.training_step(batch, 0).item())
+    plain = model_of()
+    assert losses[0] == plain.training_step(batch, 0).item()
+    assert len(set(losses)) == 3

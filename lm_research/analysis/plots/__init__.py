@@ -1,5 +1,6 @@
 """Plotly figures of a study. What differs in scale (the sources) is never drawn on one axis."""
 
+from lm_research.analysis.plots.attention import attention_plots
 from lm_research.analysis.plots.costs import cost_plots
 from lm_research.analysis.plots.curves import curve_plots
 from lm_research.analysis.plots.effects import effect_plots
@@ -11,6 +12,7 @@ from lm_research.analysis.plots.search import search_plot
 from lm_research.analysis.plots.settings import setting_plots
 
 __all__ = [
+    "attention_plots",
     "cost_plots",
     "curve_plots",
     "effect_plots",

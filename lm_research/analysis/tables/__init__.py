@@ -2,6 +2,7 @@
 
 from lm_research.analysis.matrix import Matrix
 from lm_research.analysis.study import Study, once
+from lm_research.analysis.tables.baselines import baseline_tables
 from lm_research.analysis.tables.classes import class_tables
 from lm_research.analysis.tables.contamination import contamination_table
 from lm_research.analysis.tables.effects import effects_table
@@ -29,6 +30,7 @@ from lm_research.analysis.tables.table import (
     plus_minus,
     verdict_of,
 )
+from lm_research.analysis.tables.written import written_tables
 
 __all__ = [
     "Cell",
@@ -36,6 +38,7 @@ __all__ = [
     "Table",
     "ablation_table",
     "all_tables",
+    "baseline_tables",
     "best_rows",
     "class_tables",
     "clean_matrix",
@@ -59,6 +62,7 @@ __all__ = [
     "source_tables",
     "verdict_of",
     "winners_table",
+    "written_tables",
 ]
 
 
@@ -74,7 +78,9 @@ def all_tables(study: Study) -> list[Table]:
         *([factorial_table(study, study.factorial)] if study.factorial else []),
         *([winners_table(study)] if study.winners else []),
         *([ablation_table(study)] if study.settings else []),
+        *baseline_tables(study),
         *class_tables(study),
+        *written_tables(study),
         *([scaling_table(study)] if study.scaling else []),
         *([failures_table(study)] if study.unfinished else []),
     ]
