@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 from collections import Counter
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -83,7 +85,7 @@ TINY = (
 """Overrides of a run that takes a fraction of a second."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny() -> tuple[str, ...]:
     """:data:`TINY`, for tests that start processes."""
     return TINY
@@ -101,6 +103,52 @@ def train(tmp_path):
         return folder
 
     return train
+
+
+TRAINING_TEXT = (
+    "The cat sat on the mat, and the dog, who had no mat, sat on the cat. Then they slept.",
+    "A model counts what follows what: \u00e9\u00e8 \u4e2d\u6587 \u20ac 12.5%\n\nEnd.",
+    "the the the cat cat dog \t mat mat and and on on sat sat",
+)
+
+
+@pytest.fixture(scope="session")
+def saved():
+    """A run as it comes back from its folder, untrained: overrides -> SavedRun, a new one."""
+    from lm_research.cli.assembly import build_model
+    from lm_research.cli.saved import SavedRun
+    from lm_research.config.build import build
+    from lm_research.config.compose import compose
+    from lm_research.tasks.counted import CountedLanguageModel
+
+    composed = lru_cache(lambda *overrides: compose([*TINY, *overrides]).config)
+
+    def saved(*overrides: str) -> SavedRun:
+        import numpy as np
+        import torch
+
+        config = deepcopy(composed(*overrides))
+        paired = config["task"].get("vocabulary")
+        tokenizer = build(config["text"]["tokenizer"])
+        tokenizer.train(TRAINING_TEXT)
+        targets = None
+        if paired == "separate":
+            targets = build(config["text"]["tokenizer"])
+            targets.train(TRAINING_TEXT[:1])
+        torch.manual_seed(0)
+        model = build_model(
+            config, tokenizer, None, classes=["good", "bad", "ugly"], target_tokenizer=targets
+        )
+        documents = [tokenizer.encode(text).ids_N for text in TRAINING_TEXT]
+        if isinstance(model, CountedLanguageModel):
+            model.model.fit(np.concatenate([[0, *ids_N] for ids_N in documents]))
+            return SavedRun(config, tokenizer, model, targets)
+        for vectorizer in filter(None, (model.vectorizer, getattr(model, "target_vectorizer", 0))):
+            if vectorizer.needs_fit:
+                vectorizer.fit(documents)
+        return SavedRun(config, tokenizer, model.eval(), targets)
+
+    return saved
 
 
 @pytest.fixture

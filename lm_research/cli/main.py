@@ -14,6 +14,8 @@ VERBS = {
     "evaluate": "score a finished run on a source: evaluate run=FOLDER [data=OPTION]",
     "generate": 'continue a prompt: generate run=FOLDER prompt="..."',
     "predict": "classes, tags or texts: predict run=FOLDER input=FILE (not of a language model)",
+    "serve": "try a run by hand on a local web page: serve run=FOLDER",
+    "export": "a run for others, as safetensors, TorchScript, ONNX: export run=FOLDER output=DIR",
     "sweep": "run a study of sweeps/: sweep sweep=demo",
     "tune": "search a study's space with Optuna: tune sweep=tune_lstm",
     "reproduce": "a paper's numbers, run and judged: reproduce kneser_ney_ptb, or --list",

@@ -75,7 +75,7 @@ def run(arguments: list[str]) -> int:
 
     quiet()
     saved = load(options.run, options.checkpoint)
-    encode: Callable[[str], Any] = _encoder(saved)
+    encode: Callable[[str], Any] = encoder(saved)
     if isinstance(saved.model, Classification):
         say = _classes(saved)
     elif isinstance(saved.model, SequenceToSequence):
@@ -208,7 +208,7 @@ def _search(saved: Any, options: Options) -> Any:
     return replace(saved.model.search, n_best=options.n_best, **asked)
 
 
-def _encoder(saved: Any) -> Callable[[str], Any]:
+def encoder(saved: Any) -> Callable[[str], Any]:
     """From a text to ids, through the cleaning rules that the run's training text went through.
 
     Rules that compare texts with one another are left out, and a text that a rule would drop from

@@ -17,6 +17,7 @@ from lm_research.config.validation import validate
 from lm_research.data.preparation import restore_lexicon
 from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.models import RunModel
+from lm_research.text.tags import TagLexicon
 from lm_research.text.tokenizer import Tokenizer
 from lm_research.tracking.checkpoint_store import CheckpointError, CheckpointStore, require_format
 from lm_research.tracking.errors import RunFolderError
@@ -51,19 +52,26 @@ def load(path: str, checkpoint: str = "last") -> SavedRun:
     config = checked_config(folder)
     with _told(folder.tokenizer, "copy it again from where the run was trained"):
         state = read_json(folder.tokenizer)
-        tokenizer: Tokenizer = build(config["text"]["tokenizer"])
-        tokenizer.load_state_dict(state["tokenizer"])
-        targets = None
-        if "target_tokenizer" in state:
-            targets = build(config["text"]["tokenizer"])
-            targets.load_state_dict(state["target_tokenizer"])
-        lexicon = restore_lexicon(config["text"], tokenizer, state["lexicon"])
+        tokenizer, targets, lexicon = restore_text(config, state)
     with _told(folder.path / "config.yaml", "the model it describes cannot be built"):
         classes = state.get("classes")
         model = build_model(config, tokenizer, lexicon, classes=classes, target_tokenizer=targets)
     with _told(weights, "try checkpoint=best, or train again with another output=FOLDER"):
         _fill(model, weights)
     return SavedRun(config, tokenizer, model, targets)
+
+
+def restore_text(
+    config: dict[str, Any], state: dict[str, Any]
+) -> tuple[Tokenizer, Tokenizer | None, TagLexicon | None]:
+    """The tokenizer, the targets' own one, and the tags of a stored vocabulary."""
+    tokenizer: Tokenizer = build(config["text"]["tokenizer"])
+    tokenizer.load_state_dict(state["tokenizer"])
+    targets: Tokenizer | None = None
+    if "target_tokenizer" in state:
+        targets = build(config["text"]["tokenizer"])
+        targets.load_state_dict(state["target_tokenizer"])
+    return tokenizer, targets, restore_lexicon(config["text"], tokenizer, state["lexicon"])
 
 
 def checked_config(folder: RunFolder) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """``lm-research watch runs=FOLDER``: the report on a local web page, written anew as runs go on.
 
-The page is for the person at this machine. The server listens on the loopback address alone,
-answers to its own names alone (a page elsewhere may point a name of its own at this machine: DNS
-rebinding), and serves two things, both read-only: the report, and the number of its edition.
+The page is for the person at this machine (see ``local_server``). Two things are served, both
+read-only: the report, and the number of its edition.
 """
 
 import io
@@ -11,19 +10,17 @@ import threading
 import time
 from dataclasses import dataclass
 from html import escape
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from lm_research.callbacks.stop_signals import INTERRUPTED
+from lm_research.cli.local_server import HOST, LocalHandler, LocalServer
 from lm_research.cli.options import help_text, option, parse
 from lm_research.cli.tell import tell
 from lm_research.config.types import NonNegativeInt, PositiveFloat
 from lm_research.tracking.wandb_leet import leet_command
 
 SUMMARY = "Serve the report of the runs at or below a folder on this machine, and keep it fresh."
-HOST = "127.0.0.1"
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:; connect-src 'self'; frame-ancestors 'none'"
@@ -126,49 +123,27 @@ def _waiting(runs: Path) -> str:
     return f"<!doctype html><title>lm-research watch</title><body><p>{text}</p>{FRESHEN}</body>"
 
 
-class Server(ThreadingHTTPServer):
+class Server(LocalServer):
     """Args: ``port`` (0: any), and the ``edition`` to serve."""
-
-    daemon_threads = True
 
     def __init__(self, port: int, edition: Edition) -> None:
         self.edition = edition
-        super().__init__((HOST, port), Handler)
-        self.names = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
+        super().__init__(port, Handler)
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(LocalHandler):
     """Two pages, for this machine's own browser."""
 
     server: Server
-    server_version = "lm-research"
-    sys_version = ""
-    timeout = 10
+    policy = POLICY
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the base class' name
         """The report, or the number of its edition."""
-        origin = self.headers.get("Origin")
-        own = {f"http://{name}" for name in self.server.names}
-        if self.headers.get("Host") not in self.server.names or (origin and origin not in own):
+        if not self.is_own():
             self.send_error(403, "this page is for this machine alone")
         elif self.path == "/":
-            self._answer(self.server.edition.page, "text/html; charset=utf-8")
+            self.answer(self.server.edition.page, "text/html; charset=utf-8")
         elif self.path == "/edition":
-            self._answer(str(self.server.edition.number).encode(), "text/plain")
+            self.answer(str(self.server.edition.number).encode(), "text/plain")
         else:
             self.send_error(404)
-
-    def _answer(self, body: bytes, kind: str) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Content-Security-Policy", POLICY)
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
-        self.send_header("Referrer-Policy", "no-referrer")
-        self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: Any) -> None:
-        """Nothing: every two seconds somebody asks for the edition."""

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lm_research.config.types import DropProbability, PositiveInt
+from lm_research.kernels.tracing import is_traced
 from lm_research.models.dropout import check_dropout
 from lm_research.models.lengths import check_lengths, windows, zero_padding
 from lm_research.models.sequence_model import SequenceModel, State
@@ -86,7 +87,8 @@ class Layer(nn.Module):
         return y_BNQE.transpose(1, 2).flatten(2)
 
     def _heads(self, x_BSH: Tensor) -> Tensor:
-        return x_BSH.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+        batch, steps = x_BSH.shape[:2]  # not unflatten: its ONNX remembers the example's steps
+        return x_BSH.reshape(batch, steps, self.num_heads, -1).transpose(1, 2)
 
 
 class Transformer(SequenceModel):
@@ -207,11 +209,14 @@ class Transformer(SequenceModel):
         return x_BTH + self.position_CH[place % self.context]
 
     def _blocks(self, x_BTH: Tensor, valid_B: Tensor | None) -> list[Block]:
-        """Cut the queries into pieces of ``context``: the cost then grows with T, not T squared."""
+        """Cut the queries into pieces of ``context``: the cost then grows with T, not T squared.
+
+        A graph that is written out, for any T, has one piece: the same outputs.
+        """
         steps, past = x_BTH.shape[1], 0 if valid_B is None else self.kept
-        blocks = []
-        for start in range(0, steps, self.context):
-            stop = min(start + self.context, steps)
+        size, blocks = steps if is_traced() else self.context, []
+        for start in range(0, steps, size):
+            stop = min(start + size, steps)
             first_key = max(0, past + start - self.kept)
             keys = slice(first_key, past + stop)
             if self.position_CH is not None:
@@ -285,6 +290,6 @@ def turned(x_BNSE: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
 def rotate(x_BNSE: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     """Rotate pairs (x_i, x_{i+E/2}); the S positions are the rotation's last S."""
     steps = x_BNSE.shape[2]
-    cos, sin = (part[len(part) - steps :] for part in rotation)
+    cos, sin = (part[part.shape[0] - steps :] for part in rotation)
     left, right = x_BNSE.chunk(2, dim=-1)
     return torch.cat([left * cos - right * sin, left * sin + right * cos], dim=-1)

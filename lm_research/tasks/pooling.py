@@ -29,7 +29,7 @@ class Pooling(nn.Module):
         """v_BH."""
         lengths_B = lengths_B.to(y_BTH.device)
         if self.kind == "last":
-            return y_BTH[torch.arange(len(y_BTH), device=y_BTH.device), lengths_B - 1]
+            return y_BTH[torch.arange(y_BTH.shape[0], device=y_BTH.device), lengths_B - 1]
         none_BT1 = (torch.arange(y_BTH.shape[1], device=y_BTH.device) >= lengths_B[:, None])[
             ..., None
         ]

@@ -71,7 +71,7 @@ class BPETokenizer(Tokenizer):
         trainer = trainers.BpeTrainer(
             vocab_size=self.maximum_size - 1,
             min_frequency=self.minimum_frequency,
-            initial_alphabet=sorted(_byte_of_character()),
+            initial_alphabet=sorted(byte_of_character()),
             show_progress=False,
         )
         lengths: list[int] = [0]
@@ -105,7 +105,7 @@ class BPETokenizer(Tokenizer):
         if id == self.separator_id:
             return SPECIAL_NAMES[id]
         token = self.backend.id_to_token(id - 1) or ""
-        data = bytes(_byte_of_character()[c] for c in token)
+        data = bytes(byte_of_character()[c] for c in token)
         try:
             return printable(data.decode("utf-8"))
         except UnicodeDecodeError:
@@ -151,7 +151,7 @@ def _counted(texts: Iterable[str], lengths: list[int]) -> Iterator[str]:
 
 
 @lru_cache(maxsize=1)
-def _byte_of_character() -> dict[str, int]:
+def byte_of_character() -> dict[str, int]:
     """How GPT-2, and the library after it, write bytes: the printable of Latin-1 as themselves.
 
     The other 68 follow from U+0100 on, in their own order.

@@ -14,12 +14,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lm_research.kernels.tracing import is_traced
 from lm_research.vectorizers.vectorizer import NOTHING
 
 
 def windows(ids_BT: Tensor, window: int) -> Tensor:
     """ids_BTn: the ``window`` last ids at every position, its own included (a view)."""
-    return F.pad(ids_BT, (window, 0), value=NOTHING).unfold(1, window, 1)[:, 1:]
+    padded = F.pad(ids_BT, (window, 0), value=NOTHING)
+    if is_traced():  # ONNX unfolds no axis that may have any size
+        steps_T = torch.arange(ids_BT.shape[1], device=ids_BT.device)
+        return padded[:, steps_T[:, None] + torch.arange(1, window + 1, device=ids_BT.device)]
+    return padded.unfold(1, window, 1)[:, 1:]
 
 
 def distinct(ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,9 +38,17 @@ def distinct(ids: Tensor) -> tuple[Tensor, Tensor]:
     edge = torch.ones_like(ids[..., :1], dtype=torch.bool)
     starts, ends = torch.cat([edge, differs], -1), torch.cat([differs, edge], -1)
     place = torch.arange(ids.shape[-1], device=ids.device)
-    start = torch.where(starts, place, 0).cummax(-1).values
+    start = _largest_so_far(torch.where(starts, place, 0))
     counts = torch.where(ends & (ids >= 0), place - start + 1, 0)
     return ids, counts.to(torch.get_default_dtype())
+
+
+def _largest_so_far(x: Tensor) -> Tensor:
+    """Along the last dimension, of numbers that are not negative."""
+    if not is_traced():
+        return x.cummax(-1).values
+    place = torch.arange(x.shape[-1], device=x.device)  # ONNX has no such operator: n squared
+    return torch.where(place <= place[:, None], x[..., None, :], 0).amax(-1)
 
 
 def dense_bag(ids: Tensor, weights: Tensor, vocabulary_size: int) -> Tensor:
@@ -59,7 +72,9 @@ def projected_bag(ids: Tensor, weights: Tensor, table_VP: Tensor) -> Tensor:
 def look_up(ids: Tensor, table_VP: Tensor) -> Tensor:
     """The table's rows (..., P) at ids (...), zero where there is no token."""
     # The test costs a CPU nothing, and would make a GPU wait; a pass over the rows is the reverse.
-    if ids.device.type == "cpu" and (not ids.numel() or ids.min() >= 0):
+    # A graph that is written out does without the test.
+    quick = ids.device.type == "cpu" and not is_traced()
+    if quick and (not ids.numel() or ids.min() >= 0):
         return F.embedding(ids, table_VP)
     rows = F.embedding(ids.clamp(min=0), table_VP)
     return rows.masked_fill((ids < 0)[..., None], 0)
@@ -72,6 +87,8 @@ def running_sum(x_BTP: Tensor, window: int, decay: float = 1.0) -> Tensor:
     those of the window's binary digits are added up: O(T P log n) operations, and no difference
     of long cumulative sums, whose rounding drifts.
     """
+    if is_traced():  # no function of its own in a graph that is written out
+        return _RunningSum.forward(None, x_BTP, window, decay, False)
     return x_BTP if window == 1 else _RunningSum.apply(x_BTP, window, decay, False)
 
 
@@ -80,7 +97,8 @@ class _RunningSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x_BTP: Tensor, window: int, decay: float, reverse: bool) -> Tensor:
-        ctx.settings = (window, decay, not reverse)
+        if ctx is not None:
+            ctx.settings = (window, decay, not reverse)
         total: Tensor | None = None
         done, span = 0, 1
         while True:
@@ -100,6 +118,8 @@ class _RunningSum(torch.autograd.Function):
 
 def _add(a_BTP: Tensor, b_BTP: Tensor, steps: int, weight: float, reverse: bool) -> Tensor:
     """a + weight * (b delayed by so many steps, or advanced by them)."""
+    if is_traced():  # forward alone, for any T
+        return a_BTP + weight * F.pad(b_BTP, (0, 0, steps, 0))[:, : b_BTP.shape[1]]
     total, keep = a_BTP.clone(), b_BTP.shape[1] - steps
     if keep > 0 and reverse:
         total[:, :keep].add_(b_BTP[:, steps:], alpha=weight)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ("conf/config.yaml", "sweeps/demo.yaml", "experiments/keras_lstm/config.yaml")
-BESIDE = ("analysis/page.css", "analysis/page.js", "py.typed")
+BESIDE = ("analysis/page.css", "analysis/page.js", "cli/serve.html", "py.typed")
 CODE = """
 import sys
 sys.path[:] = [p for p in sys.path if p != {checkout!r}]

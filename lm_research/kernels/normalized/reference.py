@@ -24,7 +24,7 @@ def normalize(
     """LN(x), (..., R x G), each head over all its gates and units; ``blocks`` is (R, N, D)."""
     directions, heads, size = blocks
     if directions == heads == 1:
-        return F.layer_norm(x_BG, x_BG.shape[-1:], gain_G, bias_G, eps)
+        return F.layer_norm(x_BG, gain_G.shape, gain_G, bias_G, eps)
     parts = x_BG.unflatten(-1, (directions, -1, heads, size)).transpose(-3, -2)
     normal = F.layer_norm(parts, parts.shape[-2:], eps=eps).transpose(-3, -2)
     scaled = normal.flatten(-4) * gain_G
