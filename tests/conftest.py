@@ -157,6 +157,18 @@ def read_json():
     return lambda path: json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _logging_of_absl_keeps_off_what_is_captured():
+    """absl (Keras, rouge-score) takes sys.stderr for its own when it is imported.
+
+    In a test that is what pytest captures, and absl closes it when Hydra configures logging, after
+    which no later test of the process can be captured.
+    """
+    from absl.logging import get_absl_handler
+
+    get_absl_handler().python_handler.setStream(sys.__stderr__)
+
+
 @pytest.fixture(scope="session")
 def keras(tmp_path_factory):
     """Keras on PyTorch, on the CPU, with a home of its own."""
@@ -165,10 +177,5 @@ def keras(tmp_path_factory):
         patch.setenv("KERAS_TORCH_DEVICE", "cpu")
         patch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
         keras = pytest.importorskip("keras")
-        from absl.logging import get_absl_handler
-
-        # It takes sys.stderr for its own, here what pytest captures, and closes it when Hydra
-        # configures logging, after which no later test of this process can be captured.
-        get_absl_handler().python_handler.setStream(sys.__stderr__)
         assert keras.backend.backend() == "torch"
         yield keras
