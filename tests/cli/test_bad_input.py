@@ -181,6 +181,7 @@ def peak_memory(*overrides: str) -> int:
     return int(done.stdout.split()[-2]) * 1024
 
 
+@pytest.mark.slow
 def test_a_line_of_fifty_megabytes_takes_no_memory(read_json) -> None:
     block = " ".join(f"word{i}" for i in range(5000))
     with Path("long.txt").open("w") as file:

@@ -101,6 +101,7 @@ def test_deleted_checkpoints_are_written_anew(start, tmp_path, read_json):
     assert read_json(out / "checkpoints/index.json")["checkpoints"]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("fate", ["deleted", "moved"])
 def test_a_run_whose_folder_is_gone_stops(start, tmp_path, fate):
     out = tmp_path / "out"
@@ -183,6 +184,7 @@ def set_back(tmp_path):
     return {"LD_PRELOAD": str(library)}
 
 
+@pytest.mark.slow
 def test_a_clock_that_goes_backwards_moves_no_figure(start, tmp_path, set_back, read_json):
     ended(start("train", "callbacks.metrics.every=1", "output=out", **set_back), 0)
     status = read_json(tmp_path / "out/status.json")

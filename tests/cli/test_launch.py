@@ -73,6 +73,7 @@ def test_a_multirun_of_two_processes_each(start, tmp_path, read_json):
     assert said.count("val/bits_per_byte") == 2
 
 
+@pytest.mark.slow
 def test_an_error_of_ours_is_told_once_without_a_traceback(start, tmp_path, read_json):
     (tmp_path / "empty.txt").write_text("")
     process = start("data=files", "data.paths=[empty.txt]", f"output={tmp_path / 'out'}")

@@ -115,7 +115,7 @@ def node(group: str, option: str) -> dict:
 
 AT_HAND = [option for option in options("data") if option not in DOWNLOADED]
 PAIRS = list(itertools.product(options("vectorizer"), LANGUAGE_MODELS))
-SHARE = 10
+SHARE = 20
 """Of the pairs each source meets one in so many, the next source the next of them: all do."""
 
 
@@ -178,6 +178,7 @@ TEXTS = list(itertools.product(["bbc_news", "reviews_zh"], options("text")))
 LONG = ("bbc_news", "chinese_web")  # reads all of it before it says that nothing is left
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(
     ("data", "text"), [pytest.param(*t, marks=pytest.mark.slow if t == LONG else ()) for t in TEXTS]
 )
