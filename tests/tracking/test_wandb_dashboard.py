@@ -57,8 +57,9 @@ KINDS = {
     "mixtures": {"Sources"},
     "classification": {"Sources", "Vectorization", "Architectures"},
     "demo": {"Sources", "Vectorization", "Architectures"},
+    "transfer": {"Sources"},
 }
-ON_THEMSELVES = {"classification"}
+ON_THEMSELVES = {"classification", "transfer"}
 """Studies whose sources are scored on their own documents alone: no matrix."""
 COMMON = {"Answer", "Learning", "Interactions", "Cost", "Samples"}
 
