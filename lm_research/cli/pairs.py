@@ -244,7 +244,7 @@ def _attended(
             {
                 "id": split.texts["ids"][place],
                 "source": [data.prepared.tokenizer.decode([i]) for i in source.tolist()],
-                "written": [*(data.target_tokenizer.decode([i]) for i in ids.tolist()), "⏹"],
+                "written": [*(data.target_tokenizer.decode([i]) for i in ids.tolist()), "(end)"],
                 "weights": [[round(w, 3) for w in row] for row in weight_TS.tolist()],
             }
         )

@@ -15,7 +15,7 @@ from lm_research.analysis.tables import baseline_tables, written_tables
 from .conftest import write_run
 
 WORDS = [f"word{i}" for i in range(40)]
-ATTENDED = {"source": ["<a>", "b"], "written": ["x", "⏹"], "weights": [[0.9, 0.1], [0.2, 0.8]]}
+ATTENDED = {"source": ["<a>", "b"], "written": ["x", "(end)"], "weights": [[0.9, 0.1], [0.2, 0.8]]}
 
 
 def write_study(folder, attended=ATTENDED, spoil=None):
