@@ -169,6 +169,6 @@ def require_pairs(source: str, selected: Iterable[tuple[Split, Document]]) -> No
     if next(iter(selected), None) is None:
         raise DataError(
             f"data={source}: no document has a target, a text to learn to write\n"
-            "  fix: a source of pairs (translation: multi30k_en_de, tatoeba_en_zh; summarization: "
-            "scitldr, dialogsum, csl_title;\n    for files: data.target_field=NAME)"
+            "  fix: a source of pairs (translation: interface_en, multi30k_en_de; summarization: "
+            "bbc_headlines, scitldr;\n    for files: data.target_field=NAME)"
         )

@@ -6,7 +6,6 @@ Shapes: B batch, T time, D vector, H hidden, C classes.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,12 +14,13 @@ from lm_research.config.types import PositiveInt
 from lm_research.data.document_batches import DocumentBatch
 from lm_research.models.document_models import DocumentModel, VectorModel
 from lm_research.models.sequence_model import SequenceModel
+from lm_research.tasks.document_task import DocumentTask
 from lm_research.tasks.language_modeling import default_dtype
 from lm_research.tasks.pooling import Pooling
 from lm_research.vectorizers.vectorizer import Vectorizer
 
 
-class Classification(pl.LightningModule):
+class Classification(DocumentTask):
     """ids -> vectorizer -> model -> one vector a document -> log p(class).
 
     A ``VectorModel`` reads the vectorizer's vector of the whole document; a ``SequenceModel`` the
@@ -63,9 +63,8 @@ class Classification(pl.LightningModule):
         max_tokens: PositiveInt | None = 1024,
         baseline: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, scheduler)
         self.vectorizer, self.model = vectorizer, model
-        self.make_optimizer, self.schedule = optimizer, scheduler
         self.classes, self.max_tokens = list(classes), max_tokens
         pools = isinstance(model, SequenceModel)
         self.pooling = Pooling(pooling, model.output_size) if pools else None
@@ -97,24 +96,13 @@ class Classification(pl.LightningModule):
             return logits_BC.to(finer).log_softmax(-1).cpu()
 
     def configure_optimizers(self) -> Any:
-        """The optimizer, its rate's factor at every step, and the bound on the output layer."""
-        optimizer = self.make_optimizer(p for p in self.parameters() if p.requires_grad)
+        """As of every task, and the bound on the output layer."""
+        found = super().configure_optimizers()
         bound = getattr(self.model, "head_max_norm", None)
         if bound is not None:
-            optimizer.register_step_post_hook(lambda *_: shorten(self.head.weight, bound))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def transfer_batch_to_device(
-        self, batch: DocumentBatch, device: torch.device, index: int
-    ) -> DocumentBatch:
-        """Three copies, and none on a CPU."""
-        if device.type == "cpu":
-            return batch
-        ids_BT, labels_B = batch.ids_BT.to(device), batch.labels_B.to(device)
-        return batch._replace(
-            ids_BT=ids_BT, lengths_B=batch.lengths_B.to(device), labels_B=labels_B
-        )
+            hook = lambda *_: shorten(self.head.weight, bound)  # noqa: E731
+            found["optimizer"].register_step_post_hook(hook)
+        return found
 
 
 def _balanced(counts: Sequence[int]) -> list[float]:

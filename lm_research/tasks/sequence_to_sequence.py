@@ -5,9 +5,8 @@ R rows (sources, or beams of sources).
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from lm_research.models.attention import Attention, AttentionKind
 from lm_research.models.recurrent import Recurrent
 from lm_research.models.sequence_model import SequenceModel, State
 from lm_research.tasks.decoding import Search
+from lm_research.tasks.document_task import DocumentTask
 from lm_research.tasks.language_modeling import default_dtype
 from lm_research.tasks.streaming import map_tensors
 from lm_research.vectorizers.vectorizer import Vectorizer
@@ -53,7 +53,7 @@ class DecoderState(NamedTuple):
     attended_RH: Tensor
 
 
-class SequenceToSequence(pl.LightningModule):
+class SequenceToSequence(DocumentTask):
     """Source ids -> encoder -> attention <- decoder <- target ids so far; log p(next target id).
 
     Encoder and decoder are models of one configuration. The decoder is that of Luong et al. 2015
@@ -134,10 +134,10 @@ class SequenceToSequence(pl.LightningModule):
         longest_extra: PositiveInt = 20,
         sentences: PositiveInt = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, scheduler)
         self.vectorizer, self.model = vectorizer, model
         self.target_vectorizer = target_vectorizer
-        self.make_optimizer, self.schedule, self.steps = optimizer, scheduler, steps
+        self.steps = steps
         self.kind, self.sentences = kind, sentences
         self.label_smoothing, self.scheduled_sampling = label_smoothing, scheduled_sampling
         self.most_source, self.most_target = most_source, most_target
@@ -273,21 +273,6 @@ class SequenceToSequence(pl.LightningModule):
             memory, state = self.begin(moved.source_BS, moved.source_lengths_B)
             a_BTH, weight_BTS, _ = self.decode(inputs_of(moved.target_BT), memory, state)
             return self._log_p(a_BTH, weight_BTS, memory).cpu(), weight_BTS.cpu()
-
-    def configure_optimizers(self) -> Any:
-        """The optimizer, and its rate's factor at every step."""
-        optimizer = self.make_optimizer(p for p in self.parameters() if p.requires_grad)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def transfer_batch_to_device(
-        self, batch: PairBatch, device: torch.device, index: int
-    ) -> PairBatch:
-        """Four copies, and none on a CPU."""
-        if device.type == "cpu":
-            return batch
-        moved: PairBatch = map_tensors(lambda tensor: tensor.to(device), batch)
-        return moved
 
 
 class _Bridge(nn.Module):

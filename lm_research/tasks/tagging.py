@@ -4,9 +4,7 @@ Shapes: B batch, T tokens, W words, D vector, H hidden, C tags.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,12 +13,12 @@ from lm_research.config.types import PositiveInt
 from lm_research.data.tagged_batches import NO_TAG, TaggedBatch
 from lm_research.kernels.padded import turned
 from lm_research.models.sequence_model import SequenceModel
+from lm_research.tasks.document_task import DocumentTask
 from lm_research.tasks.language_modeling import default_dtype
-from lm_research.tasks.streaming import map_tensors
 from lm_research.vectorizers.vectorizer import Vectorizer
 
 
-class Tagging(pl.LightningModule):
+class Tagging(DocumentTask):
     """ids -> vectorizer -> model -> at each word, log p(tag).
 
     Models are causal, so a word is known at its last token and not before: there its tag is
@@ -61,9 +59,8 @@ class Tagging(pl.LightningModule):
         epochs: PositiveInt = 10,
         bidirectional: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, scheduler)
         self.vectorizer, self.model = vectorizer, model
-        self.make_optimizer, self.schedule = optimizer, scheduler
         self.classes = list(classes)
         self.backward_model = make_model(vectorizer.dim) if bidirectional else None
         size = model.output_size * (2 if bidirectional else 1)
@@ -93,21 +90,6 @@ class Tagging(pl.LightningModule):
             logits_BWC = self.logits(self.transfer_batch_to_device(batch, self.device, 0))
             finer = torch.promote_types(logits_BWC.dtype, torch.float32)
             return logits_BWC.to(finer).log_softmax(-1).cpu()
-
-    def configure_optimizers(self) -> Any:
-        """The optimizer, and its rate's factor at every step."""
-        optimizer = self.make_optimizer(p for p in self.parameters() if p.requires_grad)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.schedule)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def transfer_batch_to_device(
-        self, batch: TaggedBatch, device: torch.device, index: int
-    ) -> TaggedBatch:
-        """Five copies, and none on a CPU."""
-        if device.type == "cpu":
-            return batch
-        moved: TaggedBatch = map_tensors(lambda tensor: tensor.to(device), batch)
-        return moved
 
 
 def _at(y_BTH: Tensor, place_BW: Tensor) -> Tensor:
