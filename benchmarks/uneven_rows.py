@@ -3,8 +3,8 @@
     python benchmarks/uneven_rows.py
 
 Forward and backward of 32 rows, 128 inputs, 192 units, lengths from T/2 to T, on one thread, turn
-by turn in one process. Outputs, states and gradients of both are compared first. Prints CPU seconds of
-packing over ours; writes benchmarks/results/uneven_rows.json.
+by turn in one process. Outputs, states and gradients of both are compared first. Prints CPU seconds
+of packing over ours; writes benchmarks/results/uneven_rows.json.
 """
 
 import json
