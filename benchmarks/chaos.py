@@ -8,8 +8,9 @@ training, the last lines), or inside a checkpoint, a row, a rename, an evaluatio
 call of W&B (offline); then it is started again by the same command. All that it leaves (rows,
 samples, predictions, summary, every checkpoint) must be what an undisturbed run leaves, bit for
 bit, clocks aside. The runs are made of conf/: every option of data, text, task, vectorizer, model,
-optimizer, scheduler and averaging occurs; in the long form, every two ways of training a language
-model meet. Prints a line a trial and the sum; exits with 1 if one differs.
+optimizer, scheduler and averaging occurs; in the
+long form, every two ways of training meet, in each task.
+Prints a line a trial and the sum; exits with 1 if one differs.
 """
 
 import argparse
@@ -38,8 +39,10 @@ from chaos_suite.jobs import (
     classifiers,
     covering,
     dealt_out,
+    every_two,
     once,
     taggers,
+    writers,
 )
 
 SMALL = [
@@ -89,10 +92,10 @@ def main() -> int:
         place = Path(name)
         (place / FILE).write_text(TEXT, encoding="utf-8")
         (place / TAGGED_FILE).write_text(TAGGED, encoding="utf-8")
-        labelled = [*dealt_out(classifiers()), *dealt_out(taggers())]
-        rows = [*covering(axes()), *labelled]
+        others = (classifiers(), taggers(), writers())
+        rows = [*covering(axes()), *(row for made in others for row in every_two(made))]
         if len(signals) < len(rows):
-            rows = [*once(axes()), *labelled]
+            rows = [*once(axes()), *(row for made in others for row in dealt_out(made))]
         jobs = [Job(row, place / f"whole-{n}") for n, row in enumerate(rows[: len(signals)])]
         print(f"{len(signals)} trials over {len(jobs)} jobs, seed {arguments.seed}", flush=True)
         with ThreadPoolExecutor(arguments.parallel) as pool:
@@ -163,11 +166,7 @@ def attempt(trial: Trial, place: Path, seed: int) -> bool:
         fault = difference(job.folder, folder)
         told += f", {reached} rows"
     shutil.rmtree(folder)
-    row = " ".join(
-        text
-        for text in job.overrides
-        if text.startswith(("model=", "data=", "task=classification", "task=tagging"))
-    )
+    row = " ".join(text for text in job.overrides if text.startswith(("model=", "data=", "task=")))
     print(f"{trial.number + 1:3} {trial.how.name}, {told}: {fault or 'equal'} ({row})", flush=True)
     return fault is None
 

@@ -90,6 +90,21 @@ def taggers() -> dict[str, list[list[str]]]:
     return found | _training()
 
 
+def writers() -> dict[str, list[list[str]]]:
+    """The same of translation and summarization, on sources that pip brings."""
+    names = ("vectorizer", "optimizer", "scheduler", "averaging")
+    found = {group: _options(group) for group in names}
+    found["model"] = [v for v in axes()["model"] if not issubclass(_class(v), CountModel)]
+    short = ["task.most_source=24", "task.most_target=8", "task.beam=2"]
+    titles = ["task=summarization", "data=bbc_headlines", "budget.train_bytes=60000", *short]
+    found["task"] = [["task=translation", "data=interface_en", *short], titles]
+    found["text"] = _either("text", "byte", "character", "word", "bpe")
+    found["attention"] = _either("task.attention", "multiplicative", "additive")
+    found["copy"] = _either("task.copy", "true", "false")
+    found["sampling"] = _either("task.scheduled_sampling", "0.0", "0.5")
+    return found | _training()
+
+
 def _training() -> dict[str, list[list[str]]]:
     precisions = get_args(get_type_hints(Trainer)["precision"])
     return {
@@ -133,9 +148,13 @@ def _noise(options: list[str]) -> list[str]:
 
 def covering(axes: Axes) -> list[list[str]]:
     """Overrides in which every two ways of training meet, with the corpora dealt out to them."""
-    ways = {name: values for name, values in axes.items() if name not in CORPORA}
-    rows = [overrides(ways, row) for row in pairs(ways)]
+    rows = every_two({name: values for name, values in axes.items() if name not in CORPORA})
     return [[*row, *corpus] for row, corpus in zip(rows, cycle(corpora(axes)), strict=False)]
+
+
+def every_two(axes: Axes) -> list[list[str]]:
+    """Overrides in which every two options meet."""
+    return [overrides(axes, row) for row in pairs(axes)]
 
 
 def once(axes: Axes) -> list[list[str]]:
@@ -148,10 +167,16 @@ def once(axes: Axes) -> list[list[str]]:
 
 def dealt_out(axes: Axes, rows: int | None = None) -> list[list[str]]:
     """As few rows in which every option occurs, or ``rows``."""
-    return [
-        overrides(axes, tuple((n + at) % len(values) for at, values in enumerate(axes.values())))
-        for n in range(rows or max(map(len, axes.values())))
-    ]
+    count = rows or max(map(len, axes.values()))
+    columns = [_in_turns(name, len(values), count) for name, values in axes.items()]
+    return [overrides(axes, row) for row in zip(*columns, strict=True)]
+
+
+def _in_turns(name: str, values: int, count: int) -> list[int]:
+    """Each value once a turn, in an order of the axis's own: axes of two values go not together."""
+    rng = random.Random(f"{name} {count}")
+    turns = [rng.sample(range(values), values) for _ in range(0, count, values)]
+    return [value for turn in turns for value in turn][:count]
 
 
 def corpora(axes: Axes) -> list[list[str]]:

@@ -28,6 +28,7 @@ from chaos_suite.jobs import (
     overrides,
     pairs,
     taggers,
+    writers,
 )
 
 from lm_research.callbacks.checkpoint import Checkpoint
@@ -141,6 +142,12 @@ def test_every_two_ways_of_training_and_every_text(check, row):
 @pytest.mark.slow
 @pytest.mark.parametrize("row", dealt_out(taggers()))
 def test_every_option_of_a_tagger(check, row):
+    assert check([*row, "task.epochs=1"]) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", dealt_out(writers()))
+def test_every_option_of_a_writer(check, row):
     assert check([*row, "task.epochs=1"]) is None
 
 
