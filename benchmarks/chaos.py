@@ -3,14 +3,14 @@
     python benchmarks/chaos.py --kills 20 --terms 5
     python benchmarks/chaos.py --kills 200 --terms 50      # the long form
 
-Each trial is a small run, ended once by SIGKILL or SIGTERM: at a random time of its life (imports,
-training, the last lines), or inside a checkpoint, a row, a rename, an evaluation, a sample or a
-call of W&B (offline); then it is started again by the same command. All that it leaves (rows,
-samples, predictions, summary, every checkpoint) must be what an undisturbed run leaves, bit for
-bit, clocks aside. The runs are made of conf/: every option of data, text, task, vectorizer, model,
-optimizer, scheduler and averaging occurs; in the
-long form, every two ways of training meet, in each task.
-Prints a line a trial and the sum; exits with 1 if one differs.
+Each trial is a small run, ended once by SIGKILL or SIGTERM: at a random time of its life, or inside
+a checkpoint, a row, a rename, an evaluation, a sample or a call of W&B (offline); then it is
+started again. Runs are forked from a process that has done the imports, but those that were ended
+at a random time go on by the command itself. All that it leaves (rows, samples, predictions,
+summary, every checkpoint) must be what an undisturbed run leaves, bit for bit, clocks aside. The
+runs are made of conf/: every option of data, text, task, vectorizer, model, optimizer, scheduler
+and averaging occurs; in the long form, every two ways of training meet, in each task. Prints a line
+a trial and the sum; exits with 1 if one differs.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos_suite.equality import difference
+from chaos_suite.forked import Forked
 from chaos_suite.jobs import (
     FILE,
     TAGGED,
@@ -60,10 +61,11 @@ SMALL = [
     "trainer=cpu",
     "trainer.threads=1",
 ]
-START = [sys.executable, "-c", "from lm_research.cli.main import main; main()"]
-MOMENTS = [sys.executable, str(Path(__file__).parent / "chaos_suite/moments.py")]
+COMMAND = [sys.executable, "-c", "from lm_research.cli.main import main; main()"]
 ANY_TIME = "any time"
 TIMEOUT_S = 600
+
+Process = subprocess.Popen[str] | Forked
 
 
 @dataclass
@@ -88,6 +90,7 @@ def main() -> int:
     arguments = options()
     signals = [signal.SIGKILL] * arguments.kills + [signal.SIGTERM] * arguments.terms
     random.Random(arguments.seed).shuffle(signals)
+    os.environ |= {"OMP_NUM_THREADS": "1", "WANDB_SILENT": "true"}
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         place = Path(name)
         (place / FILE).write_text(TEXT, encoding="utf-8")
@@ -121,18 +124,31 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def start(command: list[str], job: Job, folder: Path) -> subprocess.Popen[str]:
-    whole = [*command, "train", *SMALL, *job.overrides, f"output={folder}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_SILENT": "true"}
+def command(job: Job, folder: Path) -> subprocess.Popen[str]:
+    """The run as its user starts it."""
+    environment = dict(os.environ)
     # Without compiled modules most of a run's life is imports, and so would be what is killed.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(
-        whole, start_new_session=True, env=environment, cwd=folder.parent, **streams
+        [*COMMAND, *arguments_of(job, folder)],
+        start_new_session=True,
+        env=environment,
+        cwd=folder.parent,
+        **streams,
     )
 
 
-def finish(process: subprocess.Popen[str]) -> None:
+def forked(job: Job, folder: Path, **moment: Any) -> Forked:
+    """The same without imports, and a moment at which it signals itself."""
+    return Forked(arguments_of(job, folder), moment, folder.parent, folder.with_suffix(".txt"))
+
+
+def arguments_of(job: Job, folder: Path) -> list[str]:
+    return ["train", *SMALL, *job.overrides, f"output={folder}"]
+
+
+def finish(process: Process) -> None:
     said, complaint = process.communicate(timeout=TIMEOUT_S)
     if process.returncode:
         raise RuntimeError(f"{process.args} ended with {process.returncode}:\n{said}{complaint}")
@@ -142,7 +158,7 @@ def leave_alone(job: Job) -> None:
     """Run ``job`` undisturbed, counting its calls."""
     counts = job.folder.with_suffix(".json")
     began = time.monotonic()
-    finish(start([*MOMENTS, json.dumps({"count": str(counts)})], job, job.folder))
+    finish(forked(job, job.folder, count=str(counts)))
     job.seconds = time.monotonic() - began
     job.calls = json.loads(counts.read_text())
 
@@ -162,7 +178,7 @@ def attempt(trial: Trial, place: Path, seed: int) -> bool:
         fault: str | None = f"exit {process.returncode}:\n{said}{complaint}"
     else:
         reached = rows_in(folder)
-        finish(start(START, job, folder))
+        finish(forked(job, folder) if calls else command(job, folder))
         fault = difference(job.folder, folder)
         told += f", {reached} rows"
     shutil.rmtree(folder)
@@ -171,9 +187,7 @@ def attempt(trial: Trial, place: Path, seed: int) -> bool:
     return fault is None
 
 
-def at_a_call(
-    trial: Trial, folder: Path, calls: int, rng: random.Random
-) -> tuple[subprocess.Popen[str], str]:
+def at_a_call(trial: Trial, folder: Path, calls: int, rng: random.Random) -> tuple[Process, str]:
     """Signal a process inside a call; an earlier one if it had ended by then.
 
     The undisturbed run, which counted, may have prepared text that this one finds ready.
@@ -181,25 +195,25 @@ def at_a_call(
     most = calls
     while True:
         call = rng.randint(1, most)
-        spec = {"place": trial.moment, "call": call, "signal": int(trial.how)}
-        process = start([*MOMENTS, json.dumps(spec)], trial.job, folder)
+        moment = {"place": trial.moment, "call": call, "signal": int(trial.how)}
+        process = forked(trial.job, folder, **moment)
         if process.wait(TIMEOUT_S) or trial.how != signal.SIGKILL or call == 1:
             return process, f"{trial.moment} ({call} of {calls})"
-        process.communicate()
+        process.communicate(TIMEOUT_S)
         shutil.rmtree(folder)
         most = call - 1
 
 
-def at_any_time(trial: Trial, folder: Path, share: float) -> tuple[subprocess.Popen[str], str]:
+def at_any_time(trial: Trial, folder: Path, share: float) -> tuple[Process, str]:
     """Signal a process after a share of its life; the next one sooner if it had ended by then."""
     after = share * trial.job.seconds
     while True:
-        process = start(START, trial.job, folder)
+        process = forked(trial.job, folder)
         time.sleep(after)
         if process.poll() is None:
             process.send_signal(trial.how)
             return process, f"after {after:.2f} s"
-        process.communicate()
+        process.communicate(TIMEOUT_S)
         shutil.rmtree(folder)
         after *= 0.8
 

@@ -1,7 +1,7 @@
 """A run that ends itself at a chosen moment: half-way through a file, in an evaluation, in W&B.
 
-    python benchmarks/chaos_suite/moments.py '{"place": "save", "call": 3, "signal": 9}' train ...
-    python benchmarks/chaos_suite/moments.py '{"count": "counts.json"}' train ...
+    prepare({"place": "half a checkpoint", "call": 3, "signal": 9})
+    prepare({"count": "counts.json"})
 
 The first sends itself the signal in the third call of a place; the second counts the calls, so that
 a moment can be drawn among them.
@@ -11,7 +11,6 @@ import atexit
 import io
 import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -54,7 +53,7 @@ def places() -> dict[str, tuple[Any, str, Call]]:
     import wandb
 
     from lm_research.metrics.next_token import NextTokenScores
-    from lm_research.tasks import classifying, generation
+    from lm_research.tasks import classifying, generation, writing
 
     return {
         "half a checkpoint": (torch, "save", half_a_file),
@@ -64,6 +63,7 @@ def places() -> dict[str, tuple[Any, str, Call]]:
         "before a sync": (os, "fsync", before),
         "an evaluation": (NextTokenScores, "update", before),
         "an evaluation of classes": (classifying, "_log_probabilities", before),
+        "a translation": (writing, "search", before),
         "a sample": (generation, "choose", before),
         "W&B's start": (wandb, "init", before),
         "W&B's log": (wandb.Run, "log", before),
@@ -102,9 +102,9 @@ def count(file: str) -> None:
     atexit.register(lambda: open(file, "w").write(json.dumps(calls)))  # noqa: SIM115
 
 
-if __name__ == "__main__":
-    from lm_research.cli.main import main
-
-    wanted = json.loads(sys.argv[1])
-    count(wanted["count"]) if "count" in wanted else interrupt(**wanted)
-    main(sys.argv[2:])
+def prepare(wanted: dict[str, Any]) -> None:
+    """Count, or interrupt; nothing of either where nothing is wanted."""
+    if "count" in wanted:
+        count(wanted["count"])
+    elif wanted:
+        interrupt(**wanted)
