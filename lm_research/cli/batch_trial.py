@@ -7,6 +7,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from lm_research.cli.allocator import keep_freed_memory
 from lm_research.cli.memory import available_bytes, is_memory
 
 STEPS = 2
@@ -59,6 +60,7 @@ def steps(config: dict[str, Any], batch_size: int) -> None:
     assembly = assemble(tried)
     if isinstance(assembly.model, CountedLanguageModel):
         return
+    keep_freed_memory()  # as the run does
     make_trainer(trainer, []).fit(assembly.model, datamodule=assembly.data)
     module: Any = assembly.model.eval()  # a language model: no other task is tried out
     ids_BT = torch.zeros(1, module.eval_window, dtype=torch.long)

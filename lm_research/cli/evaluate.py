@@ -36,9 +36,11 @@ def run(arguments: list[str]) -> int:
     config_dir, rest = split_config_dir(arguments)
     options, overrides = parse(Options, rest, others=("data",))
     node = _data_node(overrides, config_dir)
+    from lm_research.cli.allocator import keep_freed_memory
     from lm_research.cli.job import quiet
 
     quiet()
+    keep_freed_memory()
     scores = score(options, node)
     _show(options, scores)
     keep(options, scores)

@@ -10,6 +10,7 @@ import torch
 
 from lm_research.callbacks.deadline import deadline
 from lm_research.callbacks.stop_signals import StopSignals
+from lm_research.cli.allocator import keep_freed_memory
 from lm_research.cli.assembly import Assembly, assemble, prepare_text, size_summary
 from lm_research.cli.documents import baselines, held_out_scores, keep_predictions
 from lm_research.cli.fitting import fit
@@ -93,6 +94,7 @@ def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
     if recorder.folder.state is not None:
         same_text(recorder.folder, assembly.data.text())
     _describe(config, assembly, recorder)
+    keep_freed_memory()
     assembly, result = fit(config, assembly, recorder, signals)
     results = {"val": result, **_elsewhere(config, assembly, recorder)}
     if isinstance(assembly.model, Classification):

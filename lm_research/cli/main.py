@@ -5,6 +5,7 @@ import os
 import sys
 
 from lm_research import __version__
+from lm_research.cli.imports import put_off_scipy_signal
 from lm_research.cli.tell import guard_logs, tell, tell_error
 from lm_research.config.build import EXTRA
 from lm_research.config.problems import ConfigError, closest
@@ -57,6 +58,7 @@ def main(arguments: list[str] | None = None) -> None:
     if os.environ.get(EXTRA) and os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # own code may lie in the working folder, as for `python -m`
     guard_logs()
+    put_off_scipy_signal()
     verb = importlib.import_module(f"lm_research.cli.{args[0]}")
     try:
         sys.exit(verb.run(args[1:]))

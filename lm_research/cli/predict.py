@@ -66,6 +66,7 @@ def run(arguments: list[str]) -> int:
         return 0
     options, _ = parse(Options, arguments)
     _check(options)
+    from lm_research.cli.allocator import keep_freed_memory
     from lm_research.cli.job import quiet
     from lm_research.cli.saved import SavedRunError, load
     from lm_research.cli.tagging import Words, tags_of
@@ -74,6 +75,7 @@ def run(arguments: list[str]) -> int:
     from lm_research.tasks.tagging import Tagging
 
     quiet()
+    keep_freed_memory()
     saved = load(options.run, options.checkpoint)
     encode: Callable[[str], Any] = encoder(saved)
     if isinstance(saved.model, Classification):

@@ -204,12 +204,13 @@ def compiled(*options):
     return done.stdout
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["sm_80", "sm_90"])
 def test_compiled_scans_agree_with_float64(target):
     assert "6 of 6 cases hold" in compiled("--target", target)
 
 
+@pytest.mark.slow
 def test_a_race_is_seen_for_each_barrier_that_a_compiled_scan_is_left_without():
     assert "missing orders are seen on sm_90" in compiled("--weakened", "--target", "sm_90")
 

@@ -88,6 +88,7 @@ def test_a_huge_finite_loss_is_a_divergence_unasked(train, tmp_path, breaks):
     assert (tmp_path / "run/divergence/step-00000007.pt").exists()
 
 
+@pytest.mark.slow
 def test_the_ceiling_is_far_above_a_bad_start(train):
     """Logits of vectors drawn from N(0, 1): some tens of nats a token."""
     options = ("task.tie_weights=true", "budget.hidden_size=512", "callbacks.metrics.every=1")

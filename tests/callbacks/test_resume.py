@@ -75,7 +75,7 @@ def test_a_cut_run_ends_like_an_undisturbed_one(train, monkeypatch, tmp_path, mo
     same(train(*options, output="cut"), whole)
 
 
-@pytest.mark.one_in(3)
+@pytest.mark.one_in(5)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 @pytest.mark.parametrize("step", [1, 7, 16])
 def test_a_signal_ends_the_step_and_the_run_continues(train, at_step, tmp_path, number, step):

@@ -88,6 +88,7 @@ def ended(process: subprocess.Popen[str], code: int) -> str:
     return said + complaint
 
 
+@pytest.mark.slow
 def test_deleted_checkpoints_are_written_anew(start, tmp_path, read_json):
     out = tmp_path / "out"
     process = start("train", *LONG, f"output={out}")
@@ -101,7 +102,7 @@ def test_deleted_checkpoints_are_written_anew(start, tmp_path, read_json):
     assert read_json(out / "checkpoints/index.json")["checkpoints"]
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("fate", ["deleted", "moved"])
 def test_a_run_whose_folder_is_gone_stops(start, tmp_path, fate):
     out = tmp_path / "out"

@@ -84,6 +84,7 @@ def test_an_error_of_ours_is_told_once_without_a_traceback(start, tmp_path, read
     assert read_json(tmp_path / "out/status.json")["state"] == "failed"
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_run(start, tmp_path, read_json):
     out = tmp_path / "out"
     process = start(*LONG, f"output={out}")

@@ -72,6 +72,7 @@ def test_a_run_and_what_follows_it(lm_research, tmp_path):
     assert not [secret for secret in PLANTED if secret in said]
 
 
+@pytest.mark.slow
 def test_a_run_that_fails(lm_research, tmp_path):
     missing = f"data.paths=['https://bob:{URL}@host/x?access_token={QUERY}']"
     code, said = lm_research("train", *SMALL, missing, "output=run")

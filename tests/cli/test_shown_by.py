@@ -198,7 +198,7 @@ def test_a_sweep_reports_and_is_not_run_twice(tmp_path, capfd):
     assert "2 more runs are in the folder, of the study as it was before" in said
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -64,6 +64,7 @@ def check(found: list[dict], whole: dict, most: int) -> None:
             assert second[part] == whole[part], f"{where}: {part}"
 
 
+@pytest.mark.slow
 def test_whatever_meets_it_is_told_and_the_run_goes_on_later(on_disks_of):
     """Among the first files, and in the second checkpoint; in every other place: the slow test."""
     found, whole = on_disks_of([12, 170])

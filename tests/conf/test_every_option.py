@@ -119,6 +119,7 @@ SHARE = 20
 """Of the pairs each source meets one in so many, the next source the next of them: all do."""
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("data", AT_HAND)
 def test_vectorizers_and_models_take_a_training_step(data, folder, cache):
     steps(data, PAIRS[AT_HAND.index(data) % SHARE :: SHARE], folder, cache)

@@ -338,6 +338,7 @@ def peak_memory(action: Callable[[], Any]) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("size", [20_000, 1_000_000])
 def test_memory_does_not_grow_with_the_corpus(source, make, monkeypatch, size: int) -> None:
     corpus = 128 * MIB

@@ -243,6 +243,7 @@ def test_a_full_disk_leaves_no_half_store(tmp_path: Path, monkeypatch) -> None:
 MIB = 1 << 20
 
 
+@pytest.mark.slow
 def test_memory_grows_neither_with_the_documents_nor_with_their_number(tmp_path: Path) -> None:
     long_N, short_N = np.arange(1, 200).repeat(5_000), np.arange(1, 20)
     tracemalloc.start()

@@ -19,6 +19,7 @@ def layer_case(cls, device, **arguments):
     return layer, torch.randn(3, 7, 5, device=device)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("cls", LAYERS)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_two_layers_in_two_directions(cls, backend, device, agree):

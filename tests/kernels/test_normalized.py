@@ -112,7 +112,7 @@ def test_odd_shapes(cell, shape, device, agree):
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     cell=st.sampled_from(sorted(GATES)),

@@ -47,6 +47,7 @@ def hold(cases):
         assert all(error <= limit for error in errors.values()), (case, errors)  # NaN fails, too
 
 
+@pytest.mark.slow
 def test_compiled_scans_agree_with_float64():
     shape = {"batch": 2, "steps": 3, "hidden": 32, "heads": 2, "lengths": [3, 2], "resets": 0.3}
     hold([{"cell": cell, "target": "sm_90", "dtype": "bfloat16", **shape} for cell in CELLS])

@@ -69,7 +69,7 @@ def test_an_lstms_zoneouts_are_of_h_and_of_the_cell(device):
     assert (h - start).abs().max() > 0.1
 
 
-@pytest.mark.one_in(2)
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("fused", FUSED)
 @pytest.mark.parametrize("recompute", [False, True])
 def test_compiled_without_a_graph_break(fused, recompute, device, agree, whole_graph):
@@ -109,6 +109,7 @@ def test_autocast(fused, device, agree):
     agree(found, expected, names, torch.bfloat16)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("fused", FUSED)
 def test_recomputing_changes_nothing_but_memory(fused, device, agree):
     layer = fused(5, 8, 2, bidirectional=True, backend="triton", **ON).to(device)

@@ -104,6 +104,7 @@ def test_lengths_resets_and_dropout(cell, device, agree):
     compare(agree, cell, torch.float32, device, (2, 3, 3, 32), walk, cut(groups=2))
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_three_layers_in_16_bits(dtype, device, agree):
     walk = walk_of(device, 2, 2)
@@ -141,6 +142,7 @@ def gradients(layer, x, states, **options):
     return [*parts, *torch.autograd.grad(loss, [x, states[0], *layer.parameters()])]
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize("cell", LAYERS)
 @pytest.mark.parametrize("bias", [True, False])
 def test_layers_agree_with_the_reference(cell, bias, agree):
@@ -175,6 +177,7 @@ def test_dropout_between_layers_is_that_of_the_draw(agree):
     assert torch.equal(fused.eval()(x)[0], fused(x)[0])
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("cell", LAYERS)
 def test_the_compiler_sees_no_break(cell, whole_graph, agree):
     fused, _ = pair(cell, dropout=0.5)
@@ -218,6 +221,7 @@ def test_no_second_derivative():
         first.sum().backward()
 
 
+@pytest.mark.one_in(4)
 @pytest.mark.parametrize(("cell", "seed"), [("lstm", "7"), ("gru", "3")])
 def test_layers_that_wait_for_each_other(cell, seed):
     """What the compiler makes of it, eight programs of two layers side by side, without a GPU."""

@@ -188,6 +188,7 @@ def test_a_turned_row_is_its_real_part_in_reverse():
     assert turned(x, torch.tensor([4, 2]))[..., 0].tolist() == [[4, 3, 2, 1], [6, 5, 0, 0]]
 
 
+@pytest.mark.slow
 def test_texts_come_back_in_the_order_of_their_sources():
     task = model_of()
     expected = [write_texts(task, [ids_N])[0][0].ids for ids_N in SOURCES * 9]

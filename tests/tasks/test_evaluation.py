@@ -92,6 +92,7 @@ def test_a_split_costs_what_a_loop_over_its_tokens_says(make_task, make_split, m
     assert result.scores["bytes"] == size
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-6)])
 @pytest.mark.parametrize("kind", ["embedding", "tagged tf-idf"])
 @pytest.mark.parametrize("model", MODELS)

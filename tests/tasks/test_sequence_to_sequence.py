@@ -16,7 +16,7 @@ from lm_research.data.document import DataError
 from lm_research.tracking.checkpoint_store import CheckpointStore
 
 SMALL = ("task.epochs=1", "budget.batch_size=16", "task.beam=2", "task.longest_extra=3")
-SHORT = ("budget.train_bytes=12000", "budget.eval_bytes=1500", "task.most_source=48")
+SHORT = ("budget.train_bytes=12000", "budget.eval_bytes=800", "task.most_source=48")
 TRANSLATION = ("task=translation", "data=interface_en", "model=gru", *SMALL, *SHORT)
 TITLES = ("task=summarization", "data=bbc_headlines", "model=lstm", *SMALL, "budget.batch_size=4")
 WORDS = ("text=word", "task.vocabulary=separate")
@@ -26,6 +26,7 @@ def rows_of(folder, name="predictions.jsonl"):
     return [json.loads(line) for line in (folder / name).read_text("utf-8").splitlines()]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("more", [(), (*WORDS, "task.attention=additive"), ("model=cnn",)])
 def test_a_translation_leaves_scores_of_what_it_wrote(train, read_json, capsys, more):
     from lm_research.cli import evaluate, predict
@@ -76,6 +77,7 @@ def test_a_summary_is_scored_beside_extracts_of_its_document(train, read_json):
 @pytest.mark.parametrize("more", [(), ("model=transformer", "task.scheduled_sampling=0.5")])
 def test_a_cut_run_ends_like_an_undisturbed_one(train, monkeypatch, more):
     ways = (*TRANSLATION, "model.dropout=0.3", "model.num_layers=2", "callbacks.checkpoint.every=5")
+    ways += ("budget.train_bytes=5000", "budget.eval_bytes=300")
     whole = train(*ways, *more, output="whole")
     saved, done = Checkpoint.on_train_batch_end, []
 

@@ -214,6 +214,7 @@ def test_a_run_leaves_scores_predictions_and_a_table(tag, corpus, read_json, cap
     assert [len(row["tags"]) for row in outputs[0]] == [6, 1, 6 * 90]
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("text", ["byte", "character", "word"])
 def test_every_tokenizer_learns_chunks_and_the_run_has_their_scores(tag, text, read_json):
     summary = read_json(tag(f"text={text}", "data.tag_column=4", "task.epochs=3") / "summary.json")

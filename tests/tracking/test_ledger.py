@@ -246,6 +246,7 @@ def test_several_processes_refresh_at_once(root, tmp_path, ledger_of):
     assert_faithful(ledger)
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_goes_on(root, tmp_path, ledger_of):
     for seed in range(100, 350):
         write_run(root / f"more{seed}", seed)
