@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
 from lm_research.data.batches import Batch
+from lm_research.kernels import linear_cross_entropy
+from lm_research.kernels.linear_cross_entropy import BLOCK
 from lm_research.models.sequence_model import SequenceModel
 from lm_research.tasks.streaming import Stream, map_tensors
 from lm_research.vectorizers.vectorizer import Vectorizer
@@ -107,11 +109,7 @@ class LanguageModeling(pl.LightningModule):
         targets_BT = batch.targets_BT
         if self.predict == "last":
             y_BTH, targets_BT = y_BTH[:, -1:], targets_BT[:, -1:]
-        return F.cross_entropy(
-            self.head(y_BTH).reshape(-1, self.vocabulary_size),
-            targets_BT.reshape(-1),
-            label_smoothing=self.label_smoothing,
-        )
+        return head_loss(self.head, y_BTH, targets_BT, self.label_smoothing)
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and its rate's factor at every step."""
@@ -165,6 +163,19 @@ def default_dtype(dtype: torch.dtype | str) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+def head_loss(head: nn.Module, y_BTH: Tensor, targets_BT: Tensor, smoothing: float) -> Tensor:
+    """Mean cross-entropy in nats; by blocks of rows where all logits at once would be many."""
+    *before, last = head if type(head) is nn.Sequential else [head]
+    targets_N = targets_BT.flatten()
+    if type(last) is not nn.Linear or targets_N.numel() * last.out_features < 2 * BLOCK:
+        return F.cross_entropy(head(y_BTH).flatten(0, 1), targets_N, label_smoothing=smoothing)
+    for layer in before:
+        y_BTH = layer(y_BTH)
+    return linear_cross_entropy(
+        y_BTH.flatten(0, 1), last.weight, last.bias, targets_N, label_smoothing=smoothing
+    )
 
 
 def _head(vectorizer: Vectorizer, model: SequenceModel) -> nn.Module:
