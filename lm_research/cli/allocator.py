@@ -34,4 +34,4 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
     except (OSError, AttributeError):
         return False
     asked = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _PAD_BYTES))
-    return all([mallopt(*setting) for setting in asked])
+    return all(mallopt(*setting) for setting in asked)

@@ -36,7 +36,7 @@ def linear_cross_entropy(
     """``F.cross_entropy(F.linear(x, weight, bias), targets)`` without the logits of all rows.
 
     Args:
-        x_NH: float32, float64, bfloat16 or float16; under autocast its type is that of the products.
+        x_NH: float32, float64, bfloat16 or float16; under autocast that of the products.
         weight_VH: of the output layer.
         bias_V: likewise, or None.
         targets_N: int64, each in [0, V).
