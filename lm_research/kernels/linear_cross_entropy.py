@@ -118,27 +118,27 @@ class _Sums:
 
     def add(self, block: slice, targets_R: Tensor, smoothing: float) -> None:
         x_RH = self.x_NH[block]
-        logits_RV = F.linear(x_RH, self.weight_VH, self.bias_V).to(self.fine)
-        log_z_R1 = logits_RV.logsumexp(-1, keepdim=True)
+        logits_RV = F.linear(x_RH, self.weight_VH, self.bias_V)
+        log_p_RV = logits_RV.log_softmax(-1, dtype=self.fine)
         target_R1 = targets_R[:, None]
-        self.loss += (log_z_R1 - logits_RV.gather(1, target_R1)).sum() * (1 - smoothing)
+        self.loss -= log_p_RV.gather(1, target_R1).sum() * (1 - smoothing)
         if smoothing:
-            self.loss += (log_z_R1[:, 0] - logits_RV.mean(-1)).sum() * smoothing
+            self.loss -= log_p_RV.mean(-1).sum() * smoothing
         if any(gradient is not None for gradient in self.gradients):
-            grad_RV = logits_RV.sub_(log_z_R1).exp_()  # p; less the target's distribution
+            grad_RV = log_p_RV.exp_()  # less the target's distribution
             if smoothing:
                 grad_RV.sub_(smoothing / grad_RV.shape[1])
             grad_RV.scatter_add_(1, target_R1, grad_RV.new_full(target_R1.shape, smoothing - 1))
-            self._pass_back(block, x_RH, grad_RV.div_(len(self.x_NH)))
+            self._pass_back(block, x_RH, grad_RV.to(x_RH.dtype))
 
     def _pass_back(self, block: slice, x_RH: Tensor, grad_RV: Tensor) -> None:
         grad_x_NH, grad_weight_VH, grad_bias_V = self.gradients
-        if grad_bias_V is not None:
-            grad_bias_V += grad_RV.sum(0)
-        grad_RV = grad_RV.to(x_RH.dtype)
+        share = 1 / len(self.x_NH)
         if grad_x_NH is not None:
-            grad_x_NH[block] = grad_RV @ self.weight_VH
+            grad_x_NH[block] = (grad_RV @ self.weight_VH).mul_(share)
         if grad_weight_VH is not None and grad_weight_VH.dtype == x_RH.dtype:
-            grad_weight_VH.addmm_(grad_RV.T, x_RH)
+            grad_weight_VH.addmm_(grad_RV.T, x_RH, alpha=share)
         elif grad_weight_VH is not None:
-            grad_weight_VH += grad_RV.T @ x_RH
+            grad_weight_VH.add_(grad_RV.T @ x_RH, alpha=share)
+        if grad_bias_V is not None:
+            grad_bias_V.add_(grad_RV.sum(0, dtype=self.fine), alpha=share)
