@@ -19,8 +19,6 @@ assert scipy.signal.find_peaks is sys.modules["scipy.signal"].find_peaks
 USES = [
     "from scipy.signal import find_peaks",
     "import scipy.signal.windows as windows; windows.hann(3)",
-    "import scipy; scipy.signal.find_peaks",
-    "import scipy.signal; dir(scipy.signal); scipy.signal.find_peaks",
 ]
 
 
