@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BLOCK = 1 << 21
-"""Logits of a block: few enough to stay in a processor's cache, enough for its matrix products."""
+BLOCK = 1 << 22
+"""Logits of a block; with fewer the products lose speed (docs/LOG.md, 2026-11-29)."""
 _FEWEST_ROWS = 64
 
 

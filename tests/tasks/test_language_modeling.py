@@ -17,6 +17,7 @@ from lm_research.config.problems import ConfigError
 from lm_research.data.batches import Batch, TrainingBatches
 from lm_research.data.document import DataError
 from lm_research.models.lstm import LSTM
+from lm_research.tasks import language_modeling
 from lm_research.tasks.evaluation import evaluate, evaluating
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.tasks.schedules import Constant, Cosine
@@ -106,6 +107,22 @@ def test_a_carried_state_joins_two_windows(make_task, model, kind) -> None:
     task.training_step(one, 0)
     jumped = two._replace(fresh=True)
     assert task.training_step(jumped, 1).item() == pytest.approx(alone, rel=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"tie_weights": True}, {"head_bias": False}])
+def test_by_blocks_the_loss_and_its_gradients_are_the_same(make_task, monkeypatch, options) -> None:
+    losses, gradients = [], []
+    for many in (1 << 25, 0):
+        monkeypatch.setattr(language_modeling, "MANY_LOGITS", many)
+        torch.manual_seed(1)
+        vectorizer = Embedding(VOCABULARY, 5)  # a shared matrix of five is reached by a projection
+        task = make_task(vectorizer=vectorizer, label_smoothing=0.1, **options)
+        losses.append(task.training_step(batch(0), 0))
+        losses[-1].backward()
+        gradients.append([p.grad for p in task.parameters()])
+    assert type(losses[1].grad_fn).__name__ == "_BlocksBackward"
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-12, atol=0)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-9, atol=1e-14)
 
 
 def tensors(value: Any) -> list[Tensor]:
