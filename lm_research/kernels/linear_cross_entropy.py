@@ -80,6 +80,7 @@ class _Blocks(torch.autograd.Function):
                 block = slice(first, first + rows)
                 sums.add(block, targets_N[block], smoothing)
         ctx.save_for_backward(*sums.gradients)
+        ctx.types = [None if of is None else of.dtype for of in (x_NH, weight_VH, bias_V)]
         return sums.loss / len(x_NH)
 
     @staticmethod
@@ -91,7 +92,8 @@ class _Blocks(torch.autograd.Function):
             )
         if grad is None:
             return (None,) * 7
-        scaled = (None if g is None else g * grad.to(g.dtype) for g in ctx.saved_tensors)
+        found = zip(ctx.saved_tensors, ctx.types, strict=True)
+        scaled = (None if g is None else (g * grad.to(g.dtype)).to(kind) for g, kind in found)
         return (*scaled, None, None, None, None)
 
 
@@ -111,9 +113,11 @@ class _Sums:
         self.fine = torch.promote_types(dtype, torch.float32)
         self.loss = x_NH.new_zeros((), dtype=self.fine)
         given = (x_NH, weight_VH, bias_V)
+        # Sums over blocks are finer than 16 bits, which would round at each.
+        types = (x_NH.dtype, self.fine, self.fine)
         self.gradients = [
-            torch.zeros_like(of) if of is not None and need else None
-            for of, need in zip(given, wanted, strict=True)
+            torch.zeros_like(of, dtype=kind) if of is not None and need else None
+            for of, need, kind in zip(given, wanted, types, strict=True)
         ]
 
     def add(self, block: slice, targets_R: Tensor, smoothing: float) -> None:
