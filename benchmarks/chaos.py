@@ -187,7 +187,7 @@ def attempt(trial: Trial, place: Path, seed: int) -> bool:
     return fault is None
 
 
-def at_a_call(trial: Trial, folder: Path, calls: int, rng: random.Random) -> tuple[Process, str]:
+def at_a_call(trial: Trial, folder: Path, calls: int, rng: random.Random) -> tuple[Forked, str]:
     """Signal a process inside a call; an earlier one if it had ended by then.
 
     The undisturbed run, which counted, may have prepared text that this one finds ready.
@@ -199,12 +199,12 @@ def at_a_call(trial: Trial, folder: Path, calls: int, rng: random.Random) -> tup
         process = forked(trial.job, folder, **moment)
         if process.wait(TIMEOUT_S) or trial.how != signal.SIGKILL or call == 1:
             return process, f"{trial.moment} ({call} of {calls})"
-        process.communicate(TIMEOUT_S)
+        process.communicate(timeout=TIMEOUT_S)
         shutil.rmtree(folder)
         most = call - 1
 
 
-def at_any_time(trial: Trial, folder: Path, share: float) -> tuple[Process, str]:
+def at_any_time(trial: Trial, folder: Path, share: float) -> tuple[Forked, str]:
     """Signal a process after a share of its life; the next one sooner if it had ended by then."""
     after = share * trial.job.seconds
     while True:
@@ -213,7 +213,7 @@ def at_any_time(trial: Trial, folder: Path, share: float) -> tuple[Process, str]
         if process.poll() is None:
             process.send_signal(trial.how)
             return process, f"after {after:.2f} s"
-        process.communicate(TIMEOUT_S)
+        process.communicate(timeout=TIMEOUT_S)
         shutil.rmtree(folder)
         after *= 0.8
 
