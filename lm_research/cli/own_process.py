@@ -117,12 +117,15 @@ def _is_worker() -> bool:
 
 
 def _ready_to_fork(config: Mapping[str, Any]) -> None:
-    """Import, once, what one run after the other would."""
+    """Do once what one run after the other would: imports, and first calls."""
     if "lm_research.cli.job" not in sys.modules:
         import lm_research.cli.job as _job  # noqa: F401
 
         gc.collect()
     import_targets(config)
+    from lm_research.cli.first_calls import first_calls
+
+    first_calls()
 
 
 def _end_openmp_threads() -> None:
