@@ -17,6 +17,8 @@ if not (3, 11) <= sys.version_info[:2] <= (3, 12):
 PY
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 pip() { .venv/bin/python -m pip --disable-pip-version-check --quiet "$@"; }
+# Of 23,000 files a few thousand are ever imported; Python compiles those when they are.
+export PIP_NO_COMPILE=1
 
 if ! .venv/bin/python -c 'import torch' 2>/dev/null; then
   torch=$(grep '^torch==' constraints.txt)
@@ -29,3 +31,6 @@ if ! .venv/bin/python -c 'import torch' 2>/dev/null; then
   fi
 fi
 pip install -c constraints.txt -e ".[$extras]"
+if [ -n "${PYTHONDONTWRITEBYTECODE:-}" ]; then  # it would compile them for every process
+  .venv/bin/python -m compileall -q -j 0 -x '/tests?/|/pythonbible_' .venv/lib || true
+fi
