@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from lm_research.analysis.blocks import Cells
 from lm_research.analysis.metric import Metric
+from lm_research.analysis.runs import summary_keys
 from lm_research.analysis.settings import Setting
 from lm_research.analysis.statistics import mean
 
@@ -57,10 +58,7 @@ def cells_of(settings: Iterable[Setting], axes: Sequence[str], question: Questio
 def evaluation_sources(settings: Sequence[Setting], metric: Metric) -> tuple[str, ...]:
     """The evaluation sources that any run was scored on, training sources first."""
     stem = "/" + metric.key.rsplit("/", 1)[-1]
-    keys: dict[str, None] = {}
-    for setting in settings:
-        for run in setting.runs:
-            keys |= dict.fromkeys(run.summary)
+    keys = summary_keys(run for setting in settings for run in setting.runs)
     scores = (key for key in keys if key.startswith("eval/") and key.endswith(stem))
     found = dict.fromkeys(key[len("eval/") : -len(stem)] for key in scores)
     order = list(dict.fromkeys(name for s in settings for name in s.source_names))

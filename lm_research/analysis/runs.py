@@ -9,10 +9,11 @@ import math
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -133,6 +134,12 @@ class Run:
         return zip(*(columns.get(name, absent) for name in names), strict=True)
 
 
+def summary_keys(runs: Iterable[Run]) -> list[str]:
+    """Every name that a summary has, in the order in which they first appear."""
+    several = dict.fromkeys(tuple(run.summary) for run in runs)  # of 10,000 runs, a few
+    return list(dict.fromkeys(chain.from_iterable(several)))
+
+
 def mapping(value: Any) -> Mapping[str, Any]:
     """``value`` if it is a mapping, else an empty one."""
     return value if isinstance(value, Mapping) else {}
@@ -140,6 +147,8 @@ def mapping(value: Any) -> Mapping[str, Any]:
 
 def number(value: Any) -> float | None:
     """``value`` as a finite float; ``None`` for anything else (null, NaN, text, true)."""
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

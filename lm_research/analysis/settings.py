@@ -1,9 +1,10 @@
 """Runs grouped into settings: what is equal but for the seed may be averaged, nothing else."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import repeat
+from typing import Any, cast
 
 from lm_research.analysis.metric import MISSING
 from lm_research.analysis.runs import Run, mapping
@@ -44,7 +45,7 @@ class Setting:
     def __getitem__(self, axis: str) -> str:
         return self.values[self.axes.index(axis)]
 
-    @property
+    @cached_property
     def source(self) -> str:
         """The training source."""
         return self.runs[0].source
@@ -194,17 +195,28 @@ def value_of(run: Run, axis: str) -> str:
     return MISSING if found is None else str(found)
 
 
+def values_on(runs: Sequence[Run], axis: str) -> list[str]:
+    """:func:`value_of` of each run; thousands of runs that all chose an option are told at once."""
+    if axis != PRETRAINING:
+        chosen = [run.choices.get(axis) for run in runs]
+        if None not in chosen:
+            return cast(list[str], chosen)
+    return [value_of(run, axis) for run in runs]
+
+
 def pretrained_on(run: Run) -> str | None:
     """Name of the data of the language model that the run started from; None from scratch."""
     found = mapping(mapping(run.config.get("transfer")).get("source")).get("data")
     return None if found is None else str(found)
 
 
-def partition(runs: Iterable[Run], axes: Sequence[str]) -> dict[tuple[str, ...], list[Run]]:
+def partition(runs: Sequence[Run], axes: Sequence[str]) -> dict[tuple[str, ...], list[Run]]:
     """Runs by their values on ``axes``, in the order in which they first appear."""
     groups: dict[tuple[str, ...], list[Run]] = {}
-    for run in runs:
-        groups.setdefault(tuple(value_of(run, axis) for axis in axes), []).append(run)
+    columns = [values_on(runs, axis) for axis in axes]
+    keys = zip(*columns, strict=True) if columns else repeat((), len(runs))
+    for run, values in zip(runs, keys, strict=True):
+        groups.setdefault(values, []).append(run)
     return groups
 
 
@@ -219,7 +231,7 @@ def find_axes(runs: Sequence[Run], listed: Sequence[str] = ()) -> tuple[str, ...
     else:
         groups = dict.fromkeys(g for run in runs for g in run.choices if g not in FREE_CHOICES)
         groups |= dict.fromkeys([PRETRAINING] if any(map(pretrained_on, runs)) else [])
-        axes = [g for g in groups if len({value_of(run, g) for run in runs}) > 1]
+        axes = [g for g in groups if len(set(values_on(runs, g))) > 1]
         axes = _without_followers(runs, axes) or [g for g in DEFAULT_AXES if g in groups]
         axes.sort(key=lambda g: USUAL_ORDER.index(g) if g in USUAL_ORDER else len(USUAL_ORDER))
     while extra := _telling_field(runs, axes):
@@ -232,7 +244,7 @@ def _without_followers(runs: Sequence[Run], axes: list[str]) -> list[str]:
     kept: list[str] = []
     for axis in sorted(axes, key=lambda name: name not in DEFAULT_AXES):  # stable: the usual first
         groups = partition(runs, kept)
-        if any(len({value_of(run, axis) for run in group}) > 1 for group in groups.values()):
+        if any(len(set(values_on(group, axis))) > 1 for group in groups.values()):
             kept.append(axis)
     return [axis for axis in axes if axis in kept]
 
@@ -244,7 +256,7 @@ def _telling_field(runs: Sequence[Run], axes: Sequence[str]) -> str | None:
             head = name.split(".")[0]
             if len({run.choices.get(head) for run in group}) > 1 and head not in axes:
                 return head
-            if name != FINGERPRINT and len({value_of(run, name) for run in group}) > 1:
+            if name != FINGERPRINT and len(set(values_on(group, name))) > 1:
                 return name
     return None
 

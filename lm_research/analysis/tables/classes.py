@@ -4,7 +4,9 @@ A run leaves both in ``classes.json``; what is shown is of the best setting of e
 over its seeds, on the validation split.
 """
 
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from lm_research.analysis.runs import Run
@@ -64,8 +66,11 @@ def _table(title: str, classes: Sequence[str], cells: Sequence[Sequence[int]], u
 
 def _read(run: Run) -> tuple[list[str], list[list[int]], str] | None:
     """Classes, confusion matrix and its unit; None if a run has none, or a damaged one."""
+    file = f"{run.folder}/classes.json"
+    if not os.path.lexists(file):
+        return None
     try:
-        known: Any = load_json(read_plain(run.folder / "classes.json", LARGEST_JSON))
+        known: Any = load_json(read_plain(Path(file), LARGEST_JSON))
         classes = [str(name) for name in known["classes"]]
         unit = str(known.get("unit", UNITS[0]))
         cells = [[int(count) for count in row] for row in known[SPLIT]["confusion"]]

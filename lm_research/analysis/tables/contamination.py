@@ -1,10 +1,9 @@
 """Scores on all evaluation documents beside those on the clean ones, where the two differ."""
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
 
 from lm_research.analysis.metric import MISSING, Metric
-from lm_research.analysis.runs import Run, number
+from lm_research.analysis.runs import Run, number, summary_keys
 from lm_research.analysis.statistics import mean
 from lm_research.analysis.study import Study
 from lm_research.analysis.tables.table import Cell, Column, Table
@@ -39,8 +38,9 @@ def contamination_table(study: Study) -> Table | None:
 
 
 def _rows(runs: list[Run], source: str, metric: Metric) -> Iterator[tuple[Cell, ...]]:
-    names = dict.fromkeys(chain.from_iterable(run.summary for run in runs))
-    for group in (name.removesuffix(f"/{CLEAN}") for name in names if name.endswith(f"/{CLEAN}")):
+    for group in (
+        name.removesuffix(f"/{CLEAN}") for name in summary_keys(runs) if name.endswith(f"/{CLEAN}")
+    ):
         counts = _values(runs, f"{group}/{COUNT}")
         if not any(counts):
             continue

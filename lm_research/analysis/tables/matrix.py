@@ -2,7 +2,7 @@
 
 from lm_research.analysis.matrix import Matrix, source_matrix
 from lm_research.analysis.metric import MISSING, Metric
-from lm_research.analysis.runs import number
+from lm_research.analysis.runs import number, summary_keys
 from lm_research.analysis.study import Study, once
 from lm_research.analysis.tables.table import INTERVAL, Cell, Column, Table, interval, plus_minus
 
@@ -46,7 +46,7 @@ def clean_matrix(study: Study) -> tuple[Metric, Matrix] | None:
     if not study.metric.key.endswith("/bits_per_byte"):
         return None
     runs = [run for setting in study.settings for run in setting.runs]
-    keys = {key for run in runs for key in run.summary if key.endswith("/contaminated_documents")}
+    keys = [key for key in summary_keys(runs) if key.endswith("/contaminated_documents")]
     if not any(number(run.summary.get(key)) for run in runs for key in keys):
         return None
     metric = Metric.named(f"{study.metric.key}_clean")
