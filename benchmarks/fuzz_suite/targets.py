@@ -106,7 +106,7 @@ class Studies(Target):
         file = self.folder / "sweeps" / "strange.yaml"
         file.write_bytes(mutated_yaml(random.choice(self.VALID), random))
         composed = compose(["sweep=strange"])
-        Plan.of(composed.config["sweep"] or {}).settings()
+        Plan.of(composed.config.get("sweep") or {}).settings()
 
 
 class RunFolders(Target):

@@ -29,6 +29,7 @@ import secrets
 import time
 import traceback
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -97,6 +98,7 @@ class RunFolder:
         self.tokenizer = self.path / "tokenizer.json"
         self._lock = FolderLock(self.path)
         self._status: Status | None = None
+        self._config: dict[str, Any] | None = None
         self._beat = 0.0
 
     @classmethod
@@ -149,10 +151,17 @@ class RunFolder:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The stored configuration. Raises ``RunFolderError`` when missing or damaged."""
-        if self.state is not None and not self.path.exists():
+        """The stored configuration. Raises ``RunFolderError`` when missing or damaged.
+
+        Who holds the folder reads it once: a run is what it was when it began.
+        """
+        if self.state is None:
+            return read_config(self.path / "config.yaml")
+        if not self.path.exists():
             raise write_error(self.path, FileNotFoundError(errno.ENOENT, "the folder is gone"))
-        return read_config(self.path / "config.yaml")
+        if self._config is None:
+            self._config = read_config(self.path / "config.yaml")
+        return deepcopy(self._config)
 
     @property
     def status(self) -> Status:
