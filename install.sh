@@ -32,5 +32,5 @@ if ! .venv/bin/python -c 'import torch' 2>/dev/null; then
 fi
 pip install -c constraints.txt -e ".[$extras]"
 if [ -n "${PYTHONDONTWRITEBYTECODE:-}" ]; then  # it would compile them for every process
-  .venv/bin/python -m compileall -q -j 0 -x '/tests?/|/pythonbible_' .venv/lib || true
+  .venv/bin/python -m compileall -qq -j 0 -x '/tests?/|/pythonbible_' .venv/lib || true
 fi
