@@ -46,7 +46,8 @@ def mutmut(*arguments: str, capture: bool = False) -> str:
     found = subprocess.run(
         [MUTMUT, *arguments],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # numba cannot compile what mutmut has changed; as Python its loops are tried, too.
+        env={**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_DISABLE_JIT": "1"},
         stdout=subprocess.PIPE if capture else None,
         text=True,
         check=True,
