@@ -1,9 +1,10 @@
 """Which backend serves a call, and why.
 
 ``reference`` is readable PyTorch, ``torch`` is the path of ``torch.nn`` itself (oneDNN, cuDNN),
-``triton`` is one fused kernel a scan. Where ``torch`` can serve the call, ``auto`` takes a fused
-kernel if it was faster when both were timed on this very device (:mod:`.measured`); nothing has
-been timed on a GPU yet. Where ``torch`` cannot, it takes a fused kernel if one fits.
+``triton`` is one fused kernel a scan, ``cpu`` a scan that numba compiles. Where ``torch`` can serve
+the call, ``auto`` takes a fused kernel if it was faster when both were timed on this very device
+(:mod:`.measured`); nothing has been timed on a GPU yet. On a CPU it goes by cell and size
+(:func:`on_cpu`). Where ``torch`` cannot serve it, it takes a fused kernel or scan if one fits.
 """
 
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from lm_research.kernels.obstacles import (
     Cell,
     Precision,
     Wanted,
+    cpu_obstacle,
     form_for,
     interpreted,
     target_of,
@@ -37,9 +39,10 @@ Backend = Literal[
     "triton:registers",
     "triton:spread",
     "triton:wavefront",
+    "cpu",
 ]
 ScanBackend = Literal[
-    "auto", "reference", "triton", "triton:single", "triton:registers", "triton:spread"
+    "auto", "reference", "triton", "triton:single", "triton:registers", "triton:spread", "cpu"
 ]
 COUNTS: dict[Cell, int] = {
     "rnn": 1,
@@ -66,16 +69,18 @@ Asking = TypeVar("Asking", bound=Callable[..., Any])
 class Choice:
     """A backend and the reason for it; of a fused kernel, its form (one of :data:`FORMS`)."""
 
-    backend: Literal["reference", "torch", "triton"]
+    backend: Literal["reference", "torch", "triton", "cpu"]
     reason: str
     form: str | None = None
 
 
+FEWEST_STEPS = 32
+"""Below so many a compiled scan on a CPU is not worth packing its weight for."""
+ALONE = Choice("torch", "torch.nn alone takes proj_size, and packed, unbatched and empty inputs")
 UNTIMED = Choice(
     "torch",
     "torch.nn serves it; two directions, recompute, proj_size, inputs without a batch: not timed",
 )
-ON_CPU = Choice("torch", "torch.nn serves it, and no fused kernel: those run on GPUs, not on cpu")
 
 
 def explain(
@@ -122,7 +127,7 @@ def explain(
     if backend == "auto" and not beyond:
         where = device if isinstance(device, torch.device) else torch.device(device)
         if where.type == "cpu":
-            return ON_CPU
+            return on_cpu(cell, dtype, hidden_size, steps)
         if not timed:
             return UNTIMED
         mode = "both" if training else "forward"
@@ -139,6 +144,15 @@ def explain(
         return Choice(backend, "asked for by name")
     head, layers = hidden_size // num_heads, num_layers if timed else 1
     wanted = Wanted(cell, torch.device(device), dtype, hidden_size, head, precision, masks, layers)
+    if backend == "cpu" or (
+        wanted.device.type == "cpu" and backend == "auto" and not interpreted()
+    ):
+        obstacle = cpu_obstacle(wanted)
+        if obstacle and backend == "cpu":
+            raise RuntimeError(f"backend='cpu' cannot serve this call: {obstacle}; use 'auto'")
+        if not obstacle:
+            told = "torch.nn cannot serve it; a compiled scan walks over all steps"
+            return Choice("cpu", "asked for by name" if backend == "cpu" else told, "cpu")
     form, obstacle = form_for(wanted, backend.partition(":")[2])
     if backend != "auto":
         if obstacle:
@@ -200,6 +214,35 @@ def _faster(asked: tuple, batch: Pair | None, steps: Pair | None) -> Choice:
     return _fastest(_Asked(*asked), batch, steps)
 
 
+def on_cpu(cell: Cell, dtype: torch.dtype, hidden: int, steps: int | None) -> Choice:
+    """What serves a layer on a CPU that ``torch.nn`` can serve, too; calls may be short there.
+
+    Compiled scans of the GRU and of the Elman network were never slower than torch.nn's on the grid
+    of ``benchmarks/cpu_scans.py``; torch.nn's LSTM is one operator of oneDNN.
+
+    Args:
+        steps: of the input; None: many.
+    """
+    return _on_cpu(cell, dtype, hidden, steps is not None and steps < FEWEST_STEPS)
+
+
+@_constant
+def _on_cpu(cell: Cell, dtype: torch.dtype, hidden: int, short: bool) -> Choice:
+    return _compiled_or_torch(cell, dtype, hidden, short)
+
+
+@lru_cache(256)
+def _compiled_or_torch(cell: Cell, dtype: torch.dtype, hidden: int, short: bool) -> Choice:
+    obstacle = cpu_obstacle(Wanted(cell, torch.device("cpu"), dtype, hidden, hidden, "ieee"))
+    if cell not in ("rnn", "gru"):
+        obstacle = f"torch.nn's {cell.upper()} is one operator on a CPU"
+    elif short and not obstacle:
+        obstacle = f"fewer than {FEWEST_STEPS} steps are not worth packing the weight for"
+    if obstacle:
+        return Choice("torch", f"torch.nn serves it, and no compiled scan: {obstacle}")
+    return Choice("cpu", "a compiled scan is faster than torch.nn's steps", "cpu")
+
+
 @lru_cache(4096)
 def _timed(asked: _Asked) -> tuple[str | None, tuple[int, ...], tuple[int, ...]]:
     """Why torch.nn is not measured against a fused kernel, or None; batches; steps."""
@@ -253,14 +296,16 @@ def scan_backend(
     backend: ScanBackend,
     precision: Precision,
     masks: bool = False,
+    directions: int = 1,
 ) -> Choice:
     """:func:`explain` for a scan over given gates, which ``torch.nn`` has no function for."""
+    hidden = gates.shape[-1] // COUNTS[cell] // directions
     return explain(
         cell,
         device=gates.device,
         dtype=gates.dtype,
-        hidden_size=gates.shape[-1] // COUNTS[cell],
-        num_heads=gates.shape[-1] // COUNTS[cell] // weight.shape[1],
+        hidden_size=hidden,
+        num_heads=hidden // weight.shape[1],
         beyond_torch=True,
         masks=masks,
         backend=backend,

@@ -194,7 +194,7 @@ def _served(
     With resets of real steps alone, dropout in the gates' type, recomputing only what fits.
     """
     precision = cast(Precision, walk.precision)
-    chosen = scan_backend(cell, gates, weight, backend, precision, walk.masks)
+    chosen = scan_backend(cell, gates, weight, backend, precision, walk.masks, walk.directions)
     reset, dropout = real_resets(walk.reset_BT, walk.lengths_B), walk.dropout_BH
     fits = chosen.form != "single" or can_recompute(cell, gates, weight, precision, walk.masks)
     walk = replace(

@@ -1,6 +1,7 @@
 """What keeps a form of fused kernels from serving a call; needs no Triton."""
 
 import os
+import platform
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal, cast
@@ -16,6 +17,11 @@ Precision = Literal["ieee", "tf32x3", "tf32"]
 Cell = Literal["rnn", "lstm", "gru", "layer_norm_rnn", "layer_norm_lstm", "layer_norm_gru"]
 
 INSTALLED = find_spec("triton") is not None
+COMPILER = find_spec("numba") is not None
+FUSED_MULTIPLY_ADD = platform.machine() not in (
+    "x86_64",
+    "AMD64",
+) or torch.backends.cpu.get_cpu_capability().startswith("AVX")
 KINDS = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
@@ -122,6 +128,21 @@ def registers_obstacle(wanted: Wanted) -> str | None:
         return (
             f"registers hold heads of {largest} units in {kind} on {target}, not of {wanted.head}"
         )
+    return None
+
+
+def cpu_obstacle(wanted: Wanted) -> str | None:
+    """Why no scan that numba compiles for the CPU serves it, or None."""
+    if wanted.device.type != "cpu":
+        return f"they run on CPUs, not on {wanted.device.type}"
+    if not COMPILER:
+        return "numba is not installed: pip install 'lm-research[fast]'"
+    if not FUSED_MULTIPLY_ADD:
+        return "the processor has no AVX2"
+    if wanted.dtype != torch.float32:
+        return f"they are for float32, not for {wanted.dtype}"
+    if wanted.hidden != wanted.head or wanted.masks or wanted.cell.startswith("layer_norm"):
+        return "they know neither heads, state dropout, zoneout nor layer normalization"
     return None
 
 

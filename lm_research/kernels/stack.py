@@ -22,7 +22,7 @@ from lm_research.kernels.checks import (
     real_resets,
     resets_against_time,
 )
-from lm_research.kernels.dispatch import ON_CPU, Backend, Choice, explain
+from lm_research.kernels.dispatch import ALONE, Backend, Choice, explain, on_cpu
 from lm_research.kernels.obstacles import Cell, Precision
 from lm_research.kernels.padded import padded
 
@@ -130,9 +130,14 @@ class RecurrentStack(nn.Module, ABC):
             packed: whether it is.
         """
         beyond = beyond or self._beyond()
+        plain = (
+            packed or x.dim() not in (1, 3) or x.numel() == 0 < x.dim() - 1
+        )  # torch.nn alone takes them
         if x.is_cpu and self.backend == "auto" and not beyond:
-            return ON_CPU  # calls may be so short there that asking further would be felt
-        plain = packed or x.dim() == 2 or x.numel() == 0 < x.dim() - 1  # torch.nn alone takes them
+            dtype = torch.get_autocast_dtype("cpu") if autocast(x) else x.dtype
+            steps = x.shape[1 if self.batch_first else 0] if x.dim() == 3 else None
+            alone = plain or self.proj_size
+            return ALONE if alone else on_cpu(self.cell, dtype, self.hidden_size, steps)
         untimed = plain or self.bidirectional or self.recompute or self.proj_size > 0
         size = {}
         if x.dim() == 3:
@@ -178,7 +183,7 @@ class RecurrentStack(nn.Module, ABC):
         packed = isinstance(input, PackedSequence)
         x = cast(Tensor, input.data if packed else input)
         given = () if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx)
-        by_name = self.backend.startswith(("reference", "triton"))
+        by_name = self.backend.startswith(("reference", "triton", "cpu"))
         if by_name:
             self._check_input(x, given)
         choice = self.choice(x, reset_mask is not None, packed)
@@ -202,7 +207,7 @@ class RecurrentStack(nn.Module, ABC):
         elif choice.form == "wavefront":
             y_BTH, after = self._wavefront(x_BTI, states, lengths, reset_mask)
         else:
-            scan = "reference" if chosen == "reference" else f"triton:{choice.form}"
+            scan = f"triton:{choice.form}" if chosen == "triton" else chosen
             y_BTH, after = self._layers(x_BTI, states, lengths, reset_mask, scan)
         return (y_BTH if self.batch_first else y_BTH.transpose(0, 1)), after
 

@@ -33,7 +33,7 @@ class GRU(Recurrent):
         init: Literal["torch", "keras", "uniform"] = "torch",
         init_range: PositiveFloat = 0.1,
         residual: bool = False,
-        backend: Literal["auto", "reference", "torch", "triton"] = "auto",
+        backend: Literal["auto", "reference", "torch", "triton", "cpu"] = "auto",
     ) -> None:
         super().__init__(
             partial(

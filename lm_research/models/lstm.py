@@ -36,7 +36,7 @@ class LSTM(Recurrent):
         init: Literal["torch", "keras", "uniform"] = "torch",
         init_range: PositiveFloat = 0.1,
         residual: bool = False,
-        backend: Literal["auto", "reference", "torch", "triton"] = "auto",
+        backend: Literal["auto", "reference", "torch", "triton", "cpu"] = "auto",
     ) -> None:
         super().__init__(
             partial(

@@ -32,7 +32,7 @@ class RNN(Recurrent):
         init: Literal["torch", "keras", "uniform"] = "torch",
         init_range: PositiveFloat = 0.1,
         residual: bool = False,
-        backend: Literal["auto", "reference", "torch", "triton"] = "auto",
+        backend: Literal["auto", "reference", "torch", "triton", "cpu"] = "auto",
     ) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise ValueError(f"nonlinearity is {nonlinearity!r}; choose 'tanh' or 'relu'")

@@ -80,12 +80,12 @@ def case(
     return tensors, options
 
 
-def both(cell, tensors, options):
+def both(cell, tensors, options, backend="triton"):
     """(found, expected): outputs and gradients of the fused scan, and of the float64 reference."""
     results = []
-    for backend, double in (("triton", False), ("reference", True)):
+    for name, double in ((backend, False), ("reference", True)):
         given = [(t.double() if double else t).detach().requires_grad_() for t in tensors]
-        outputs = run(cell, given, options, backend)
+        outputs = run(cell, given, options, name)
         generator = torch.Generator().manual_seed(1)
         weights = [
             torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o) for o in outputs

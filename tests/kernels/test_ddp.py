@@ -41,7 +41,7 @@ def work(rank, folder, backend):
 
 
 @pytest.mark.one_in(6)
-@pytest.mark.parametrize("backend", ["auto", "reference", "triton"])
+@pytest.mark.parametrize("backend", ["auto", "reference", "triton", "cpu"])
 def test_gradients_are_averaged(backend, tmp_path, agree):
     environment = {**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
     processes = [

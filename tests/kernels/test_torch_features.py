@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations, parametrize
 from lm_research.kernels import FusedGRU, FusedLSTM, FusedRNN
 
 LAYERS = [FusedRNN, FusedLSTM, FusedGRU]
-BACKENDS = ["torch", "reference", "triton"]
+BACKENDS = ["torch", "reference", "triton", *([] if torch.cuda.is_available() else ["cpu"])]
 EVERY = pytest.mark.parametrize("backend", BACKENDS)
 
 

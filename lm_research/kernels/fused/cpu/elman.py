@@ -1,0 +1,122 @@
+"""The Elman network's scan on a CPU: h_t = f(a_t + U h_{t-1}), f being tanh or relu."""
+
+from functools import partial
+
+import numpy as np
+from torch import Tensor
+
+from lm_research.kernels.fused.cpu.compiled import compiled, flat, over_rows
+from lm_research.kernels.fused.cpu.product import pointer, product, width_of
+from lm_research.kernels.fused.cpu.rows import Direction, cleared, given, taken, weights, widened
+from lm_research.kernels.fused.cpu.vectors import Vector, rowwise, tanh
+from lm_research.kernels.operators import empty_as
+from lm_research.kernels.walk import Walk
+
+Two = tuple[Vector, Vector]
+
+
+def _tanh(a: Vector, u: Vector) -> Two:
+    h = tanh(a + u)
+    return h, h
+
+
+def _relu(a: Vector, u: Vector) -> Two:
+    total = a + u
+    h = total.if_below(0.0, total * 0.0, total)
+    return h, h
+
+
+def _tanh_gradient(carried: Vector, dy: Vector, y: Vector) -> tuple[Vector, Vector, Vector]:
+    d = (carried + dy) * (1.0 - y * y)
+    return d, d, d * 0.0
+
+
+def _relu_gradient(carried: Vector, dy: Vector, y: Vector) -> tuple[Vector, Vector, Vector]:
+    d = (carried + dy) * (0.0 - y).if_below(0.0, y * 0.0 + 1.0, 0.0)
+    return d, d, d * 0.0
+
+
+_TANH, _RELU = (rowwise(("a", "u"), ("h", "y"), step) for step in (_tanh, _relu))
+_TANH_BACK, _RELU_BACK = (
+    rowwise(("carried", "dy", "y"), ("dgate", "d", "left"), step)
+    for step in (_tanh_gradient, _relu_gradient)
+)
+
+
+@compiled
+def _forward(gates, panels, h0, lengths, reset, y, last, relu, place, first, end):
+    steps, hidden, count, number, reverse = place
+    rows, width = end - first, width_of(hidden)
+    u = np.empty(rows * width, np.float32)
+    h = taken(h0, first, rows, hidden, count, number)
+    for step in range(steps):
+        t = steps - 1 - step if reverse else step
+        cleared(h, hidden, reset, first, rows, steps, t, hidden)
+        product(h, rows, hidden, panels, u, width, 0)
+        for row in range(rows):
+            at = (((first + row) * steps + t) * count + number) * hidden
+            if t >= lengths[first + row]:
+                y[at : at + hidden] = 0.0
+                continue
+            places = (pointer(gates, at), pointer(u, row * width), pointer(h, row * hidden),
+                      pointer(y, at))  # fmt: skip
+            if relu:
+                _RELU(places, hidden)
+            else:
+                _TANH(places, hidden)
+    given(h, hidden, last, first, rows, hidden, count, number)
+
+
+@compiled
+def _backward(dy, dlast, y, panels, lengths, reset, dgates, dh0, relu, place, first, end):
+    steps, hidden, count, number, reverse = place
+    rows, width = end - first, width_of(hidden)
+    carried = widened(taken(dlast, first, rows, hidden, count, number), rows, hidden, width)
+    d = np.zeros(rows * hidden, np.float32)
+    for step in range(steps):
+        t = step if reverse else steps - 1 - step
+        for row in range(rows):
+            at = (((first + row) * steps + t) * count + number) * hidden
+            if t >= lengths[first + row]:
+                dgates[at : at + hidden] = 0.0
+                d[row * hidden : (row + 1) * hidden] = 0.0
+                continue
+            carry = pointer(carried, row * width)
+            places = (carry, pointer(dy, at), pointer(y, at), pointer(dgates, at),
+                      pointer(d, row * hidden), carry)  # fmt: skip
+            if relu:
+                _RELU_BACK(places, hidden)
+            else:
+                _TANH_BACK(places, hidden)
+        product(d, rows, hidden, panels, carried, width, 1)
+        cleared(carried, width, reset, first, rows, steps, t, hidden)
+    given(carried, width, dh0, first, rows, hidden, count, number)
+
+
+def forward(
+    gates_BTH: Tensor, weight_HD: Tensor, h0_BH: Tensor, walk: Walk, save: bool, relu: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns y_BTH, h_BH, and nothing: y is all that the backward scan needs."""
+    batch, steps, width = gates_BTH.shape
+    y_BTH, h_BH = gates_BTH.new_empty(batch, steps, width), empty_as(h0_BH)
+    panels = weights(weight_HD, walk.directions)
+    for way in Direction.all(walk, batch, steps, width // walk.directions):
+        given_ = (flat(gates_BTH), panels[way.number], flat(h0_BH), way.lengths_B, way.reset_BT)
+        written = (flat(y_BTH), flat(h_BH), relu, way.place())
+        over_rows(partial(_forward, *given_, *written), batch)
+    return y_BTH, h_BH, gates_BTH.new_empty(0)
+
+
+def backward(
+    dy_BTH: Tensor, dh_BH: Tensor, values_BTH: Tensor, weight_HD: Tensor, walk: Walk, relu: bool
+) -> tuple[Tensor, Tensor]:
+    """Returns the gradients of the gates and of h0; ``values_BTH`` are y."""
+    batch, steps, width = values_BTH.shape
+    dgates_BTH, dh0_BH = empty_as(values_BTH), empty_as(dh_BH)
+    panels = weights(weight_HD, walk.directions, turned=True)
+    for way in Direction.all(walk, batch, steps, width // walk.directions):
+        read = (flat(dy_BTH), flat(dh_BH), flat(values_BTH), panels[way.number])
+        written = (flat(dgates_BTH), flat(dh0_BH), relu, way.place())
+        call = partial(_backward, *read, way.lengths_B, way.reset_BT, *written)
+        over_rows(call, batch)
+    return dgates_BTH, dh0_BH

@@ -1,0 +1,183 @@
+"""Scans that numba compiles: against the float64 reference, by threads, and where they serve."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scan_cases import GATES, both, case, names_of, run
+
+from lm_research.kernels import FusedGRU, FusedLSTM, FusedRNN, explain, lstm_scan, obstacles
+from lm_research.kernels.dispatch import FEWEST_STEPS
+from lm_research.kernels.fused.cpu.product import COLUMNS, WIDTH, packed, product, width_of
+
+LAYERS = {"rnn": FusedRNN, "lstm": FusedLSTM, "gru": FusedGRU}
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    cell=st.sampled_from(sorted(GATES)),
+    batch=st.integers(1, 18),
+    steps=st.integers(1, 5),
+    hidden=st.integers(1, 70),
+    way=st.sampled_from([{}, {"reverse": True}, {"bidirectional": True}]),
+    resets=st.sampled_from([None, 0.4]),
+    recompute=st.booleans(),
+    threads=st.integers(1, 3),
+    data=st.data(),
+)
+def test_any_walk(cell, batch, steps, hidden, way, resets, recompute, threads, data, agree):
+    one = st.integers(1, steps)
+    lengths = data.draw(st.none() | st.lists(one, min_size=batch, max_size=batch))
+    tensors, options = case(
+        cell, torch.float32, "cpu", batch, steps, hidden, 1, lengths, resets, **way
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found, expected = both(cell, tensors, {**options, "recompute": recompute}, "cpu")
+    finally:
+        torch.set_num_threads(before)
+    agree(found, expected, names_of(cell), torch.float32)
+
+
+@pytest.mark.parametrize("cell", GATES)
+def test_threads_change_no_bit(cell, with_threads):
+    tensors, options = case(cell, torch.float32, "cpu", 13, 6, 40, 1, None, 0.3)
+    results = []
+    for threads in (1, 2, 5):
+        with_threads(threads)
+        results.append(both(cell, tensors, options, "cpu")[0])
+    for name, *found in zip(names_of(cell), *results, strict=True):
+        if name not in ("d weight", "d bias"):  # products and sums over all rows, by torch
+            assert all(torch.equal(found[0], other) for other in found[1:]), name
+
+
+@pytest.fixture
+def with_threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("rows", range(1, 14))
+@pytest.mark.parametrize("add", [0, 1])
+def test_a_product_by_any_number_of_rows(rows, add):
+    size, columns = 2 * WIDTH + 3, COLUMNS + 5
+    a, weight = torch.randn(rows, size), torch.randn(columns, size)
+    width = width_of(columns)
+    panels = packed(weight.numpy().reshape(-1), columns, size, size, 1)
+    sums = torch.ones(rows, width)
+    product(a.numpy().reshape(-1), rows, size, panels, sums.numpy().reshape(-1), width, add)
+    expected = add + a.double() @ weight.double().t()
+    torch.testing.assert_close(sums[:, :columns].double(), expected, rtol=1e-5, atol=1e-5)
+    assert (sums[:, columns:] == add).all()  # zeros were added
+
+
+@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_wrong_number_is_seen_in_its_own_row_alone(cell, bad):
+    tensors, options = case(cell, torch.float32, "cpu", 3, 4, 24)
+    tensors[0][1, 2] = bad
+    expected = run(cell, [t.double() for t in tensors], options, "reference")[0]
+    y = run(cell, tensors, options, "cpu")[0]
+    assert torch.equal(y.isnan(), expected.isnan())
+    assert y[[0, 2]].isfinite().all()
+
+
+@pytest.mark.parametrize("cell", GATES)
+def test_large_inputs_do_not_overflow(cell):
+    tensors, options = case(cell, torch.float32, "cpu", 2, 3, 17)
+    tensors[0] *= 1e4
+    found, expected = both(cell, tensors, options, "cpu")
+    for one, other in zip(found, expected, strict=True):
+        assert one.isfinite().all()
+        torch.testing.assert_close(one.double(), other, rtol=1e-4, atol=1e-6)
+
+
+def test_auto_takes_them_for_what_torch_steps_through():
+    for cell in ("rnn", "gru"):
+        assert explain(cell, hidden_size=64).backend == "cpu"
+        assert explain(cell, hidden_size=64, steps=FEWEST_STEPS - 1).backend == "torch"
+        assert explain(cell, hidden_size=64, dtype=torch.bfloat16).backend == "torch"
+        layer = LAYERS[cell](3, 64, batch_first=True)
+        assert layer.choice(torch.zeros(1, FEWEST_STEPS, 3)).backend == "cpu"
+        assert layer.choice(torch.zeros(FEWEST_STEPS, 1, 3)).backend == "torch"
+    assert explain("lstm", hidden_size=64).backend == "torch"
+
+
+def test_auto_takes_them_for_what_torch_cannot(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    for cell in LAYERS:
+        assert explain(cell, hidden_size=64, beyond_torch=True).backend == "cpu"
+        for more in ({"num_heads": 2}, {"masks": True}, {"dtype": torch.float64}):
+            choice = explain(cell, hidden_size=64, **{"beyond_torch": True, **more})
+            assert choice.backend == "reference"
+
+
+def test_without_numba_torch_serves(monkeypatch):
+    monkeypatch.setattr(obstacles, "COMPILER", False)
+    with pytest.raises(RuntimeError, match=r"backend='cpu' cannot serve.*numba is not installed"):
+        explain("gru", hidden_size=64, backend="cpu")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"dtype": torch.float64}, "for float32, not for torch.float64"),
+        ({"num_heads": 2}, "neither heads"),
+        ({"masks": True}, "neither heads, state dropout"),
+        ({"device": "meta"}, "run on CPUs, not on meta"),
+    ],
+)
+def test_by_name_it_says_why_it_cannot(options, told):
+    with pytest.raises(RuntimeError, match=told):
+        explain("gru", hidden_size=64, backend="cpu", **options)
+
+
+def test_the_import_needs_no_numba():
+    code = "import sys, lm_research.kernels; assert not {'numba', 'llvmlite'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("cell", LAYERS)
+def test_a_layer_in_one_graph(cell, whole_graph):
+    layer = LAYERS[cell](5, 24, batch_first=True, backend="cpu")
+    x = torch.randn(3, 4, 5)
+    torch.testing.assert_close(whole_graph(layer)(x)[0], layer(x)[0])
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+def test_one_graph_for_all_long_inputs(cell, whole_graph):
+    """What dispatch asks of the number of steps is whether they are few."""
+    layer = LAYERS[cell](5, 8, batch_first=True)
+    graph = whole_graph(layer)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for steps in (40, 40):
+            x = torch.randn(2, steps, 5)
+            torch.testing.assert_close(graph(x)[0], layer(x)[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_has_threads_of_its_own(with_threads):
+    with_threads(2)
+    gates, weight = torch.randn(4, 3, 32), torch.randn(32, 8)
+    lstm_scan(gates, weight, backend="cpu")
+    child = os.fork()
+    if not child:
+        try:
+            lstm_scan(gates, weight, backend="cpu")
+        finally:
+            os._exit(0)
+    for _ in range(100):
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return
+        time.sleep(0.1)
+    os.kill(child, 9)
+    pytest.fail("the child waits for threads that stayed behind")
