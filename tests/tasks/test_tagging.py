@@ -104,7 +104,8 @@ def test_a_word_is_read_whole_and_only_two_directions_see_both_sides(model, sent
         other[place] = other[place] % (VOCABULARY - 1) + 1
         both = [Sentence(ids, ends_W, tags_W) for ids in (ids_N, other)]
         one, two = task.eval().log_probabilities(tagged_batch(both))
-        return not torch.equal(one[word], two[word])
+        # equal rows of a product differ in the last bit now and then, by where they lie in memory
+        return bool((one[word] - two[word]).abs().max() > 1e-6)
 
     forward, both = tagger("embedding", model, bidirectional=False), tagger("embedding", model)
     assert changes(forward, first)
