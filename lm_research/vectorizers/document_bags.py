@@ -55,7 +55,7 @@ def count(documents: Sequence[Tensor], weights: Sequence[Tensor] | None, columns
         weights: as many numbers each (float), or None for ones.
         columns: V.
     """
-    lengths = torch.tensor([len(d) for d in documents])
+    lengths = torch.tensor([len(d) for d in documents], dtype=torch.int64)
     device = documents[0].device if documents else None
     ids = torch.cat(list(documents)) if documents else torch.empty(0, dtype=torch.int64)
     document = torch.arange(len(documents)).repeat_interleave(lengths).to(device)

@@ -39,6 +39,37 @@ def test_scores_are_those_of_scikit_learn_and_torchmetrics(classes):
     assert found["calibration_error"] == pytest.approx(float(error), abs=1e-6)
     cells = metrics.confusion(labels, predicted, classes)
     np.testing.assert_array_equal(cells, confusion_matrix(labels, predicted, labels=range(classes)))
+    assert found["documents"] == 200
+    assert ("roc_auc" in found) == (classes == 2)
     if classes == 2:
+        assert found["roc_auc"] == pytest.approx(roc_auc_score(labels, np.exp(log_p)[:, 1]))
         rounded = np.exp(log_p)[:, 1].round(1)  # with ties
         assert metrics.roc_auc(rounded, labels) == pytest.approx(roc_auc_score(labels, rounded))
+
+
+@pytest.mark.parametrize("bins", [1, 2, 7, 15])
+def test_calibration_by_bins_of_both_signs(bins):
+    """Too sure in some bins, not sure enough in others: what a mean over all would cancel."""
+    from torchmetrics.functional.classification import binary_calibration_error
+
+    rng = np.random.default_rng(bins)
+    p = rng.uniform(0.0, 1.0, 400)
+    right = rng.random(400) < 0.5 + 0.4 * np.sin(9 * p)
+    expected = binary_calibration_error(torch.from_numpy(p), torch.from_numpy(right), bins)
+    assert metrics.calibration_error(p, right, bins) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_float32_is_summed_in_float64_and_a_class_once_named_counts():
+    log_p = np.log(np.array([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1]], np.float32))
+    found = metrics.scores(log_p, np.array([0, 0, 2]))
+    # class 1 was given once, wrongly, and class 2 occurs once: both count in the means, as 0
+    assert found["f1_macro"] == pytest.approx(1 / 3)
+    assert found["loss_nats"] == pytest.approx(-np.log([0.7, 0.6, 0.1]).mean(), rel=1e-6)
+    absent = metrics.scores(log_p[:2], np.array([0, 0]))
+    assert absent["f1_macro"] == 1.0  # the others occur nowhere
+
+
+def test_a_class_of_one_document():
+    of_class = metrics.per_class(np.array([[1, 0], [0, 0]]))
+    for name in ("precision", "recall", "f1"):
+        assert of_class[name].tolist() == [1.0, 0.0]

@@ -39,6 +39,8 @@ def test_scores_of_spans_by_hand():
         "f1_span": 2 / 7,
     }
     assert span_scores([["O"]], [["O"]])["f1_span"] == 0
+    one = span_scores([["B-NP"]], [["B-NP"]])
+    assert one == {"precision_span": 1.0, "recall_span": 1.0, "f1_span": 1.0}
 
 
 def test_scores_of_spans_are_those_of_seqeval():

@@ -73,6 +73,9 @@ def test_what_was_copied_is_counted_in_words():
     assert scores["copy_rate"] == 5 / 6
     assert scores["novel_bigrams"] == 1 / 4
     assert scores["copied_whole"] == 1 / 2
+    two = copying_scores(["The cat", "on the mat", "a dog"], [sources[0]] * 3)
+    assert two["copied_whole"] == 2 / 3
+    assert copying_scores([], [])["copied_whole"] is None
     nothing = copying_scores(["", ""], sources)
     assert nothing["copy_rate"] is None
     assert nothing["novel_bigrams"] is None
@@ -99,10 +102,23 @@ def test_a_paired_bootstrap_tells_systems_apart_and_equal_ones_not(name):
     p, low, high = paired_bootstrap(name, good, bad, references)
     assert low < score(good) - score(bad) < high
     assert low > 0
-    assert p < 0.01
+    assert p == 2 / 1001  # not one of a thousand draws says otherwise
     assert paired_bootstrap(name, good, list(good), references) == (1.0, 0.0, 0.0)
     turned = paired_bootstrap(name, bad, good, references)
     assert turned[1:] == pytest.approx((-high, -low))
+
+
+@pytest.mark.parametrize("better", [0, 1])
+def test_a_paired_bootstrap_over_two_documents_by_hand(better):
+    """One document is better, the other equal: a draw of both misses the first by 1/4."""
+    references = ["one two three four", "five six seven eight"]
+    worse = list(references)
+    worse[better] = "nothing of this"
+    p, low, high = paired_bootstrap("rougeL", references, worse, references, samples=4000)
+    assert p == pytest.approx(2 * 1 / 4, abs=0.03)
+    assert (low, high) == (0, 100)
+    whole, _, _ = paired_bootstrap("rougeL", references, ["x", "y"], references, samples=99)
+    assert whole == 2 / 100
 
 
 def test_the_bootstrap_of_bleu_agrees_with_sacrebleus_own():

@@ -9,6 +9,7 @@ import torch
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
 from lm_research.vectorizers.bag_of_words import BagOfWords
+from lm_research.vectorizers.document_bags import count
 from lm_research.vectorizers.tfidf import TfIdf
 from lm_research.vectorizers.vectorizer import Vectorizer
 
@@ -63,3 +64,32 @@ def test_a_projection_is_the_product_with_the_sparse_matrix(encoded: tuple) -> N
     torch.testing.assert_close(x_BP, wide.to_dense() @ narrow.projection, rtol=1e-4, atol=1e-2)
     x_BP.square().sum().backward()
     assert narrow.projection.grad.any()
+
+
+def test_the_last_token_beside_the_bag() -> None:
+    documents = [torch.tensor(ids) for ids in ([3, 0, 3], [1], [], [0, 2])]
+    documents[2] = documents[2].long()
+    wide = BagOfWords(4, projection=None, with_last=True)
+    expected = [
+        [1, 0, 0, 2, 0, 0, 0, 1],
+        [0, 1, 0, 0, 0, 1, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0, 0],
+        [1, 0, 1, 0, 0, 0, 1, 0],
+    ]
+    bags_BD = wide.documents(documents)
+    assert bags_BD.shape == (4, wide.dim)
+    assert bags_BD.to_dense().tolist() == expected
+    assert [wide.document(d).tolist() for d in documents] == expected
+
+
+def test_no_documents_are_no_rows() -> None:
+    bags = count([], None, 5)
+    assert bags.csr(5).to_dense().shape == (0, 5)
+    assert bags.ids_M.dtype == torch.int64
+
+
+def test_bags_lie_where_their_documents_do() -> None:
+    bags = count([torch.tensor([0, 2, 2]), torch.tensor([1])], None, 3)
+    assert bags.csr(3).to_dense().tolist() == [[1, 0, 2], [0, 1, 0]]
+    weighed = count([torch.tensor([0, 2, 2])], [torch.tensor([0.5, 1.0, 2.0])], 3)
+    assert weighed.csr(3).to_dense().tolist() == [[0.5, 0, 3.0]]

@@ -44,3 +44,13 @@ def test_unigrams_alone_are_an_embedding() -> None:
     ngrams = NGrams(V, 4, n=1)
     assert ngrams.hashed is None
     assert torch.equal(ngrams(torch.tensor([[3]]))[0, 0], ngrams.weight[3])
+
+
+def test_vectors_start_with_unit_variance_and_look_back() -> None:
+    """The sum of n learned vectors has the variance of one."""
+    for n in (1, 2, 4):
+        ngrams = NGrams(300, 64, n=n, buckets=2000)
+        assert ngrams.context == n - 1
+        assert ngrams.vocabulary_size == 300
+        ids = torch.randint(300, (1, 400), generator=torch.Generator().manual_seed(n))
+        assert abs(ngrams(ids)[0, n:].std().item() - 1) < 0.05
