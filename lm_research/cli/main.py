@@ -26,6 +26,7 @@ VERBS = {
     "sync": "bring runs to W&B, each whole and once: sync FOLDER",
     "dashboard": "a study's dashboard in W&B: dashboard sweep=demo [--save]",
     "data": "data list | show | audit | contamination",
+    "bench": "speed on this machine, beside PyTorch and Keras: bench founding_example",
     "doctor": "what this installation and machine can do",
 }
 USAGE_ERROR = 2

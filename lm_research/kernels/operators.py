@@ -11,6 +11,11 @@ def empty_as(tensor: Tensor) -> Tensor:
     return torch.empty_like(tensor, memory_format=torch.contiguous_format)
 
 
+def or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
+    """The gradient of an output that nothing used is zero."""
+    return torch.zeros_like(like) if gradient is None else gradient
+
+
 def not_twice(backward: Any) -> None:
     """Make a second derivative through the operator ``backward`` an error that names the fix."""
     backward.register_autograd(_refuse, setup_context=_remember_nothing)

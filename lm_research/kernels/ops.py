@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
-from lm_research.kernels.operators import empty_as, not_twice
+from lm_research.kernels.operators import empty_as, not_twice, or_zeros
 from lm_research.kernels.walk import SCHEMA, TENSORS, VALUES, Walk
 
 _WALK_HAS_NONE = (None,) * (TENSORS + VALUES)
@@ -63,6 +63,12 @@ def weight_gradient(dgates_BTG: Tensor, before_BTH: Tensor, size: int, walk: Wal
     dweight = torch.bmm(dgates.flatten(0, 1).flatten(1, 2), before)
     blocks = dweight.view(walk.directions, heads, gates, size, size)
     return blocks.transpose(1, 2).reshape(-1, size)
+
+
+def _keep_apart(ctx: Any, *saved: Tensor) -> None:
+    """Outputs that are for the backward scan alone: no zeros as large are made as gradients."""
+    ctx.mark_non_differentiable(*saved)
+    ctx.set_materialize_grads(False)
 
 
 # --- Elman
@@ -128,12 +134,13 @@ def _rnn_context(ctx: Any, inputs: Any, output: Any) -> None:
     _, weight, h0, _, ctx.relu, *walk = inputs
     y, _, saved = output
     ctx.values = walk[TENSORS:]
-    ctx.mark_non_differentiable(saved)
+    _keep_apart(ctx, saved)
     ctx.save_for_backward(y, saved, weight, h0, *walk[:TENSORS])
 
 
-def _rnn_gradient(ctx: Any, dy: Tensor, dh: Tensor, *rest: Any) -> Any:
+def _rnn_gradient(ctx: Any, dy: Tensor | None, dh: Tensor | None, *rest: Any) -> Any:
     y, saved, weight, h0, *masks = ctx.saved_tensors
+    dy, dh = or_zeros(dy, y), or_zeros(dh, h0)
     gradients = rnn_scan_backward(dy, dh, y, saved, weight, h0, ctx.relu, *masks, *ctx.values)
     return *gradients, None, None, *_WALK_HAS_NONE
 
@@ -216,13 +223,17 @@ def _lstm_context(ctx: Any, inputs: Any, output: Any) -> None:
     gates, weight, h0, _, _, *walk = inputs
     y, _, _, saved, before = output
     ctx.values = walk[TENSORS:]
-    ctx.mark_non_differentiable(saved, before)
+    _keep_apart(ctx, saved, before)
     saved = gates if Walk.of(*walk).recompute else saved
     ctx.save_for_backward(y, saved, before, weight, h0, *walk[:TENSORS])
 
 
-def _lstm_gradient(ctx: Any, dy: Tensor, dh: Tensor, dc: Tensor, *rest: Any) -> Any:
-    gradients = lstm_scan_backward(dy, dh, dc, *ctx.saved_tensors, *ctx.values)
+def _lstm_gradient(
+    ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, *rest: Any
+) -> Any:
+    kept = y, _, _, _, h0, *_ = ctx.saved_tensors  # to be asked for once
+    given = or_zeros(dy, y), or_zeros(dh, h0), or_zeros(dc, h0)
+    gradients = lstm_scan_backward(*given, *kept, *ctx.values)
     return *gradients, None, *_WALK_HAS_NONE
 
 
@@ -303,13 +314,15 @@ def _gru_context(ctx: Any, inputs: Any, output: Any) -> None:
     gates, weight, h0, bias_n, _, *walk = inputs
     y, _, saved = output
     ctx.values = walk[TENSORS:]
-    ctx.mark_non_differentiable(saved)
+    _keep_apart(ctx, saved)
     saved = gates if Walk.of(*walk).recompute else saved
     ctx.save_for_backward(y, saved, weight, h0, bias_n, *walk[:TENSORS])
 
 
-def _gru_gradient(ctx: Any, dy: Tensor, dh: Tensor, *rest: Any) -> Any:
-    gradients = gru_scan_backward(dy, dh, *ctx.saved_tensors, *ctx.values)
+def _gru_gradient(ctx: Any, dy: Tensor | None, dh: Tensor | None, *rest: Any) -> Any:
+    kept = y, _, _, h0, *_ = ctx.saved_tensors  # to be asked for once
+    given = or_zeros(dy, y), or_zeros(dh, h0)
+    gradients = gru_scan_backward(*given, *kept, *ctx.values)
     return *gradients, None, *_WALK_HAS_NONE
 
 

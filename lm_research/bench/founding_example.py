@@ -1,0 +1,143 @@
+"""Embedding, LSTM (or GRU, or RNN), Dense(softmax), Adam: the training step of a Keras tutorial.
+
+Ours is the task that ``lm-research train experiment=keras_lstm`` builds; ``torch`` is bare PyTorch
+as a tutorial has it; ``keras-tensorflow`` and ``keras-jax`` are Keras' ``fit``. Every side is a
+process of its own, starts from the same weights and reads the same batches; the losses of the first
+steps must agree. PyTorch's and Keras' Adam place epsilon differently, which the losses do not show.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lm_research.bench.case import Case, Plan
+from lm_research.bench.founding_model import ours
+from lm_research.bench.founding_torch import Ours
+from lm_research.bench.founding_worker import Shape
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "A": {"batch": 64, "steps": 64, "hidden": 128, "embedding": 64, "vocabulary": 100},
+    "B": {"batch": 32, "steps": 35, "hidden": 200, "embedding": 200, "vocabulary": 10_000},
+    "C": {"batch": 64, "steps": 128, "hidden": 512, "embedding": 256, "vocabulary": 100},
+}
+NEAR = {"float32": 1e-4, "bfloat16": 2e-2}
+"""Largest relative difference of a loss."""
+COMPARED = 5
+ROUND_FLOPS = 2e11
+"""Of a round's steps together, so that what a call costs beside them does not count."""
+
+
+def plans(quick: bool, peers: Sequence[str] = ()) -> Iterator[Plan]:
+    """Shapes A, B, C by cell and type; the LSTM's with two layers and with one prediction, too."""
+    rows: list[dict[str, Any]] = [
+        {"shape": shape, "cell": cell, "dtype": dtype}
+        for dtype in ("float32", "bfloat16")
+        for cell in ("lstm", "gru", "rnn")
+        for shape in SHAPES
+    ]
+    for shape in SHAPES:
+        rows.append({"shape": shape, "cell": "lstm", "dtype": "float32", "layers": 2})
+        rows.append({"shape": shape, "cell": "lstm", "dtype": "float32", "predict": "last"})
+    for row in rows[:1] if quick else rows:
+        what = {"layers": 1, "predict": "every", **row}
+        yield Plan(what, partial(case, what, tuple(peers)))
+
+
+def case(what: dict[str, Any], peers: tuple[str, ...]) -> Case:
+    """A process a side."""
+    shape = Shape(**SHAPES[what["shape"]], **{k: v for k, v in what.items() if k != "shape"})
+    folder = tempfile.TemporaryDirectory()
+    weights = Path(folder.name) / "weights.npz"
+    np.savez(weights, **{k: v.numpy() for k, v in ours(shape).state_dict().items()})
+    names = ["ours", "torch", *peers]
+    sides = {name: Process(name, shape, weights) for name in names}
+    steps = max(2, round(ROUND_FLOPS / shape.flops()))
+
+    def close() -> None:
+        for side in sides.values():
+            side.close()
+        folder.cleanup()
+
+    return Case(
+        sides={name: partial(side.ask, "time", steps) for name, side in sides.items()},
+        equal=lambda: _equal(sides, NEAR[shape.dtype]),
+        flops=shape.flops() * steps,
+        extra={"tokens a round": shape.batch * shape.steps * steps},
+        close=close,
+        work=lambda: Ours(shape, dict(np.load(weights))).seconds(steps),
+    )
+
+
+def backends() -> list[str]:
+    """Keras' sides that are installed."""
+    if find_spec("keras") is None:
+        return []
+    return [f"keras-{name}" for name in ("tensorflow", "jax") if find_spec(name) is not None]
+
+
+class Process:
+    """A side that computes elsewhere."""
+
+    def __init__(self, side: str, shape: Shape, weights: Path) -> None:
+        threads = str(torch.get_num_threads())
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "lm_research.bench.founding_worker",
+                side,
+                json.dumps(asdict(shape)),
+                str(weights),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )
+        self.side = side
+
+    def ask(self, do: str, steps: int) -> Any:
+        """Its answer.
+
+        Raises:
+            RuntimeError: the process has ended.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(json.dumps({"do": do, "steps": steps}) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the side {self.side} ended with code {self.process.wait()}")
+        return json.loads(answer)
+
+    def close(self) -> None:
+        """End it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def _equal(sides: dict[str, Process], near: float) -> None:
+    found = {name: np.array(side.ask("losses", COMPARED)) for name, side in sides.items()}
+    for name, losses in found.items():
+        apart = float(np.abs(losses / found["ours"] - 1).max())
+        if not apart <= near:
+            raise AssertionError(
+                f"losses of {name} are {apart:.1e} apart: {losses} {found['ours']}"
+            )

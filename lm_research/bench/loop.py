@@ -1,0 +1,142 @@
+"""A whole training step of a run beside a bare loop over the same batches.
+
+Ours is what ``lm-research train`` runs: Lightning, rows of metrics every 50 steps, the hooks of the
+progress bar and of checkpoints. The bare loop is a textbook's, with the same model, optimizer,
+clipping, schedule and truncated back-propagation. Both must end with the same weights, bit for bit.
+"""
+
+import copy
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lm_research.bench.case import Case, Plan
+from lm_research.callbacks.stop_signals import StopSignals
+from lm_research.cli.assembly import assemble
+from lm_research.cli.fitting import make_trainer
+from lm_research.cli.job import quiet
+from lm_research.config.build import build
+from lm_research.config.compose import compose
+from lm_research.tracking.recorder import Recorder
+from lm_research.tracking.run_folder import RunFolder
+
+BATCH, WINDOW, STEPS = 16, 32, 200
+HIDDEN = {"small": 32, "middle": 256}
+OVERRIDES = (
+    "budget=smoke",
+    "trainer=cpu",
+    "tracking=disabled",
+    "callbacks.metrics.every=50",
+    "callbacks.evaluation.times=1",
+    f"budget.batch_size={BATCH}",
+    f"budget.window={WINDOW}",
+    f"budget.train_tokens={STEPS * BATCH * WINDOW}",
+)
+
+
+def plans(quick: bool) -> Iterator[Plan]:
+    """A small and a middling LSTM."""
+    for size in list(HIDDEN)[:1] if quick else HIDDEN:
+        yield Plan({"model": "lstm", "hidden": HIDDEN[size], "steps": STEPS}, partial(case, size))
+
+
+def case(size: str) -> Case:
+    """Prepares the text, and both loops over it."""
+    quiet()
+    config = compose([*OVERRIDES, f"budget.hidden_size={HIDDEN[size]}"]).config
+    assembly = assemble(config)
+    clip, model = config["trainer"]["gradient_clip"], cast(nn.Module, assembly.model)
+
+    def bare(module: Any) -> float:
+        return bare_loop(module, assembly.data.train_dataloader(), clip)
+
+    def ours(module: Any) -> float:
+        return run_loop(config, assembly, module)
+
+    def equal() -> None:
+        one, two = copy.deepcopy(model), copy.deepcopy(model)
+        bare(one)
+        ours(two)
+        for (name, a), b in zip(one.state_dict().items(), two.state_dict().values(), strict=True):
+            assert torch.equal(a, b), f"the loops differ in {name}"
+
+    return Case(
+        sides={
+            "ours": lambda: ours(copy.deepcopy(model)),
+            "bare loop": lambda: bare(copy.deepcopy(model)),
+        },
+        equal=equal,
+    )
+
+
+def bare_loop(module: Any, batches: Any, clip: float) -> float:
+    """Seconds of the textbook loop."""
+    optimizer = module.make_optimizer(module.parameters())
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, module.schedule)
+    module.train()
+    state = None
+    began = time.perf_counter()
+    for batch in batches:
+        if batch.fresh:
+            state = None
+        y_BTH, state = module.model(module.vectorizer(batch.ids_BT), state)
+        state = [
+            tuple(s.detach() for s in layer) if isinstance(layer, tuple) else layer.detach()
+            for layer in state
+        ]
+        logits_BTV = module.head(y_BTH)
+        loss = F.cross_entropy(logits_BTV.flatten(0, 1), batch.targets_BT.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), clip)
+        optimizer.step()
+        schedule.step()
+    return time.perf_counter() - began
+
+
+class _Clock:
+    """Between the first and the last hook of training, without the final evaluation."""
+
+    seconds = 0.0
+
+    def __init__(self, callbacks: list[Any]) -> None:
+        clock = self
+
+        class Between(pl.Callback):
+            def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+                clock.began = time.perf_counter()
+
+            def on_train_batch_end(
+                self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+            ) -> None:
+                if batch_idx + 1 == trainer.num_training_batches:
+                    clock.seconds = time.perf_counter() - clock.began
+
+        self.began = 0.0
+        self.callbacks = [callbacks[0], Between(), *callbacks[1:]]
+
+
+def run_loop(config: Any, assembly: Any, module: Any) -> float:
+    """Seconds of the loop as cli/fitting.py runs it, in a run folder of its own."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        RunFolder.create(Path(folder) / "run", config) as run,
+    ):
+        recorder = Recorder(run)
+        recorder.start()
+        callbacks = [
+            build(node, recorder=recorder, data=assembly.data, signals=StopSignals())
+            for node in config["callbacks"].values()
+        ]
+        clock = _Clock(callbacks)
+        make_trainer(config["trainer"], clock.callbacks).fit(module, datamodule=assembly.data)
+        recorder.finish("done")
+        return clock.seconds

@@ -1,0 +1,58 @@
+"""What the machine can do at most, and whether it does it evenly."""
+
+import time
+from dataclasses import asdict, dataclass
+from statistics import median, quantiles
+
+import torch
+
+SIZE = 1024
+"""Of the square matrices whose product is the peak."""
+NOISY = 1.1
+"""Upper over lower quartile of one and the same product's seconds."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Measured on this machine, with as many threads as the benchmark has.
+
+    Attributes:
+        gemm_gflops: float32, of a product of 1024 x 1024 matrices.
+        copy_gbs: GB/s read and written by a copy of 256 MB.
+        spread: upper over lower quartile of the product's seconds.
+    """
+
+    gemm_gflops: float
+    copy_gbs: float
+    spread: float
+
+    @property
+    def noisy(self) -> bool:
+        """Whether something else seems to take the processor's time."""
+        return self.spread > NOISY
+
+    def columns(self) -> dict[str, float]:
+        """For a results file."""
+        return {name: round(value, 3) for name, value in asdict(self).items()}
+
+
+def measured(rounds: int = 30) -> Machine:
+    """Takes a second or two."""
+    a, b, into = torch.randn(3, SIZE, SIZE)
+    products = _seconds(lambda: torch.mm(a, b, out=into), rounds)
+    source, target = torch.ones(2, 32 * 2**20)
+    copies = _seconds(lambda: target.copy_(source), max(5, rounds // 4))
+    low, middle, high = quantiles(products, n=4)
+    gflops = 2 * SIZE**3 / middle / 1e9
+    return Machine(gflops, 2 * source.nbytes / median(copies) / 1e9, high / low)
+
+
+def _seconds(call: object, rounds: int) -> list[float]:
+    assert callable(call)
+    found = []
+    for number in range(rounds + 3):
+        began = time.perf_counter()
+        call()
+        if number >= 3:
+            found.append(time.perf_counter() - began)
+    return found

@@ -1,0 +1,181 @@
+"""Benchmarks compare before they time, take turns, and say what they found."""
+
+import json
+from functools import partial
+
+import pytest
+import torch
+
+from lm_research.bench import NAMES, cross_entropy, founding_example, recurrent, runner, shown
+from lm_research.bench.case import Case, Plan, in_turns, ratios
+from lm_research.bench.founding_model import ours
+from lm_research.bench.founding_torch import Bare, Ours
+from lm_research.bench.founding_worker import Shape
+from lm_research.bench.machine import Machine
+from lm_research.cli.main import main
+
+MACHINE = Machine(gemm_gflops=100.0, copy_gbs=10.0, spread=1.5)
+
+
+def test_sides_take_turns_and_a_ratio_is_the_peer_over_ours():
+    order, seconds = [], {"ours": iter([9, 1, 2, 3, 4, 5]), "peer": iter([9, 4, 4, 6, 8, 10])}
+
+    def side(name):
+        order.append(name)
+        return float(next(seconds[name]))
+
+    times = in_turns({name: partial(side, name) for name in seconds}, 0.0)
+    assert order[:6] == ["ours", "peer", "ours", "peer", "peer", "ours"]
+    assert times == {"ours": [1, 2, 3, 4, 5], "peer": [4, 4, 6, 8, 10]}
+    (ratio,) = ratios(times).values()
+    assert ratio.median == 2.0
+    assert (ratio.low, ratio.high) == (2.0, 3.0)
+
+
+def test_sides_that_differ_are_not_timed_and_are_let_go():
+    told = []
+
+    def differ():
+        raise AssertionError("the sides differ")
+
+    case = Case(
+        {"ours": lambda: told.append(1) or 1.0}, differ, close=lambda: told.append("closed")
+    )
+    with pytest.raises(AssertionError, match="the sides differ"):
+        runner.row_of(Plan({}, lambda: case), 0.0, MACHINE)
+    assert told == ["closed"]
+
+
+def test_a_row_holds_ratios_and_the_share_of_the_peak():
+    case = Case({"ours": lambda: 2.0, "peer": lambda: 3.0}, lambda: None, flops=100e9)
+    row = runner.row_of(Plan({"cell": "gru"}, lambda: case), 0.0, MACHINE)
+    assert row["ratios"] == {"peer": {"median": 1.5, "low": 1.5, "high": 1.5}}
+    assert row["share_of_peak"] == 0.5
+    row = {**row, "machine": MACHINE.columns()}
+    table = shown.table("bench", [row])
+    assert [column.header for column in table.columns] == [
+        "cell", "times as fast as peer", "of GEMM peak",
+    ]  # fmt: skip
+    assert "noisy at 1 of 1 rows" in table.caption
+
+
+def test_rows_are_chosen_by_their_words():
+    plans = list(recurrent.plans(quick=False))
+    found = runner.chosen(plans, "gru hidden=512 both")
+    assert found
+    assert {(p.what["cell"], p.what["hidden"], p.what["mode"]) for p in found} == {
+        ("gru", 512, "both")
+    }
+    assert runner.chosen(plans, "") == plans
+
+
+@pytest.mark.parametrize("cell", recurrent.LAYERS)
+def test_layers_are_compared_before_they_are_timed(cell):
+    case = recurrent.case(cell, "both", 8, 2, 40)
+    case.equal()
+    assert all(seconds > 0 for seconds in (side() for side in case.sides.values()))
+
+
+def test_another_loss_would_be_seen(monkeypatch):
+    monkeypatch.setattr(cross_entropy, "peak_of", lambda side, shape: 1_000_000)
+    cross_entropy.case(30, 8, 50, "float32").equal()
+    monkeypatch.setitem(
+        cross_entropy.SIDES, "blocks", lambda *given: 2 * cross_entropy.plain(*given)
+    )
+    with pytest.raises(AssertionError, match="loss: the sides are"):
+        cross_entropy.case(30, 8, 50, "float32").equal()
+
+
+def test_peak_memory_is_that_of_the_logits():
+    """2000 x 5000 float32 logits and their gradient are 80 MB."""
+    assert 40e6 < cross_entropy.peak_of("all at once", [2000, 16, 5000, "float32"]) < 200e6
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("more", [{}, {"layers": 2}, {"predict": "last"}], ids=str)
+def test_bare_pytorch_is_the_same_model(cell, more):
+    shape = Shape(cell, batch=4, steps=40, hidden=16, embedding=8, vocabulary=30, **more)
+    weights = {k: v.numpy() for k, v in ours(shape).state_dict().items()}
+    found = [side(shape, weights).losses(6) for side in (Ours, Bare)]
+    assert found[0] == pytest.approx(found[1], rel=founding_example.NEAR["float32"])
+    assert found[0][-1] != found[0][0]
+
+
+@pytest.mark.one_in(2)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("more", [{}, {"layers": 2, "predict": "last"}], ids=str)
+def test_keras_is_the_same_model_in_a_process_of_its_own(cell, more, monkeypatch):
+    pytest.importorskip("keras")
+    small = {"batch": 4, "steps": 7, "hidden": 16, "embedding": 8, "vocabulary": 30}
+    monkeypatch.setitem(founding_example.SHAPES, "tiny", small)
+    what = {"shape": "tiny", "cell": cell, "dtype": "float32", **more}
+    case = founding_example.case(what, ("keras-torch",))
+    try:
+        case.equal()
+        assert list(case.sides) == ["ours", "torch", "keras-torch"]
+    finally:
+        case.close()
+
+
+def test_a_side_that_ends_is_named(tmp_path):
+    shape = Shape("lstm", 2, 3, 4, 5, 6)
+    side = founding_example.Process("keras-nothing", shape, tmp_path / "none.npz")
+    with pytest.raises(RuntimeError, match="the side keras-nothing ended with code 1"):
+        side.ask("losses", 1)
+
+
+def test_the_verb_writes_a_table_and_a_page(tmp_path, capsys):
+    output = tmp_path / "found.json"
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", "recurrent", "quick=true", "only=gru hidden=128 forward", "seconds=0",
+              "threads=1", f"output={output}"])  # fmt: skip
+    assert ended.value.code == 0
+    found = json.loads(output.read_text())
+    (row,) = found["rows"]
+    assert (row["cell"], row["backend"]) == ("gru", "cpu")
+    assert row["ratios"]["torch.nn"]["median"] > 0
+    assert found["threads"] == 1
+    assert "times as fast" in output.with_suffix(".html").read_text()
+    assert "gru forward 128" in capsys.readouterr().out
+
+
+def test_a_profile_names_operators(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", "recurrent", "only=rnn hidden=32 batch=16 steps=64 both", "--profile"])
+    assert ended.value.code == 0
+    assert "lm_research::rnn_scan" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["recurent"], "did you mean `recurrent`"),
+        (["recurrent", "only=nothing"], "no row has all these words"),
+        (["recurrent", "--with", "keras"], "only founding_example has such peers"),
+        (["founding_example", "--with=theano"], "there is no such peer"),
+        (["vectors", "second=1"], "did you mean `seconds`"),
+        (["vectors", "output=/no/such/folder/x.json", "quick=true"], "no such folder"),
+    ],
+)
+def test_a_wrong_command_is_told_before_anything_runs(arguments, told, capsys, monkeypatch):
+    monkeypatch.setattr(runner, "run", None)
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", *arguments])
+    assert ended.value.code == 2
+    assert told in "".join(capsys.readouterr())
+
+
+def test_every_benchmark_has_rows():
+    import importlib
+
+    for name in NAMES:
+        module = importlib.import_module(f"lm_research.bench.{name}")
+        assert list(module.plans(True))
+        assert len(list(module.plans(False))) >= len(list(module.plans(True)))
+
+
+@pytest.fixture(autouse=True)
+def _threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
