@@ -218,7 +218,7 @@ def on_cpu(cell: Cell, dtype: torch.dtype, hidden: int, steps: int | None) -> Ch
     """What serves a layer on a CPU that ``torch.nn`` can serve, too; calls may be short there.
 
     Compiled scans of the GRU and of the Elman network were never slower than torch.nn's on the grid
-    of ``benchmarks/cpu_scans.py``; torch.nn's LSTM is one operator of oneDNN.
+    of ``lm-research bench recurrent``; torch.nn's LSTM is one operator of oneDNN.
 
     Args:
         steps: of the input; None: many.

@@ -1,7 +1,7 @@
 """A training step with nothing between forward, backward and update.
 
 Lightning's automatic optimization wraps every step into closures and asks each callback at eight
-points, which costs a small model as much as its arithmetic (benchmarks/loop_overhead.py). On one
+points, which costs a small model as much as its arithmetic (`lm-research bench loop`). On one
 device, in full precision, without accumulation, and with nobody listening at the inner points,
 none of that does anything, and the plain loop gives the same weights bit for bit.
 
