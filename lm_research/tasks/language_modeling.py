@@ -9,18 +9,14 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
 from lm_research.data.batches import Batch
-from lm_research.kernels import linear_cross_entropy
 from lm_research.models.sequence_model import SequenceModel
+from lm_research.tasks.head_loss import head_loss
 from lm_research.tasks.streaming import Stream, map_tensors
 from lm_research.vectorizers.vectorizer import Vectorizer
-
-MANY_LOGITS = 1 << 25
-"""From here on the loss is taken by blocks: all at once they would be 128 MB in float32, thrice."""
 
 
 class LanguageModeling(pl.LightningModule):
@@ -165,19 +161,6 @@ def default_dtype(dtype: torch.dtype | str) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
-
-
-def head_loss(head: nn.Module, y_BTH: Tensor, targets_BT: Tensor, smoothing: float) -> Tensor:
-    """Mean cross-entropy in nats; by blocks of rows where all logits at once would be many."""
-    *before, last = head if type(head) is nn.Sequential else [head]
-    targets_N = targets_BT.flatten()
-    if type(last) is not nn.Linear or targets_N.numel() * last.out_features < MANY_LOGITS:
-        return F.cross_entropy(head(y_BTH).flatten(0, 1), targets_N, label_smoothing=smoothing)
-    for layer in before:
-        y_BTH = layer(y_BTH)
-    return linear_cross_entropy(
-        y_BTH.flatten(0, 1), last.weight, last.bias, targets_N, label_smoothing=smoothing
-    )
 
 
 def _head(vectorizer: Vectorizer, model: SequenceModel) -> nn.Module:

@@ -21,6 +21,7 @@ from lm_research.models.recurrent import Recurrent
 from lm_research.models.sequence_model import SequenceModel, State
 from lm_research.tasks.decoding import Search
 from lm_research.tasks.document_task import DocumentTask
+from lm_research.tasks.head_loss import head_loss
 from lm_research.tasks.language_modeling import default_dtype
 from lm_research.tasks.streaming import map_tensors
 from lm_research.vectorizers.vectorizer import Vectorizer
@@ -241,11 +242,11 @@ class SequenceToSequence(DocumentTask):
         if share > 0:
             input_BT = self._own_tokens(input_BT, memory, state, share)
         a_BTH, weight_BTS, _ = self.decode(input_BT, memory, state)
-        # Of log-probabilities the softmax is themselves, and of logits it is taken but once.
-        copies = self.generates is not None
-        scores_BTV = self._log_p(a_BTH, weight_BTS, memory) if copies else self.head(a_BTH)
-        return F.cross_entropy(
-            scores_BTV.flatten(0, 1),
+        if self.generates is None:
+            targets = batch.target_BT, self.label_smoothing, PADDING
+            return head_loss(self.head, a_BTH, *targets)
+        return F.cross_entropy(  # of log-probabilities the softmax is themselves
+            self._log_p(a_BTH, weight_BTS, memory).flatten(0, 1),
             batch.target_BT.flatten(),
             ignore_index=PADDING,
             label_smoothing=self.label_smoothing,

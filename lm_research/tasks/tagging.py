@@ -6,7 +6,6 @@ Shapes: B batch, T tokens, W words, D vector, H hidden, C tags.
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lm_research.config.types import PositiveInt
@@ -14,6 +13,7 @@ from lm_research.data.tagged_batches import NO_TAG, TaggedBatch
 from lm_research.kernels.padded import turned
 from lm_research.models.sequence_model import SequenceModel
 from lm_research.tasks.document_task import DocumentTask
+from lm_research.tasks.head_loss import head_loss
 from lm_research.tasks.language_modeling import default_dtype
 from lm_research.vectorizers.vectorizer import Vectorizer
 
@@ -68,6 +68,10 @@ class Tagging(DocumentTask):
 
     def logits(self, batch: TaggedBatch) -> Tensor:
         """logits_BWC: log p(tag), up to a constant of each word."""
+        return self.head(self.said(batch))
+
+    def said(self, batch: TaggedBatch) -> Tensor:
+        """said_BWH, what the head reads of each word."""
         x_BTD, lengths_B = self.vectorizer(batch.ids_BT), batch.lengths_B
         y_BTH, _ = self.model(x_BTD, lengths=lengths_B)
         said_BWH = _at(y_BTH, batch.last_BW)
@@ -75,14 +79,11 @@ class Tagging(DocumentTask):
             z_BTH, _ = self.backward_model(turned(x_BTD, lengths_B), lengths=lengths_B)
             before_BWH = _at(turned(z_BTH, lengths_B), batch.first_BW)
             said_BWH = torch.cat([said_BWH, before_BWH], dim=-1)
-        return self.head(said_BWH)
+        return said_BWH
 
     def training_step(self, batch: TaggedBatch, batch_index: int) -> Tensor:
         """Mean cross-entropy in nats over the words."""
-        logits_BWC = self.logits(batch)
-        return F.cross_entropy(
-            logits_BWC.flatten(0, 1), batch.tags_BW.flatten(), ignore_index=NO_TAG
-        )
+        return head_loss(self.head, self.said(batch), batch.tags_BW, ignore=NO_TAG)
 
     def log_probabilities(self, batch: TaggedBatch) -> Tensor:
         """log_p_BWC (nats, at least float32) on the CPU, without gradients, in its mode."""

@@ -17,7 +17,7 @@ from lm_research.config.problems import ConfigError
 from lm_research.data.batches import Batch, TrainingBatches
 from lm_research.data.document import DataError
 from lm_research.models.lstm import LSTM
-from lm_research.tasks import language_modeling
+from lm_research.tasks import head_loss
 from lm_research.tasks.evaluation import evaluate, evaluating
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.tasks.schedules import Constant, Cosine
@@ -113,7 +113,7 @@ def test_a_carried_state_joins_two_windows(make_task, model, kind) -> None:
 def test_by_blocks_the_loss_and_its_gradients_are_the_same(make_task, monkeypatch, options) -> None:
     losses, gradients = [], []
     for many in (1 << 25, 0):
-        monkeypatch.setattr(language_modeling, "MANY_LOGITS", many)
+        monkeypatch.setattr(head_loss, "MANY_LOGITS", many)
         torch.manual_seed(1)
         vectorizer = Embedding(VOCABULARY, 5)  # a shared matrix of five is reached by a projection
         task = make_task(vectorizer=vectorizer, label_smoothing=0.1, **options)
