@@ -76,6 +76,9 @@ class Choice:
 
 FEWEST_STEPS = 32
 """Below so many a compiled scan on a CPU is not worth packing its weight for."""
+STEPS_OF_ONE_ROW = 8
+"""With one row, below H / 8: a step reads the whole weight, so that packing costs several steps."""
+MANY_STEPS = 1 << 20
 ALONE = Choice("torch", "torch.nn alone takes proj_size, and packed, unbatched and empty inputs")
 UNTIMED = Choice(
     "torch",
@@ -127,7 +130,7 @@ def explain(
     if backend == "auto" and not beyond:
         where = device if isinstance(device, torch.device) else torch.device(device)
         if where.type == "cpu":
-            return on_cpu(cell, dtype, hidden_size, steps)
+            return on_cpu(cell, dtype, hidden_size, (batch, steps))
         if not timed:
             return UNTIMED
         mode = "both" if training else "forward"
@@ -214,16 +217,18 @@ def _faster(asked: tuple, batch: Pair | None, steps: Pair | None) -> Choice:
     return _fastest(_Asked(*asked), batch, steps)
 
 
-def on_cpu(cell: Cell, dtype: torch.dtype, hidden: int, steps: int | None) -> Choice:
+def on_cpu(cell: Cell, dtype: torch.dtype, hidden: int, size: tuple[int, int] | None) -> Choice:
     """What serves a layer on a CPU that ``torch.nn`` can serve, too; calls may be short there.
 
     Compiled scans of the GRU and of the Elman network were never slower than torch.nn's on the grid
     of ``lm-research bench recurrent``; torch.nn's LSTM is one operator of oneDNN.
 
     Args:
-        steps: of the input; None: many.
+        size: rows and steps of the input; None: many of both.
     """
-    return _on_cpu(cell, dtype, hidden, steps is not None and steps < FEWEST_STEPS)
+    batch, steps = size or (2, MANY_STEPS)
+    few = steps < FEWEST_STEPS or (batch == 1 and steps < hidden // STEPS_OF_ONE_ROW)
+    return _on_cpu(cell, dtype, hidden, few)
 
 
 @_constant
@@ -237,7 +242,7 @@ def _compiled_or_torch(cell: Cell, dtype: torch.dtype, hidden: int, short: bool)
     if cell not in ("rnn", "gru"):
         obstacle = f"torch.nn's {cell.upper()} is one operator on a CPU"
     elif short and not obstacle:
-        obstacle = f"fewer than {FEWEST_STEPS} steps are not worth packing the weight for"
+        obstacle = "so few steps are not worth packing the weight for"
     if obstacle:
         return Choice("torch", f"torch.nn serves it, and no compiled scan: {obstacle}")
     return Choice("cpu", "a compiled scan is faster than torch.nn's steps", "cpu")

@@ -135,14 +135,15 @@ class RecurrentStack(nn.Module, ABC):
         )  # torch.nn alone takes them
         if x.is_cpu and self.backend == "auto" and not beyond:
             dtype = torch.get_autocast_dtype("cpu") if autocast(x) else x.dtype
-            steps = x.shape[1 if self.batch_first else 0] if x.dim() == 3 else None
+            rows, steps = (0, 1) if self.batch_first else (1, 0)
+            size = (x.shape[rows], x.shape[steps]) if x.dim() == 3 else None
             alone = plain or self.proj_size
-            return ALONE if alone else on_cpu(self.cell, dtype, self.hidden_size, steps)
+            return ALONE if alone else on_cpu(self.cell, dtype, self.hidden_size, size)
         untimed = plain or self.bidirectional or self.recompute or self.proj_size > 0
-        size = {}
+        sizes = {}
         if x.dim() == 3:
             names = ("batch", "steps") if self.batch_first else ("steps", "batch")
-            size = dict(zip(names, x.shape[:2], strict=True))
+            sizes = dict(zip(names, x.shape[:2], strict=True))
         return explain(
             self.cell,
             device=x.device,
@@ -150,7 +151,7 @@ class RecurrentStack(nn.Module, ABC):
             hidden_size=self.hidden_size,
             num_heads=self.num_heads,
             num_layers=self.num_layers,
-            **size,
+            **sizes,
             training=torch.is_grad_enabled(),
             timed=not untimed,
             beyond_torch=beyond,

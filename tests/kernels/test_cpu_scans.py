@@ -109,6 +109,9 @@ def test_auto_takes_them_for_what_torch_steps_through():
         layer = LAYERS[cell](3, 64, batch_first=True)
         assert layer.choice(torch.zeros(1, FEWEST_STEPS, 3)).backend == "cpu"
         assert layer.choice(torch.zeros(FEWEST_STEPS, 1, 3)).backend == "torch"
+        wide = LAYERS[cell](3, 1024, batch_first=True)
+        for batch, steps, backend in ((1, 64, "torch"), (1, 128, "cpu"), (2, 64, "cpu")):
+            assert wide.choice(torch.zeros(batch, steps, 3)).backend == backend
     assert explain("lstm", hidden_size=64).backend == "torch"
 
 
