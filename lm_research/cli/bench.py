@@ -18,9 +18,8 @@ the spread of the rounds and the share of the machine's own best product. Writes
 a plot (HTML).
 
   NAME --with keras    founding_example: Keras' own fit beside it, by each backend installed
-  NAME --profile       where the time of our side goes, by PyTorch's profiler, in place of turns
+  NAME --profile       where the time of our side goes in the first row, by PyTorch's profiler
 """
-FLAGS = ("--with", "--profile")
 VERSIONS = ("torch", "lm-research", "keras", "tensorflow-cpu", "jax", "scikit-learn", "numba")
 
 
@@ -43,17 +42,8 @@ def run(arguments: list[str]) -> int:
         return 0
     name, *rest = arguments
     if name not in names:
-        raise ConfigError(
-            [
-                Problem(
-                    "bench",
-                    "there is no such one",
-                    name,
-                    listing(names),
-                    closest(name, names),
-                )
-            ]
-        )
+        near = closest(name, names)
+        raise ConfigError([Problem("bench", "there is no such one", name, listing(names), near)])
     peers, profile, rest = _flags(rest)
     options, _ = parse(Options, rest)
     if peers and name != "founding_example":
@@ -95,7 +85,7 @@ def _measured(name: str, options: Options, keras: bool, profile: bool) -> int:
     if not plans:
         raise ConfigError([Problem("only", "no row has all these words", options.only, "fewer")])
     if profile:
-        return _profiled(plans, console)
+        return _profiled(plans[0], console)
     return _timed(name, options, plans, console)
 
 
@@ -127,19 +117,21 @@ def _timed(name: str, options: Options, plans: list[Any], console: Any) -> int:
     runner = importlib.import_module("lm_research.bench.runner")
     shown = importlib.import_module("lm_research.bench.shown")
     output = _output(name, options.output)
+    about, done = _about(options), list[Any]()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
         task = progress.add_task(name, total=len(plans))
 
         def told(plan: Any, row: Any) -> None:
             progress.advance(task)
+            done.append(row)  # written at once: a run that is cut keeps its rows
+            output.write_text(json.dumps({**about, "rows": done}, indent=1) + "\n", "utf-8")
             if not console.is_terminal:
                 ratios = {peer: round(r["median"], 2) for peer, r in row["ratios"].items()}
                 console.print(f"{shown.label(row)}: {ratios}", soft_wrap=True, highlight=False)
 
         rows = runner.run(plans, options.seconds, told)
     console.print(shown.table(f"bench {name}", rows))
-    output.write_text(json.dumps({**_about(options), "rows": rows}, indent=1) + "\n", "utf-8")
     shown.write_page(output.with_suffix(".html"), f"bench {name}", rows)
     console.print(f"bench: {output}, {output.with_suffix('.html')}", soft_wrap=True)
     return 0
@@ -177,16 +169,17 @@ def _about(options: Options) -> dict[str, Any]:
     }
 
 
-def _profiled(plans: list[Any], console: Any) -> int:
+def _profiled(plan: Any, console: Any) -> int:
     from torch.profiler import ProfilerActivity, profile
 
-    for plan in plans[:1]:
-        case = plan.make()
+    case = plan.make()
+    try:
         work = case.work or case.sides["ours"]
         work()
         with profile(activities=[ProfilerActivity.CPU]) as found:
             work()
+    finally:
         case.close()
-        told = " ".join(plan.words()[1::2])
-        console.print(found.key_averages().table("self_cpu_time_total", row_limit=20), told)
+    told = " ".join(plan.words()[1::2])
+    console.print(found.key_averages().table("self_cpu_time_total", row_limit=20), told)
     return 0
