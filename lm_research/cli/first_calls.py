@@ -1,13 +1,17 @@
 """What PyTorch does at the first call of an operation, done before runs are forked, not in each.
 
 It loads the parts of MKL and oneDNN that this processor needs, looks operators up and builds
-primitives: about 0.2 s of CPU in a run of three seconds.
+primitives: about 0.2 s of CPU in a run of three seconds. The scans' machine code is loaded, too,
+where numba is: another 0.1 s.
 """
 
 from functools import cache
 
 import torch
 from torch import nn
+
+from lm_research.kernels import FusedGRU, FusedRNN
+from lm_research.vectorizers.compiled import has_numba
 
 BATCH, LENGTH, WIDTH = 4, 16, 8
 
@@ -38,6 +42,17 @@ def first_calls() -> None:
         nn.functional.cross_entropy(logits_BTV.flatten(0, 1), ids_BT.flatten()).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         torch.optim.AdamW(network.parameters()).step()
+        if has_numba():
+            _scans()
+
+
+def _scans() -> None:
+    """One row, so that no other thread is started."""
+    for layer in (FusedRNN(WIDTH, WIDTH, backend="cpu"), FusedGRU(WIDTH, WIDTH, backend="cpu")):
+        with torch.no_grad():
+            layer(torch.zeros(LENGTH, 1, WIDTH))
+        outputs_TBH, _ = layer(torch.zeros(LENGTH, 1, WIDTH))
+        outputs_TBH.sum().backward()
 
 
 def _logits(network: nn.ModuleList, ids_BT: torch.Tensor) -> torch.Tensor:

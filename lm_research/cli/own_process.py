@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from lm_research.callbacks.stop_signals import SIGNALS, Stopped
+from lm_research.cli.imports import put_off_scipy_signal
+from lm_research.cli.late_imports import LateImports
 from lm_research.config.build import import_targets
 
 _PR_SET_PDEATHSIG = 1
@@ -79,11 +81,14 @@ def in_own_process(run: Callable[[], None], config: Mapping[str, Any]) -> int:
     if not _asked:
         _ready_to_fork(config)
         _end_openmp_threads()
-        process = multiprocessing.get_context("fork").Process(target=_begin, args=(run,))
+        late = LateImports()
+        begin = partial(_begin, partial(late.telling, run))
+        process = multiprocessing.get_context("fork").Process(target=begin)
         with _passing_on(process):
             with _set_aside():
                 process.start()
             process.join()
+        late.follow()
     if _asked:
         raise Interrupted(f"stopped by {signal.Signals(_asked[0]).name}")
     return int(process.exitcode or 0)
@@ -119,6 +124,7 @@ def _is_worker() -> bool:
 def _ready_to_fork(config: Mapping[str, Any]) -> None:
     """Do once what one run after the other would: imports, and first calls."""
     if "lm_research.cli.job" not in sys.modules:
+        put_off_scipy_signal()
         import lm_research.cli.job as _job  # noqa: F401
 
         gc.collect()

@@ -5,7 +5,6 @@ of it. So a worker that is killed, a launcher that gives up and another command 
 are one thing: jobs that are not done yet, and that nobody holds.
 """
 
-import copy
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,12 +14,13 @@ from typing import Any
 
 from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.types import HydraContext, RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from lm_research.cli.own_process import asked_to_stop
 from lm_research.cli.tell import tell
@@ -29,6 +29,8 @@ from lm_research.config.problems import ConfigError
 from lm_research.studies.jobs import Job, Planned
 from lm_research.studies.states import GO_ON, Standing, standings
 
+_options: Any = ConfigStore.instance()
+"""This process's own: a launcher that sets Hydra's singletons to those it was sent drops it."""
 Task = Callable[[DictConfig], str]
 POLL_S = 1.0
 PLANNED = "planned"
@@ -117,16 +119,15 @@ class Rounds:
             config = hydra.compose_config(
                 "config", [*self.fixed, *self._places()], RunMode.MULTIRUN, True
             )
+            config = _for_jobs(config)
             HydraConfig.instance().set_config(config)
-            # Each job is sent this, and copies it: its own configuration comes with its ticket.
-            config = OmegaConf.masked_copy(config, "hydra")
             planned = PlannedLoader(hydra.config_loader.config_search_path)
             context = HydraContext(planned, Callbacks(config))
             launcher = Plugins.instance().instantiate_launcher(
                 hydra_context=context, task_function=task, config=config
             )
             first, self.launched = self.launched, self.launched + len(jobs)
-            with _without_loader():
+            with _without_options():
                 returned = launcher.launch([[self.tickets[job.folder]] for job in jobs], first)
             return [str(one.return_value) for one in returned]
 
@@ -135,19 +136,32 @@ class Rounds:
         return [f"hydra.run.dir='{quoted}'", f"hydra.sweep.dir='{quoted}'"]
 
 
-@contextmanager
-def _without_loader() -> Iterator[None]:
-    """Leave the loader of configurations out of what is sent with each job.
+def _for_jobs(config: DictConfig) -> DictConfig:
+    """Of what was composed, what a launcher and a job of it look at; a job brings its own part.
 
-    A launcher sends all of Hydra's singletons, of which this is nine tenths; a run that composes
-    something makes a loader of its own.
+    It is sent with every job twice, and copied there five times, so its size counts.
     """
-    loaded = Singleton._instances.pop(GlobalHydra, None)
+    lean = OmegaConf.masked_copy(config, "hydra")
+    OmegaConf.set_readonly(lean, False)
+    OmegaConf.set_struct(lean, False)
+    lean.hydra.help = lean.hydra.hydra_help = lean.hydra.sweeper = lean.hydra.env = MISSING
+    lean.hydra.runtime.choices, lean.hydra.runtime.config_sources = {}, []
+    return lean
+
+
+@contextmanager
+def _without_options() -> Iterator[None]:
+    """Leave what Hydra knows of the options of conf/ out of what is sent with each job.
+
+    A launcher sends all of Hydra's singletons, of which these are nine tenths; a run that composes
+    something makes its own.
+    """
+    kinds = (GlobalHydra, ConfigStore, HydraConfig)
+    kept = {kind: Singleton._instances.pop(kind, None) for kind in kinds}
     try:
         yield
     finally:
-        if loaded is not None:
-            Singleton._instances[GlobalHydra] = loaded
+        Singleton._instances |= {kind: one for kind, one in kept.items() if one is not None}
 
 
 class Ticket(str):
@@ -174,6 +188,10 @@ class PlannedLoader(ConfigLoaderImpl):
     Composing each once more where it runs costs as much as a small run's data.
     """
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of what it has read of conf/: it composes no more where it is sent."""
+        return {}
+
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]
     ) -> DictConfig:
@@ -181,9 +199,10 @@ class PlannedLoader(ConfigLoaderImpl):
         (ticket,) = sweep_overrides
         assert isinstance(ticket, Ticket)
         job = ticket.planned.job
+        Singleton._instances[ConfigStore] = _options
+        config: Any = OmegaConf.masked_copy(master_config, "hydra")  # a deep one
         # As one text: Hydra copies what it is given, node by node, several times.
-        config: Any = OmegaConf.create({PLANNED: json.dumps(ticket.planned.config), "hydra": None})
-        config.hydra = copy.deepcopy(master_config.hydra)
+        config[PLANNED] = json.dumps(ticket.planned.config)
         OmegaConf.set_readonly(config.hydra, False)
         config.hydra.sweep.subdir = job.folder
         own = [text for text in job.overrides if not text.startswith("output=")]

@@ -1,0 +1,47 @@
+"""What a run imports only once it needs it is imported where the next run is forked, too.
+
+A forked run starts with what its worker has imported. What a model, a tracker or a metric brings in
+later (numba is 0.15 s of CPU, wandb more) would be imported in every run anew. No list of such
+modules can be kept by hand, so each run tells what it had to import.
+"""
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+MOST = 1 << 15
+"""Bytes of names that are told: a pipe holds them while nobody reads."""
+
+
+class LateImports:
+    """One run's word to the process that forks it. Make it before the fork."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        self._before = frozenset(sys.modules)
+
+    def telling(self, run: Callable[[], None]) -> None:
+        """In the run's process: do ``run``; if it ends well, tell what it has imported."""
+        os.close(self._reader)
+        run()
+        names, size = [], 0
+        for name in [name for name in list(sys.modules) if name not in self._before]:
+            size += len(name) + 8
+            if size > MOST:
+                break
+            names.append(name)
+        with suppress(OSError):  # the worker is gone
+            os.write(self._writer, json.dumps(names).encode())
+
+    def follow(self) -> None:
+        """In the worker, once the run has ended: import the same."""
+        os.close(self._writer)
+        with open(self._reader, "rb") as told:
+            text = told.read()
+        for name in json.loads(text or b"[]"):
+            # Some are made by hand and not to be imported, others have gone since.
+            with suppress(Exception):
+                importlib.import_module(name)
