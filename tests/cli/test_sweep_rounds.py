@@ -57,6 +57,6 @@ def test_a_message_is_small_and_makes_the_jobs_configuration(message, tmp_path):
         assert config.hydra.sweep.subdir == JOB.folder
         assert config.hydra.overrides.task[:2] == ["model=rnn", "seed=1"]
         assert json.loads(config[PLANNED]) == overrides[0].planned.config
-        assert shared.hydra.sweep.subdir != JOB.folder
+        assert OmegaConf.to_container(shared.hydra.sweep)["subdir"] == "${hydra:job.num}"
     finally:
         Singleton._instances = before
