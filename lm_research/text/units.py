@@ -4,32 +4,25 @@ A unit is a Han, kana, Thai, Lao, Khmer or Burmese character, or a run of other 
 underscores, in lower case. Punctuation and white space are none, so that neither hides a copy. One
 rule serves every language and text that mixes them, and no tokenizer enters it.
 
-A unit of the code points c_0 .. c_{L-1} has the hash
-
-    h = mix(sum_k c_k B^k mod 2^64),    B odd, mix: SplitMix64's finish,
-
-of which the upper 32 bits are kept. All units of many texts are hashed by a few array operations,
-ten times as fast as one by one.
+A unit's hash is the upper half of that of :mod:`~lm_research.text.run_hashes`. All units of many
+texts are hashed by a few array operations, ten times as fast as one by one.
 """
 
 import re
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+
+from lm_research.text.run_hashes import run_hashes
 
 _SINGLE = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
     "\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
 _UNIT = re.compile(f"[{_SINGLE}]|[^\\W{_SINGLE}]+")
-_BASE = 0xD1342543DE82EF95
-_INVERSE = pow(_BASE, -1, 1 << 64)
-PIECE = 1 << 15
-"""Characters that are hashed together: their products stay in the processor's cache."""
 LETTERS_END = 0x40000
 """No letter, digit or white space has a code point from here on."""
 _SPACE_CLASS, _RUN_CLASS, _SINGLE_CLASS = 1, 2, 3
@@ -117,42 +110,8 @@ def _counted(
     starts = np.flatnonzero(begins)
     words = np.flatnonzero(_starts(~space))
     lengths_D, words_D = (np.diff(np.searchsorted(where, borders)) for where in (starts, words))
-    return Units(_hashes(values, starts), lengths_D, words_D)
-
-
-def _hashes(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """uint32, one a unit: units begin at ``starts``, and are followed by zeros or the next."""
-    hashes = np.empty(len(starts), np.uint64)
-    cuts = np.searchsorted(starts, np.arange(PIECE, len(values), PIECE)).tolist()
-    for first, last in pairwise(dict.fromkeys([0, *cuts, len(starts)])):
-        begin = starts[first]
-        end = starts[last] if last < len(starts) else len(values)
-        powers, inverses = _powers(int(end - begin))
-        products = values[begin:end].astype(np.uint64)
-        products *= powers[: end - begin]
-        offsets = starts[first:last] - begin
-        hashes[first:last] = np.add.reduceat(products, offsets) * inverses[offsets]
-    return (_mixed(hashes) >> np.uint64(32)).astype(np.uint32)
-
-
-def _powers(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """At least so many powers of the base and of its inverse, mod 2^64."""
-    return _powers_of(1 << max(count - 1, PIECE).bit_length())
-
-
-@lru_cache(maxsize=2)
-def _powers_of(count: int) -> tuple[np.ndarray, np.ndarray]:
-    factors = np.ones((2, count), np.uint64)
-    factors[0, 1:], factors[1, 1:] = _BASE, _INVERSE
-    powers, inverses = np.cumprod(factors, axis=1, dtype=np.uint64)
-    return powers, inverses
-
-
-def _mixed(x_N: np.ndarray) -> np.ndarray:
-    """SplitMix64's finish: every bit of a sum reaches all 64."""
-    x_N = (x_N ^ (x_N >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x_N = (x_N ^ (x_N >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x_N ^ (x_N >> np.uint64(31))
+    hashes_N = (run_hashes(values, starts) >> np.uint64(32)).astype(np.uint32)
+    return Units(hashes_N, lengths_D, words_D)
 
 
 @lru_cache(maxsize=1)

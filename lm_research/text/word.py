@@ -2,36 +2,39 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from lm_research.config.types import PositiveInt
 from lm_research.text.chunks import ChunkMemory, count_pieces
-from lm_research.text.tokenizer import Encoding
-from lm_research.text.unicode import COMBINING_MARKS, valid_unicode
-from lm_research.text.vocabulary import UNKNOWN_ID, VocabularyTokenizer
-
-_HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_LONGEST_RUN = 64
-_REPEATED_PUNCTUATION = ".-=*#/!?~_"
+from lm_research.text.tokenizer import Encoding, Encodings
+from lm_research.text.unicode import valid_unicode
+from lm_research.text.vocabulary import SPECIAL_NAMES, UNKNOWN_ID, VocabularyTokenizer
+from lm_research.text.word_arrays import Lookup, cut
+from lm_research.text.word_classes import (
+    APOSTROPHES,
+    HAN,
+    JOINERS,
+    LETTERS,
+    LONGEST_RUN,
+    REPEATED_PUNCTUATION,
+)
 
 
 def _pattern() -> re.Pattern[str]:
     """Every branch is deterministic or a single class, so that matching takes linear time."""
-    run = f"{{1,{_LONGEST_RUN}}}+"
-    letter = rf"[^\W\d_{_HAN}]"
-    # ``re`` takes marks for no letters; Indic and Persian words also need the zero-width joiners.
-    joiner = f"[{COMBINING_MARKS}\u200c\u200d]"
-    word = rf"{letter}{run}(?:{joiner}{{1,8}}+{letter}{{0,{_LONGEST_RUN}}}+|['’]{letter}{run})"
-    word += f"{{0,{_LONGEST_RUN}}}+"
-    repeated = "|".join(rf"{re.escape(c)}{{2,{_LONGEST_RUN}}}+" for c in _REPEATED_PUNCTUATION)
-    visible = rf" ?(?:{word}|[{_HAN}]|\d{run}|{repeated}|[^\w\s]|\w)"
+    run = f"{{1,{LONGEST_RUN}}}+"
+    word = rf"{LETTERS}{run}(?:{JOINERS}{{1,8}}+{LETTERS}{{0,{LONGEST_RUN}}}+"
+    word += rf"|{APOSTROPHES}{LETTERS}{run}){{0,{LONGEST_RUN}}}+"
+    repeated = "|".join(rf"{re.escape(c)}{{2,{LONGEST_RUN}}}+" for c in REPEATED_PUNCTUATION)
+    visible = rf" ?(?:{word}|[{HAN}]|\d{run}|{repeated}|[^\w\s]|\w)"
     # White space before a word: up to its last line break or tab, then all spaces but the word's.
     return re.compile(rf"{visible}|\s*[^\S ]| +(?= \S)|\s+")
 
 
 _PIECE = _pattern()
+_NOTHING = np.empty(0, np.int64)
 
 
 def segment_words(text: str) -> list[str]:
@@ -86,6 +89,49 @@ class WordTokenizer(VocabularyTokenizer):
         ids_N, nats = self._memory.ids(folded)
         return Encoding(ids_N, nats if folded == text else float("nan"))
 
+    def encode_batch(self, texts: Sequence[str], dtype: np.dtype) -> Encodings:
+        """The same by arrays: four times as fast."""
+        self._require_vocabulary()
+        valid = [valid_unicode(text) for text in texts]
+        folded = [text.lower() for text in valid] if self.lowercase else valid
+        found: list[Encoding] = [Encoding(_NOTHING, 0.0)] * len(texts)
+        for ascii in (True, False):
+            places = [place for place, text in enumerate(folded) if text.isascii() == ascii]
+            for place, encoding in zip(
+                places, self._by_arrays([folded[place] for place in places], ascii), strict=True
+            ):
+                found[place] = encoding
+        separator = np.array([self.separator_id], dtype)
+        ids = [part for one in found for part in (one.ids_N.astype(dtype), separator)]
+        nats_D = np.array([one.spelling_nats for one in found], np.float64)
+        nats_D[[text != given for text, given in zip(folded, valid, strict=True)]] = np.nan
+        lengths_D = np.array([len(one.ids_N) for one in found], np.int64)
+        return Encodings(np.concatenate([_NOTHING.astype(dtype), *ids]), lengths_D, nats_D)
+
+    def _by_arrays(self, texts: Sequence[str], ascii: bool) -> Iterator[Encoding]:
+        """Each text's ids and nats."""
+        if not texts:
+            return
+        pieces = cut(texts, ascii)
+        ids = self._lookup(pieces.hashes())
+        ids[pieces.borders] = self.separator_id
+        unknown = np.flatnonzero(ids == UNKNOWN_ID)
+        ends = np.append(pieces.starts, len(pieces.text))
+        nats = [
+            self.spelling.nats(pieces.text[start:end])
+            for start, end in zip(ends[unknown].tolist(), ends[unknown + 1].tolist(), strict=True)
+        ]
+        cuts = np.searchsorted(unknown, pieces.borders)
+        first = low = 0
+        for place, (border, high) in enumerate(
+            zip(pieces.borders.tolist(), cuts.tolist(), strict=True)
+        ):
+            if pieces.whole_D[place]:
+                yield Encoding(ids[first:border], sum(nats[low:high], 0.0))
+            else:
+                yield Encoding(*self._memory.ids(texts[place]))
+            first, low = border + 1, high
+
     def _encode_chunk(self, chunk: str) -> tuple[np.ndarray, list[float]]:
         ids_N, unknown = self._look_up(segment_words(chunk))
         return ids_N, [self.spelling.nats(piece) for piece in unknown]
@@ -97,3 +143,4 @@ class WordTokenizer(VocabularyTokenizer):
     def _set_pieces(self, pieces: Sequence[str]) -> None:
         super()._set_pieces(pieces)
         self._memory.forget()
+        self._lookup = Lookup(pieces, len(SPECIAL_NAMES), UNKNOWN_ID)

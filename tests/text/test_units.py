@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lm_research.text import run_hashes
 from lm_research.text import units as module
 from lm_research.text.units import unit_hashes, units, units_of
 
@@ -43,7 +44,7 @@ def test_no_character_is_forgotten():
 def test_pieces_do_not_show(monkeypatch):
     text = " ".join(f"word{n} 漢字 {'long' * (n % 50)}" for n in range(300))
     whole = unit_hashes(text)
-    monkeypatch.setattr(module, "PIECE", 64)
+    monkeypatch.setattr(run_hashes, "PIECE", 64)
     assert unit_hashes(text).tolist() == whole.tolist()
 
 
