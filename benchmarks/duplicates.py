@@ -23,7 +23,7 @@ from lm_research.config.build import build
 from lm_research.config.paths import shipped
 from lm_research.text.cleaning import Comparing
 from lm_research.text.duplicates import ExactDuplicates, NearDuplicates, NgramOverlap, shingles
-from lm_research.text.word import segment_words
+from lm_research.text.word_pieces import segment_words
 
 RATES = (0.0, 0.01, 0.05, 0.1, 0.2)
 RULES: dict[str, Callable[[], Comparing]] = {

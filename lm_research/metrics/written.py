@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lm_research.text.word import segment_words
+from lm_research.text.word_pieces import segment_words
 
 Texts = Sequence[str]
 HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")

@@ -1,7 +1,7 @@
 """Text in chunks that no token reaches across: what a chunk becomes is worked out once.
 
 A chunk is a run of white space and the run of other characters after it. Words
-(``word.segment_words``) and the pieces of byte-level BPE (Radford et al. 2019) begin with the white
+(``segment_words``) and the pieces of byte-level BPE (Radford et al. 2019) begin with the white
 space that is theirs and end before the next, and look at nothing beyond the run that they are
 in, so cutting there changes no token. In running text nine of ten chunks have been met before:
 looking one up takes a tenth of the time of cutting and encoding it again.

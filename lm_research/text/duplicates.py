@@ -78,7 +78,7 @@ class NearDuplicates(Comparing):
     (Penedo et al. 2024, section 3.4: 112 functions in 14 buckets of 8, 5-grams of words) find
     fewer: such a copy has s = 0.63 by 5-grams, and 29 % of those are found.
 
-    Words are those of `word.segment_words` in lower case, Han characters one by one. A text of
+    Words are those of `segment_words` in lower case, Han characters one by one. A text of
     fewer words than ``shingle`` is one shingle. Memory: 2 KB a document with the defaults.
 
     Args:

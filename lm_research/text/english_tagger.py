@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lm_research.text.tags import NO_TAG, Tagger
-from lm_research.text.word import segment_words
+from lm_research.text.word_pieces import segment_words
 
 _PACKAGE = "denckring_en_pos"
 _MODEL_SHA256 = "4d8c07a3a9bcbef257c18999bb4ddcf501ecede229a8f9d9e62850623a6e97f7"
@@ -51,7 +51,7 @@ class EnglishTagger(Tagger):
         self._perceptron = Perceptron(json.loads(gzip.decompress(path.read_bytes())))
 
     def tag(self, text: str) -> list[tuple[str, str]]:
-        """Pieces of the text as `word.segment_words` cuts them, and their UPOS tags."""
+        """Pieces of the text as `word_pieces.segment_words` cuts them, and their UPOS tags."""
         pieces = segment_words(text)
         tags = [_tag_of_sign(piece) for piece in pieces]
         sentence: list[int] = []

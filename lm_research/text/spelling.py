@@ -99,6 +99,7 @@ class SpellingModel:
         self._counts: dict[str, int] = {}
         self._totals: dict[str, int] = {}
         self._followers: dict[str, int] = {}
+        self._shorter = _Cache(self._probability)
         self._nats_of_ngram = _Cache(self._ngram_nats)
         self._nats_of_piece = _Cache(self._piece_nats)
         for piece in self._types:
@@ -124,16 +125,14 @@ class SpellingModel:
         return -math.log(self._probability(ngram))
 
     def _probability(self, ngram: str) -> float:
-        """p(last symbol | the symbols before it), from the shortest context to the longest."""
-        p = 1 / SYMBOLS
-        for start in range(len(ngram) - 1, -1, -1):
-            context = ngram[start:-1]
-            total = self._totals.get(context)
-            if total is None:  # then no longer context was seen either
-                break
-            followers = self._followers[context]
-            p = (self._counts.get(ngram[start:], 0) + followers * p) / (total + followers)
-        return p
+        """p(last symbol | the symbols before it): the next shorter context's, mixed with counts."""
+        context = ngram[:-1]
+        shorter = self._shorter[ngram[1:]] if context else 1 / SYMBOLS
+        total = self._totals.get(context)
+        if total is None:
+            return shorter
+        followers = self._followers[context]
+        return (self._counts.get(ngram, 0) + followers * shorter) / (total + followers)
 
 
 class _Cache(dict[str, float]):

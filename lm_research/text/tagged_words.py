@@ -17,7 +17,7 @@ from lm_research.text.chinese_word import jieba_tokenizer, slices
 from lm_research.text.cleaning import Cleaner, Comparing, Rule
 from lm_research.text.tokenizer import Tokenizer
 from lm_research.text.unicode import valid_unicode
-from lm_research.text.word import segment_words
+from lm_research.text.word_pieces import segment_words
 
 LONGEST = 256
 """Words of a sentence; the rest of a longer one is a sentence of its own."""

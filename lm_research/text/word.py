@@ -1,6 +1,5 @@
 """Words, numbers, punctuation and white space, cut so that nothing is lost."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -11,46 +10,10 @@ from lm_research.text.chunks import ChunkMemory, count_pieces
 from lm_research.text.tokenizer import Encoding, Encodings
 from lm_research.text.unicode import valid_unicode
 from lm_research.text.vocabulary import SPECIAL_NAMES, UNKNOWN_ID, VocabularyTokenizer
-from lm_research.text.word_arrays import Lookup, cut
-from lm_research.text.word_classes import (
-    APOSTROPHES,
-    HAN,
-    JOINERS,
-    LETTERS,
-    LONGEST_RUN,
-    REPEATED_PUNCTUATION,
-)
+from lm_research.text.word_arrays import Cut, Lookup, cut
+from lm_research.text.word_pieces import segment_words
 
-
-def _pattern() -> re.Pattern[str]:
-    """Every branch is deterministic or a single class, so that matching takes linear time."""
-    run = f"{{1,{LONGEST_RUN}}}+"
-    word = rf"{LETTERS}{run}(?:{JOINERS}{{1,8}}+{LETTERS}{{0,{LONGEST_RUN}}}+"
-    word += rf"|{APOSTROPHES}{LETTERS}{run}){{0,{LONGEST_RUN}}}+"
-    repeated = "|".join(rf"{re.escape(c)}{{2,{LONGEST_RUN}}}+" for c in REPEATED_PUNCTUATION)
-    visible = rf" ?(?:{word}|[{HAN}]|\d{run}|{repeated}|[^\w\s]|\w)"
-    # White space before a word: up to its last line break or tab, then all spaces but the word's.
-    return re.compile(rf"{visible}|\s*[^\S ]| +(?= \S)|\s+")
-
-
-_PIECE = _pattern()
 _NOTHING = np.empty(0, np.int64)
-
-
-def segment_words(text: str) -> list[str]:
-    """Cut a text into words and what stands between them; the pieces concatenate to the text.
-
-    - A word is letters with their combining marks, and the apostrophes inside it ("don't",
-      "l'eau"); a Han ideograph is a piece of its own, Thai and kana, without spaces, are not cut.
-    - Numbers are runs of digits; punctuation comes one by one, except that a repeated mark ("...",
-      "====") stays together.
-    - Any of these takes the one space before it along, so that " the" is one piece, and "the" at
-      the start of a line another. Other white space: a run up to its last line break or tab, then
-      the spaces left.
-
-    A run longer than 64 (a base64 blob) is cut there, which keeps the distinct pieces few.
-    """
-    return _PIECE.findall(text)
 
 
 class WordTokenizer(VocabularyTokenizer):
@@ -113,14 +76,11 @@ class WordTokenizer(VocabularyTokenizer):
         if not texts:
             return
         pieces = cut(texts, ascii)
-        ids = self._lookup(pieces.hashes())
+        hashes = pieces.hashes()
+        ids = self._lookup(hashes)
         ids[pieces.borders] = self.separator_id
         unknown = np.flatnonzero(ids == UNKNOWN_ID)
-        ends = np.append(pieces.starts, len(pieces.text))
-        nats = [
-            self.spelling.nats(pieces.text[start:end])
-            for start, end in zip(ends[unknown].tolist(), ends[unknown + 1].tolist(), strict=True)
-        ]
+        nats = self._nats_of(pieces, unknown, hashes[unknown])
         cuts = np.searchsorted(unknown, pieces.borders)
         first = low = 0
         for place, (border, high) in enumerate(
@@ -131,6 +91,14 @@ class WordTokenizer(VocabularyTokenizer):
             else:
                 yield Encoding(*self._memory.ids(texts[place]))
             first, low = border + 1, high
+
+    def _nats_of(self, pieces: Cut, unknown: np.ndarray, hashes: np.ndarray) -> list[float]:
+        """What each of the unknown pieces costs, those that are alike looked up once."""
+        _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+        places, ends = unknown[first], np.append(pieces.starts, len(pieces.text))
+        bounds = zip(ends[places].tolist(), ends[places + 1].tolist(), strict=True)
+        nats = [self.spelling.nats(pieces.text[start:end]) for start, end in bounds]
+        return np.array(nats, np.float64)[which].tolist()  # type: ignore[no-any-return]
 
     def _encode_chunk(self, chunk: str) -> tuple[np.ndarray, list[float]]:
         ids_N, unknown = self._look_up(segment_words(chunk))

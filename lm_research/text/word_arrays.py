@@ -1,11 +1,11 @@
 """Words of many texts at once: cut and looked up by operations on arrays of characters.
 
-It gives what `word.segment_words` and a dictionary of pieces give, and leaves to them the texts
-that it cannot cut: those with combining marks, and with pieces longer than any vocabulary has use
-for.
+It gives what `word_pieces.segment_words` and a dictionary of pieces give, and leaves to them the
+texts that have combining marks.
 """
 
 import re
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -13,15 +13,16 @@ from typing import NamedTuple
 import numpy as np
 
 from lm_research.text.run_hashes import run_hashes
-from lm_research.text.word_classes import (
+from lm_research.text.units import LETTERS_END
+from lm_research.text.word_pieces import (
     APOSTROPHES,
     JOINERS,
     LETTERS,
     LONGEST_RUN,
     REPEATED_PUNCTUATION,
+    segment_words,
 )
 
-POINTS = 0x110000
 OTHER, LETTER, DIGIT, REPEATED, APOSTROPHE, SPACE, WHITE, MARK, BORDER = range(9)
 """Classes of characters: those before SPACE are visible; REPEATED ones stay together with their
 like; a BORDER stands behind each text."""
@@ -120,9 +121,30 @@ def cut(texts: Sequence[str], ascii: bool) -> Cut:
         classes = _classes()[values]
     ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)) + 1) - 1
     classes[ends] = BORDER
-    starts = np.flatnonzero(piece_starts(values, classes))
-    borders = np.searchsorted(starts, ends)
-    return Cut(text, values, starts, borders, _whole(classes, starts, borders))
+    begins = piece_starts(values, classes)
+    if more := _within_long(text, classes, np.flatnonzero(begins)):
+        begins[more] = True
+    starts = np.flatnonzero(begins)
+    marked = np.flatnonzero(classes == MARK)
+    whole_D = np.ones(len(texts), bool)
+    whole_D[np.searchsorted(ends, marked)] = False
+    return Cut(text, values, starts, np.searchsorted(starts, ends), whole_D)
+
+
+def _within_long(text: str, classes: np.ndarray, starts: np.ndarray) -> list[int]:
+    """Where pieces begin within those that are longer than a run may be."""
+    ends = np.append(starts[1:], len(text))
+    more: list[int] = []
+    for place in np.flatnonzero(ends - starts > LONGEST_RUN).tolist():
+        start, end = int(starts[place]), int(ends[place])
+        if not _is_space(classes[start:end]):
+            *before, _ = map(len, segment_words(text[start:end]))
+            more += (start + np.cumsum(before, dtype=np.int64)).tolist()
+    return more
+
+
+def _is_space(classes: np.ndarray) -> bool:
+    return bool(((classes == SPACE) | (classes == WHITE)).all())
 
 
 def piece_starts(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -167,23 +189,11 @@ def _last_spaces(classes: np.ndarray, first: np.ndarray, after: np.ndarray) -> n
     return places[behind != WHITE]
 
 
-def _whole(classes: np.ndarray, starts: np.ndarray, borders: np.ndarray) -> np.ndarray:
-    lengths = np.diff(starts, append=len(classes))
-    visible = (classes[starts] < SPACE) | (
-        (classes[starts] == SPACE) & (classes[np.minimum(starts + 1, len(classes) - 1)] < SPACE)
-    )
-    strange = (lengths > LONGEST_RUN) & visible
-    whole_D = np.ones(len(borders), bool)
-    whole_D[np.searchsorted(borders, np.flatnonzero(strange))] = False
-    whole_D[np.searchsorted(starts[borders], np.flatnonzero(classes == MARK))] = False
-    return whole_D
-
-
 @lru_cache(maxsize=1)
 def _classes() -> np.ndarray:
-    """uint8 [0x110000], from the same expressions that cut a text by itself."""
-    every = "".join(chr(p) if not 0xD800 <= p < 0xE000 else "x" for p in range(POINTS))
-    classes = np.full(POINTS, OTHER, np.uint8)
+    """uint8, one a code point, from the same expressions that cut a text by itself."""
+    every = "".join(map(chr, range(LETTERS_END)))
+    classes = np.full(sys.maxunicode + 1, OTHER, np.uint8)
     for kind, expression in _EXPRESSIONS.items():
         for found in re.finditer(f"{expression}+", every):
             classes[found.start() : found.end()] = kind

@@ -7,14 +7,14 @@ from typing import Literal
 
 from lm_research.config.types import Probability
 from lm_research.text.cleaning import Drop, Rule
-from lm_research.text.word import segment_words
+from lm_research.text.word_pieces import segment_words
 
 
 class WordList(Rule):
     """Drops documents with words of a file, or masks the words.
 
     The file has a word or phrase a line, in UTF-8; empty lines and those that begin with "#" do not
-    count. One rule a language. Case does not matter. Words are those of `word.segment_words`: a
+    count. One rule a language. Case does not matter. Words are those of `segment_words`: a
     listed "ass" is not found in "class"; Chinese, which has no spaces, is matched by characters.
     C4 (Raffel et al. 2020, section 2.2, third item) drops a page for a single word of the "List of
     Dirty, Naughty, Obscene or Otherwise Bad Words". No list comes with this project: what is

@@ -23,7 +23,7 @@ from lm_research.data.preparation import (
 from lm_research.data.selection import LONGEST_SHARE
 from lm_research.data.sources.files import LocalFiles
 from lm_research.data.splits import SPLITS, Split, split_of
-from lm_research.text.word import segment_words
+from lm_research.text.word_pieces import segment_words
 
 SPLIT_OPTIONS = {"validation": 0.2, "test": 0.2, "seed": 0}
 BUDGET = {"train_bytes": 10**9, "eval_bytes": 10**9}

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from lm_research.text import chunks
 from lm_research.text.bpe import BPETokenizer
 from lm_research.text.character import CharacterTokenizer
-from lm_research.text.word import WordTokenizer, segment_words
+from lm_research.text.word import WordTokenizer
+from lm_research.text.word_pieces import segment_words
 
 SPACES = " \n\t\r\x0b\x1c\x1f\x85\xa0\u2003\u2028\u3000"
 TEXT = st.text(

@@ -6,7 +6,8 @@ import pytest
 
 from lm_research.text.byte import ByteTokenizer
 from lm_research.text.tags import NO_TAG, UPOS, Tagger, TagLexicon
-from lm_research.text.word import WordTokenizer, segment_words
+from lm_research.text.word import WordTokenizer
+from lm_research.text.word_pieces import segment_words
 
 
 class AlternatingTagger(Tagger):

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lm_research.text.word import WordTokenizer, segment_words
+from lm_research.text.word import WordTokenizer
+from lm_research.text.word_pieces import segment_words
 
 MIXED = st.text(
     alphabet=" \n\t\r\u00a0\u2003ab'’Zé\u0301_0१9.,-=#!?/~*😀日本カ\u200dनम\u093e\x00\x1c"

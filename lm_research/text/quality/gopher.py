@@ -12,7 +12,7 @@ from typing import Literal
 
 from lm_research.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 from lm_research.text.cleaning import Drop, Rule
-from lm_research.text.word import segment_words
+from lm_research.text.word_pieces import segment_words
 
 _STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 _BULLETS = ("•", "‣", "▶", "◀", "◦", "■", "□", "▪", "▫", "–", "- ", "* ", "●", "⁃", "∙", "·")
@@ -123,7 +123,7 @@ class GopherRepetition(Rule):
         max_duplicate_ngrams: n -> largest share of characters in n-grams that repeat; null: table
             A1's (5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.10).
         words: what stands between white space ("spaces"), or the words and numbers of
-            `word.segment_words`, where each Han character is one ("pieces", for Chinese).
+            `word_pieces.segment_words`, where each Han character is one ("pieces", for Chinese).
     """
 
     name = "gopher_repetition"
@@ -169,7 +169,7 @@ class GopherRepetition(Rule):
 
 
 def alphanumeric_pieces(text: str) -> list[str]:
-    """Words and numbers in lower case, as `word.segment_words` cuts them; Han characters singly."""
+    """Words and numbers in lower case, as `segment_words` cuts them; Han characters singly."""
     pieces = (piece.lstrip(" ") for piece in segment_words(text.lower()))
     return [piece for piece in pieces if piece[:1].isalnum()]
 
