@@ -98,7 +98,7 @@ class WordTokenizer(VocabularyTokenizer):
         places, ends = unknown[first], np.append(pieces.starts, len(pieces.text))
         bounds = zip(ends[places].tolist(), ends[places + 1].tolist(), strict=True)
         nats = [self.spelling.nats(pieces.text[start:end]) for start, end in bounds]
-        return np.array(nats, np.float64)[which].tolist()  # type: ignore[no-any-return]
+        return np.array(nats, np.float64)[which].tolist()
 
     def _encode_chunk(self, chunk: str) -> tuple[np.ndarray, list[float]]:
         ids_N, unknown = self._look_up(segment_words(chunk))
