@@ -46,8 +46,8 @@ class VectorsOptions:
     """Options of `vectors`."""
 
     output: str = option(help="a new file; .gz, .xz or .zst compress it")
-    format: Literal["glove", "word2vec", "word2vec_binary"] = option(
-        "glove", "glove, word2vec (fastText's .vec) or word2vec_binary (.bin)"
+    format: Literal["glove", "word2vec", "word2vec_binary", "fasttext"] = option(
+        "glove", "glove, word2vec (fastText's .vec), word2vec_binary or fasttext (.bin)"
     )
     checkpoint: Literal["last", "best"] = option("last", "which weights")
     runs: str = option(DEFAULT_FOLDER, "the folder of runs in which RUN may be an id or a name")

@@ -5,8 +5,9 @@
 | ``glove`` | ``word v1 ... vD`` a line | .txt |
 | ``word2vec`` | a line with the number of words and D, then the same; .vec | .vec, .txt |
 | ``word2vec_binary`` | that first line; then word, space, D little-endian float32 | .bin |
+| ``fasttext`` | a model of fastText, see ``fasttext_models.py`` | .bin |
 
-Any may end in .gz, .xz or .zst besides.
+Any but the last may end in .gz, .xz or .zst besides.
 """
 
 import gzip
@@ -21,8 +22,10 @@ from typing import IO, Any, BinaryIO, Literal, get_args
 import numpy as np
 import zstandard
 
-Format = Literal["glove", "word2vec", "word2vec_binary"]
-FASTTEXT_MAGIC = (793712314).to_bytes(4, "little")
+from lm_research.vectorizers.fasttext_models import MAGIC, read_fasttext, write_fasttext
+
+Format = Literal["glove", "word2vec", "word2vec_binary", "fasttext"]
+_BINARY = ("word2vec_binary", "fasttext")
 _LONGEST_WORD = 1 << 16
 
 
@@ -63,12 +66,15 @@ def is_binary(path: str | Path) -> bool:
 
 
 def read_binary(path: str, words: Collection[str], dim: int) -> tuple[dict[str, np.ndarray], int]:
-    """The vectors of ``words`` in a ``word2vec_binary`` file, and how many words are not UTF-8.
+    """The vectors of ``words`` in a binary file, and how many of its words are not UTF-8.
 
     Raises:
         ValueError: another format or width, a file that is cut short, or a number that is not
         finite.
     """
+    with open(path, "rb") as raw:
+        if raw.read(4) == MAGIC.to_bytes(4, "little"):
+            return read_fasttext(path, words, dim)
     vectors: dict[str, np.ndarray] = {}
     broken = 0
     with opened(path) as file:
@@ -91,12 +97,8 @@ def read_binary(path: str, words: Collection[str], dim: int) -> tuple[dict[str, 
 def _header(path: str, file: BinaryIO, dim: int) -> int:
     line = file.readline(100)
     fields = line.split()
-    if line.startswith(FASTTEXT_MAGIC):
-        raise ValueError(
-            f"{path} is a model of fastText, whose format is not read: use the .vec file beside "
-            f"it, or "
-            "`fasttext print-word-vectors`"
-        )
+    if line.startswith(MAGIC.to_bytes(4, "little")):
+        raise ValueError(f"{path} is a compressed model of fastText, which is mapped: unpack it")
     if len(fields) != 2 or not all(field.isdigit() for field in fields):
         raise ValueError(
             f"{path} is no binary file of word vectors: its first line is {line[:40]!r}, but the "
@@ -126,12 +128,14 @@ def write_vectors(
 ) -> None:
     """Write a new file, to the last bit of float32; its ending says how it is compressed.
 
+    A fastText model is written without n-grams.
+
     Raises:
         FileExistsError: it is there already.
         ValueError: a word that would not come back, an unknown format, an ending of the other kind,
             or another number of words than of vectors.
     """
-    binary = format == "word2vec_binary"
+    binary = format in _BINARY
     if format not in get_args(Format):
         raise ValueError(f"format is {format!r}; it must be one of {', '.join(get_args(Format))}")
     if binary != is_binary(path):
@@ -140,6 +144,11 @@ def write_vectors(
         raise ValueError(f"{len(words)} words, but {len(vectors_VD)} vectors")
     for word in words:
         require_writable(word, format)
+    if format == "fasttext":
+        if Path(path).suffix != ".bin":
+            raise ValueError(f"{path}: a model of fastText is not compressed; end it in .bin")
+        write_fasttext(path, words, vectors_VD)
+        return
     with opened(path, "xb") as file:
         if format != "glove":
             file.write(f"{len(words)} {vectors_VD.shape[1]}\n".encode())
