@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -203,7 +203,16 @@ def run_study(study: Study, chosen: list[Planned], retry: bool, reported: bool =
         print(f"lm-research sweep: {stopped}; {AGAIN}", file=sys.stderr)
         raise
     whole = len(chosen) == len(study.planned) and reported
-    return _end(folder, standings(folder, jobs), study.node["report"] if whole else None)
+    code = _end(folder, standings(folder, jobs), study.node["report"] if whole else None)
+    if whole and any(_is_online(one.config) for one in chosen):
+        from lm_research.cli.sync import send_study
+
+        send_study(folder)
+    return code
+
+
+def _is_online(config: Mapping[str, Any]) -> bool:
+    return (config.get("tracking") or {}).get("mode") == "online"
 
 
 def job(cfg: DictConfig) -> str:

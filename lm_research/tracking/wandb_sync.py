@@ -28,6 +28,7 @@ from lm_research.tracking.run_folder import RunFolder
 from lm_research.tracking.wandb_mirror import WandbMirror
 from lm_research.tracking.wandb_receipt import content, read_receipt, write_receipt
 from lm_research.tracking.wandb_session import environment_kept, require_credentials
+from lm_research.tracking.wandb_study import StudyRun, matrix_rows, study_at
 
 _ANSWER_S = 30
 """How long W&B may take to answer a question, in seconds."""
@@ -119,6 +120,24 @@ class Sync:
             return Outcome(path, "failed", str(redacted(line))[:500])
         finally:
             lock.release()
+
+    def study(self, path: Path) -> Outcome | None:
+        """Bring what no single run knows of the study in a folder; None where there is nothing."""
+        try:
+            study = study_at(path)
+            rows = matrix_rows(study) if study else []
+            if study is None or not rows:
+                return None
+            made = StudyRun(path, study, rows)
+            if made.there(self._server):
+                return Outcome(path, "there", "nothing new of the study")
+            first = RunFolder(study.runs[0].folder)
+            arguments = self._mirror(first.config).arguments(made.id, first.path)
+            url = made.send(arguments, self._settings())
+            return Outcome(path, "sent", f"the matrix of sources to {url}")
+        except Exception as error:
+            line = " ".join(f"{type(error).__name__}: {error}".split())
+            return Outcome(path, "failed", str(redacted(line))[:500])
 
     def _send(self, folder: RunFolder) -> Outcome:
         rows, samples = list(folder.metrics), list(folder.samples)
