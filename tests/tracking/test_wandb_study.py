@@ -92,3 +92,27 @@ def test_a_study_is_one_run_that_is_sent_when_it_has_changed(tmp_path, wandb_ser
     (third,) = sync(tmp_path, wandb_server, apart, study)
     assert "the matrix of sources to" in third
     assert len(wandb_server.runs) == before + 2
+
+
+SEND = """
+import pathlib, sys
+from lm_research.cli.sync import send_study
+send_study(pathlib.Path(sys.argv[1]))
+"""
+
+
+def test_at_the_end_of_a_study_it_is_sent_or_told_how(tmp_path, wandb_server, apart, study):
+    def ended(url):
+        done = subprocess.run(
+            [sys.executable, "-c", SEND, str(study)],
+            capture_output=True, text=True, timeout=180, env=os.environ | apart(tmp_path, url),
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    assert "the matrix of sources to" in ended(wandb_server.url)
+    assert len(wandb_server.runs) == 1
+    assert ended(wandb_server.url) == ""
+    told = ended("http://127.0.0.1:9")
+    assert "the study was not sent to W&B" in told
+    assert f"`lm-research sync {study}` does it later" in told
