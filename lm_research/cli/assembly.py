@@ -28,6 +28,7 @@ from lm_research.models.document_models import VectorModel
 from lm_research.models.sequence_model import CountModel
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.counted import CountedLanguageModel
+from lm_research.tasks.fused_step import fused_where_faster
 from lm_research.tasks.models import RunModel
 from lm_research.tasks.sequence_to_sequence import SequenceToSequence
 from lm_research.tasks.tagging import Tagging
@@ -179,7 +180,8 @@ def build_model(
         target_tokenizer: of targets with a vocabulary of their own.
     """
     updates = -(-steps // config["trainer"]["accumulate"])
-    optimizer = partial(_optimizer, config["optimizer"])
+    mixed = "mixed" in str(config["trainer"].get("precision"))
+    optimizer = partial(_optimizer, config["optimizer"], mixed)
     scheduler = build(config["scheduler"], steps=updates)
     if pairs_of_task(config):
         how = optimizer, scheduler, updates, _fit
@@ -226,8 +228,10 @@ def _with_tags(vectorizer: Vectorizer, lexicon: TagLexicon | None) -> Vectorizer
     return TaggedVectorizer(vectorizer, lexicon.tag_of_token, len(lexicon.tags), TAG_WIDTH)
 
 
-def _optimizer(node: Config, params: Any) -> Any:
-    return build(node, params=params)
+def _optimizer(node: Config, mixed: bool, params: Iterable[Any]) -> Any:
+    params = list(params)
+    more = fused_where_faster(locate(node["_target_"]), node, params, mixed)
+    return build(node, params=params, **more)
 
 
 def fit_vectorizer(vectorizer: Vectorizer, tokenizer: Tokenizer, prepared: PreparedText) -> None:

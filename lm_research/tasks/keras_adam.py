@@ -22,10 +22,11 @@ class KerasAdam(Adam):
         lr: PositiveFloat = 0.001,
         betas: list[DropProbability] | None = None,
         eps: NonNegativeFloat = 1e-7,
+        fused: bool | None = None,
     ) -> None:
         first, second = betas or (0.9, 0.999)
         # As floats: torch refuses the 0 of a configuration.
-        super().__init__(params, lr=lr, betas=(float(first), float(second)), eps=eps)
+        super().__init__(params, lr=lr, betas=(float(first), float(second)), eps=eps, fused=fused)
         for group in self.param_groups:
             group["epsilon_hat"], group["updates"] = eps, 0
 

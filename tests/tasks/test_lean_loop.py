@@ -22,9 +22,10 @@ class Listener(pl.Callback):
 
 
 def fitted(cache, *callbacks, **options):
-    config = compose([*TINY, *OPTIONS, "model.num_layers=2", f"cache={cache}"]).config
+    given = [f"trainer.{key}={value}" for key, value in options.items()]
+    config = compose([*TINY, *OPTIONS, "model.num_layers=2", f"cache={cache}", *given]).config
     assembly = assemble(config)
-    trainer = make_trainer({**config["trainer"], **options}, list(callbacks))
+    trainer = make_trainer(config["trainer"], list(callbacks))
     trainer.fit(assembly.model, datamodule=assembly.data)
     return trainer, assembly.model
 
