@@ -39,8 +39,11 @@ class LateImports:
     def follow(self) -> None:
         """In the worker, once the run has ended: import the same."""
         os.close(self._writer)
-        with open(self._reader, "rb") as told:
-            text = told.read()
+        os.set_blocking(self._reader, False)  # processes that the run left behind hold the pipe
+        text = b""
+        with suppress(BlockingIOError):
+            text = os.read(self._reader, 2 * MOST)
+        os.close(self._reader)
         for name in json.loads(text or b"[]"):
             # Some are made by hand and not to be imported, others have gone since.
             with suppress(Exception):

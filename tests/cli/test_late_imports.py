@@ -1,5 +1,7 @@
 """What one run had to import, the next one finds imported."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -54,3 +56,28 @@ def test_more_names_than_a_pipe_holds_keep_no_run_waiting():
     command = [sys.executable, "-c", MANY]
     found = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert found.stdout.split() == ["status", "0"], found.stderr
+
+
+LEFT_BEHIND = """
+import os, signal, time
+from lm_research.cli.own_process import in_own_process
+
+def killed():
+    left = os.fork()
+    if left == 0:
+        os.close(1), os.close(2)
+        time.sleep(600)
+        os._exit(0)
+    print(left, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+print("status", in_own_process(killed, {}))
+"""
+
+
+def test_a_process_that_a_run_leaves_behind_is_not_waited_for():
+    command = [sys.executable, "-c", LEFT_BEHIND]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    left, *said = found.stdout.split()
+    os.kill(int(left), signal.SIGKILL)
+    assert said == ["status", "-9"], found.stderr
