@@ -67,11 +67,12 @@ class BatchMapper:
         """
         documents = [Document(str(text), "", "") for text in batch[self.column]]
         texts = [d.text for d in cleaned(Shard(0, documents), self._rules).documents]
-        encodings = [self._tokenizer.encode(text) for text in texts]
+        ids_N, lengths_D, nats_D = self._tokenizer.encode_batch(texts, np.dtype(np.int64))
+        ends = np.cumsum(lengths_D + 1)  # the separator behind each is left out
         return {
             "text": texts,
-            "ids": [np.asarray(encoding.ids_N) for encoding in encodings],
+            "ids": [ids_N[end - 1 - n : end - 1] for end, n in zip(ends, lengths_D, strict=True)],
             "bytes": [len(text.encode()) for text in texts],
             "words": [len(text.split()) for text in texts],
-            "spelling_nats": [encoding.spelling_nats for encoding in encodings],
+            "spelling_nats": nats_D.tolist(),
         }

@@ -270,6 +270,27 @@ def test_a_batch_of_a_cluster_becomes_the_same_ids(make):
         BatchMapper({**text, "cleaning": [EXACT]}, {})
 
 
+@pytest.mark.slow
+def test_ray_data_makes_the_same_ids(make):
+    ray_data = pytest.importorskip("ray.data")
+    import ray
+
+    prepared = make(NFKC, LONG)
+    text = {"cleaning": [NFKC, LONG], "tokenizer": WORDS, "tagger": None}
+    mapper = BatchMapper(text, prepared.tokenizer.state_dict())
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        rows = ray_data.from_items([{"text": row} for row in ROWS])
+        found = rows.map_batches(mapper, batch_size=64).take_all()
+    finally:
+        ray.shutdown()
+    assert {row["text"] for row in found} == {
+        NormalizeUnicode("NFKC")(row) for row in ROWS if len(row) >= 20
+    }
+    for row in found:
+        assert tuple(row["ids"]) == tuple(prepared.tokenizer.encode(row["text"]).ids_N)
+
+
 def test_progress_counts_every_byte(make, node, tmp_path):
     told = {}
     text = {"cleaning": [], "tokenizer": WORDS, "tagger": None}
