@@ -13,8 +13,6 @@ from lm_research.text.vocabulary import SPECIAL_NAMES, UNKNOWN_ID, VocabularyTok
 from lm_research.text.word_arrays import Cut, Lookup, cut
 from lm_research.text.word_pieces import segment_words
 
-_NOTHING = np.empty(0, np.int64)
-
 
 class WordTokenizer(VocabularyTokenizer):
     """Words with their leading space, numbers, punctuation, white space: see `segment_words`.
@@ -53,23 +51,28 @@ class WordTokenizer(VocabularyTokenizer):
         return Encoding(ids_N, nats if folded == text else float("nan"))
 
     def encode_batch(self, texts: Sequence[str], dtype: np.dtype) -> Encodings:
-        """The same by arrays: four times as fast."""
+        """The same, by operations on all characters at once."""
         self._require_vocabulary()
         valid = [valid_unicode(text) for text in texts]
         folded = [text.lower() for text in valid] if self.lowercase else valid
-        found: list[Encoding] = [Encoding(_NOTHING, 0.0)] * len(texts)
-        for ascii in (True, False):
-            places = [place for place, text in enumerate(folded) if text.isascii() == ascii]
-            for place, encoding in zip(
-                places, self._by_arrays([folded[place] for place in places], ascii), strict=True
-            ):
-                found[place] = encoding
+        found = self._encode_all(folded)
         separator = np.array([self.separator_id], dtype)
         ids = [part for one in found for part in (one.ids_N.astype(dtype), separator)]
         nats_D = np.array([one.spelling_nats for one in found], np.float64)
         nats_D[[text != given for text, given in zip(folded, valid, strict=True)]] = np.nan
         lengths_D = np.array([len(one.ids_N) for one in found], np.int64)
-        return Encodings(np.concatenate([_NOTHING.astype(dtype), *ids]), lengths_D, nats_D)
+        return Encodings(np.concatenate([np.empty(0, dtype), *ids]), lengths_D, nats_D)
+
+    def _encode_all(self, texts: Sequence[str]) -> list[Encoding]:
+        """ASCII texts together, one byte a character, and the others."""
+        plain = list(map(str.isascii, texts))
+        sides = {
+            ascii: self._by_arrays(
+                [t for t, p in zip(texts, plain, strict=True) if p == ascii], ascii
+            )
+            for ascii in (True, False)
+        }
+        return [next(sides[ascii]) for ascii in plain]
 
     def _by_arrays(self, texts: Sequence[str], ascii: bool) -> Iterator[Encoding]:
         """Each text's ids and nats."""
