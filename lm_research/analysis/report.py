@@ -160,7 +160,8 @@ class _Writer:
         legend = legend_html(encode(self.study.settings), lines=False)
         drawn = self.facets(plots.setting_plots(self.study).values(), legend, narrow=False)
         notes = notes_html(["Points: mean and 95 % interval over seeds. Ticks: the single seeds."])
-        winners = to_html(tables.winners_table(self.study)) if self.study.winners else ""
+        won = self.study.winners and not self.study.one_a_source
+        winners = to_html(tables.winners_table(self.study)) if won else ""
         return (
             f"{drawn}{notes if drawn else ''}{winners}{to_html(tables.ablation_table(self.study))}"
         )

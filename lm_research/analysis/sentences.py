@@ -48,7 +48,8 @@ def answer(study: Study) -> list[Sentence]:
     sentences.extend(scaling_sentence(law, metric) for law in study.scaling[:LAWS_NAMED])
     if study.matrix is not None and len(study.matrix.rows) > 1:
         sentences.extend(matrix_sentences(study.matrix, metric, study.settings))
-    sentences.extend(winner_sentences(study.winners, metric))
+    if not study.one_a_source:
+        sentences.extend(winner_sentences(study.winners, metric))
     if not study.winners:
         sentences.append(Sentence(f"No finished run has a defined value of {metric.label}."))
     return sentences

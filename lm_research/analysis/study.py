@@ -1,7 +1,7 @@
 """Everything the report says, computed once: settings, effects, matrix, winners, and caveats."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from typing import Any, TypeVar, cast
@@ -86,14 +86,22 @@ class Study:
 
     def of_source(self, source: str) -> list[Setting]:
         """A source's settings, the best first, undefined ones last."""
-        here = [setting for setting in self.settings if setting.source == source]
+        return self.ranked([setting for setting in self.settings if setting.source == source])
+
+    def ranked(self, settings: Iterable[Setting]) -> list[Setting]:
+        """The best first, undefined ones last."""
         key = self.metric.key
 
         def order(setting: Setting) -> tuple[bool, float]:
             estimate = setting.estimate(key)
             return estimate is None, self.metric.gain(0.0, estimate.mean) if estimate else 0.0
 
-        return sorted(here, key=order)
+        return sorted(settings, key=order)
+
+    @property
+    def one_a_source(self) -> bool:
+        """Whether there are several sources, and each has a single setting: nobody wins there."""
+        return len(self.sources) == len(self.settings) > 1
 
 
 def once(make: Callable[[Study], Made]) -> Callable[[Study], Made]:

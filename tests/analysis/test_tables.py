@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from lm_research.analysis import tables
+from lm_research.analysis import plots, tables
 from lm_research.analysis.metric import Metric
 from lm_research.analysis.runs import find_runs
+from lm_research.analysis.sentences import answer
 from lm_research.analysis.statistics import Estimate, t_interval
 from lm_research.analysis.study import Study, analyse
 from lm_research.analysis.sweep import Sweep, load_sweep
@@ -207,3 +208,17 @@ def test_laws_have_a_row_each(sizes: Path) -> None:
     assert [row["at"] for row in rows] == ["lstm", "transformer_with_a_long_name"]
     assert rows[0]["α"].startswith(f"{found.scaling[0].fit.exponent.mean:.3g} (")
     assert rows[0]["runs"] == "10"
+
+
+def test_with_one_setting_a_source_nobody_wins(make_grid) -> None:
+    folder = make_grid(sources=["bbc_news", "python_code"], vectorizers=["one_hot"], models=["rnn"])
+    study = analyse(find_runs(folder), load_sweep(folder))
+    assert study.one_a_source
+    titles = [table.title for table in tables.all_tables(study)]
+    assert not any("best setting per source" in title for title in titles)
+    effects = tables.effects_table(study)
+    assert "worse in" not in [column.head for column in effects.columns]  # 1 of 1 says nothing
+    assert {len(row) for row in effects.rows} == {len(effects.columns)}
+    assert not any("does best" in sentence.text for sentence in answer(study))
+    (drawn,) = plots.setting_plots(study).values()
+    assert len(drawn.layout["yaxis"]["categoryarray"]) == 2

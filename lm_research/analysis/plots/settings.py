@@ -25,9 +25,18 @@ def how_many(count: int) -> str:
 
 
 def setting_plots(study: Study) -> dict[str, Figure]:
-    """One forest plot a source: every setting's mean, interval and single seeds, best on top."""
+    """One forest plot a source: every setting's mean, interval and single seeds, best on top.
+
+    Where each source has a single setting they share one plot, under the name "".
+    """
     found = {}
     encoding = encode(study.settings)
+    if study.one_a_source:
+        settings = study.ranked(s for s in study.settings if s.estimate(study.metric.key))
+        title = "Each source on its own held-out documents"
+        return (
+            {"": _setting_plot(study.metric, title, shown(settings), encoding)} if settings else {}
+        )
     for source in study.sources:
         settings = [s for s in study.of_source(source) if s.estimate(study.metric.key)]
         if settings:

@@ -79,7 +79,7 @@ def all_tables(study: Study) -> list[Table]:
         *filter(None, [transfer_table(study)]),
         *([effects_table(study)] if study.effects else []),
         *([factorial_table(study, study.factorial)] if study.factorial else []),
-        *([winners_table(study)] if study.winners else []),
+        *([winners_table(study)] if study.winners and not study.one_a_source else []),
         *([ablation_table(study)] if study.settings else []),
         *baseline_tables(study),
         *class_tables(study),

@@ -26,6 +26,7 @@ def effects_table(study: Study) -> Table:
     flips = any(level.behind and level.behind.p_permutation for level in compared)
     documents = any(level.documents for level in compared)
     sizes = any(level.behind and level.behind.hedges_g is not None for level in compared)
+    several = any(level.blocks > 1 for level in compared)
     columns = (
         Column("axis", numeric=False),
         Column("option", numeric=False),
@@ -36,7 +37,7 @@ def effects_table(study: Study) -> Table:
         *([Column("g", rank=5)] if sizes else []),
         Column("p (Holm)"),
         *([Column("p (flips)", rank=3)] if flips else []),
-        Column("worse in", rank=2),
+        *([Column("worse in", rank=2)] if several else []),
         Column("verdict", numeric=False),
     )
     rows: list[tuple[Cell, ...]] = []
@@ -44,15 +45,18 @@ def effects_table(study: Study) -> Table:
     for effect in study.effects:
         breaks.add(len(rows))
         rows.extend(
-            _effect_row(metric, effect, place, (documents, sizes, flips))
+            _effect_row(metric, effect, place, (documents, sizes, flips, several))
             for place in range(len(effect.levels))
         )
     notes = [
         f"{metric.label.capitalize()}, averaged over the other axes; differences are paired: equal "
         "seed, equal choices on all other axes.",
         HOLM,
-        "“worse in” counts the combinations of the other choices in which the option is behind.",
     ]
+    if several:
+        notes.append(
+            "“worse in” counts the combinations of the other choices in which the option is behind."
+        )
     if documents:
         notes.append(DOCUMENTS)
     if sizes:
@@ -72,15 +76,15 @@ def effects_table(study: Study) -> Table:
 
 
 def _effect_row(
-    metric: Metric, effect: Effect, place: int, shown: tuple[bool, bool, bool]
+    metric: Metric, effect: Effect, place: int, shown: tuple[bool, bool, bool, bool]
 ) -> tuple[Cell, ...]:
-    documents, sizes, flips = shown
+    documents, sizes, flips, several = shown
     level = effect.levels[place]
     name = (Cell(effect.axis if place == 0 else ""), Cell(level.value, place == 0))
     average = Cell(plus_minus(metric, level.estimate), place == 0)
     if level.behind is None:
         verdict = "best" if place == 0 else "nothing shared"
-        blank = [Cell("") for _ in range(4 + sum(shown))]
+        blank = [Cell("") for _ in range(3 + sum(shown))]
         return (*name, average, *blank, Cell(verdict, place == 0))
     behind = level.behind.estimate
     return (
@@ -92,6 +96,6 @@ def _effect_row(
         *([Cell(effect_size(level.behind))] if sizes else []),
         Cell(p_text(level.adjusted)),
         *([Cell(p_text(level.behind.p_permutation))] if flips else []),
-        Cell(f"{level.ahead} of {level.blocks}"),
+        *([Cell(f"{level.ahead} of {level.blocks}")] if several else []),
         Cell(verdict_of(level.behind, level.adjusted)),
     )
