@@ -8,13 +8,18 @@ from rich.text import Text
 
 from lm_research.bench.machine import NOISY
 
+FEW = 60
+"""Rows that have room in a plot; more are drawn closer."""
+TICKS = [0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 50, 100]
+
 Row = dict[str, Any]
 NOT_COLUMNS = ("ratios", "seconds", "rounds", "machine", "share_of_peak")
 
 
 def label(row: Row) -> str:
     """What was done, in one line."""
-    return " ".join(str(v) for k, v in row.items() if k not in NOT_COLUMNS)
+    told = {k: v for k, v in row.items() if k not in NOT_COLUMNS}
+    return " ".join(f"{k} {v:,}" if isinstance(v, int) else str(v) for k, v in told.items())
 
 
 def table(title: str, rows: list[Row]) -> Table:
@@ -53,38 +58,51 @@ def _ratio(ratio: dict[str, float] | None) -> str:
 
 def write_page(path: Path, title: str, rows: list[Row]) -> None:
     """A plot of the ratios, a line a row, in one HTML file."""
-    from plotly.graph_objects import Figure, Scatter
+    from plotly.graph_objects import Figure
 
-    labels = [label(row) for row in rows]
     figure = Figure()
     for peer in dict.fromkeys(peer for row in rows for peer in row["ratios"]):
-        found = [
-            (name, row["ratios"][peer])
-            for name, row in zip(labels, rows, strict=True)
-            if peer in row["ratios"]
-        ]
-        middle = [ratio["median"] for _, ratio in found]
-        figure.add_trace(
-            Scatter(
-                x=middle,
-                y=[name for name, _ in found],
-                mode="markers",
-                name=f"beside {peer}",
-                marker={"size": 9},
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [ratio["high"] - ratio["median"] for _, ratio in found],
-                    "arrayminus": [ratio["median"] - ratio["low"] for _, ratio in found],
-                },
-            )
-        )
+        _add(figure, peer, [row for row in rows if peer in row["ratios"]])
     figure.add_vline(x=1.0, line_dash="dot", line_color="gray")
+    height = 24 if len(rows) < FEW else 15
+    ticks = {"tickvals": TICKS, "ticktext": list(map(str, TICKS)), "side": "top"}
+    names = [label(row) for row in rows]
     figure.update_layout(
-        title=title,
+        title={"text": title, "yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 16}},
         template="plotly_white",
-        height=max(360, 120 + 24 * len(rows)),
-        xaxis={"title": "times as fast, log scale", "type": "log"},
-        yaxis={"autorange": "reversed", "automargin": True},
+        height=max(360, 180 + height * len(rows)),
+        margin={"t": 110, "b": 40},
+        xaxis={"title": "times as fast, log scale; bars: quartiles of the rounds", "type": "log"}
+        | ticks,
+        yaxis={"categoryarray": names[::-1], "range": [-1, len(rows)], "automargin": True}
+        | {"tickfont": {"size": min(12, height - 4)}, "dtick": 1},
+        legend={"orientation": "h", "yref": "container", "y": 1, "yanchor": "top"}
+        | {"xanchor": "right", "x": 1},
     )
     figure.write_html(path, include_plotlyjs=True)
+
+
+def _add(figure: Any, peer: str, rows: list[Row]) -> None:
+    """One peer's points; where there is one alone, those of each kind have their own colour."""
+    kinds = {str(next(iter(row.values()))): [] for row in rows} if _alone(rows) else {"": rows}
+    for row in rows if _alone(rows) else ():
+        kinds[str(next(iter(row.values())))].append(row)
+    for kind, found in kinds.items():
+        ratios = [row["ratios"][peer] for row in found]
+        figure.add_scatter(
+            x=[ratio["median"] for ratio in ratios],
+            y=[label(row) for row in found],
+            mode="markers",
+            name=f"{kind} beside {peer}".strip(),
+            marker={"size": 8},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [ratio["high"] - ratio["median"] for ratio in ratios],
+                "arrayminus": [ratio["median"] - ratio["low"] for ratio in ratios],
+            },
+        )
+
+
+def _alone(rows: list[Row]) -> bool:
+    return all(len(row["ratios"]) == 1 for row in rows)
