@@ -19,7 +19,7 @@ NOT_COLUMNS = ("ratios", "seconds", "rounds", "machine", "share_of_peak")
 def label(row: Row) -> str:
     """What was done, in one line."""
     told = {k: v for k, v in row.items() if k not in NOT_COLUMNS}
-    return " ".join(f"{k} {v:,}" if isinstance(v, int) else str(v) for k, v in told.items())
+    return " ".join(f"{k}={v}" if isinstance(v, int) else str(v) for k, v in told.items())
 
 
 def table(title: str, rows: list[Row]) -> Table:
