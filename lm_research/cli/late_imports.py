@@ -6,7 +6,6 @@ modules can be kept by hand, so each run tells what it had to import.
 """
 
 import importlib
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -27,14 +26,11 @@ class LateImports:
         """In the run's process: do ``run``; if it ends well, tell what it has imported."""
         os.close(self._reader)
         run()
-        names, size = [], 0
-        for name in [name for name in list(sys.modules) if name not in self._before]:
-            size += len(name) + 8
-            if size > MOST:
-                break
-            names.append(name)
+        new = [name for name in list(sys.modules) if name not in self._before]
+        told = "".join(f"{name}\n" for name in new).encode(errors="replace")[:MOST]
+        os.set_blocking(self._writer, False)  # less is told where a pipe holds less
         with suppress(OSError):  # the worker is gone
-            os.write(self._writer, json.dumps(names).encode())
+            os.write(self._writer, told)
 
     def follow(self) -> None:
         """In the worker, once the run has ended: import the same."""
@@ -42,9 +38,9 @@ class LateImports:
         os.set_blocking(self._reader, False)  # processes that the run left behind hold the pipe
         text = b""
         with suppress(BlockingIOError):
-            text = os.read(self._reader, 2 * MOST)
+            text = os.read(self._reader, MOST)
         os.close(self._reader)
-        for name in json.loads(text or b"[]"):
+        for name in text.decode(errors="replace").split("\n")[:-1]:
             # Some are made by hand and not to be imported, others have gone since.
             with suppress(Exception):
                 importlib.import_module(name)
