@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_DTYPES = (torch.float32, torch.float64)
 _CHOSEN = ("fused", "foreach", "capturable", "differentiable")
 
 
@@ -37,9 +38,6 @@ def fused_where_faster(
     tensors = [tensor for part in params for tensor in _tensors(part)]
     fits = all(t.device.type == "cpu" and t.dtype in _DTYPES for t in tensors)
     return {"fused": True} if tensors and fits else {}
-
-
-_DTYPES = (torch.float32, torch.float64)
 
 
 def _tensors(part: Any) -> Sequence[Tensor]:

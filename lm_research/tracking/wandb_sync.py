@@ -116,8 +116,7 @@ class Sync:
             return Outcome(path, "running", "its own process sends it; sync again when it is over")
         except Exception as error:
             self._gone = not self._answers()
-            line = " ".join(f"{type(error).__name__}: {error}".split())
-            return Outcome(path, "failed", str(redacted(line))[:500])
+            return _failed(path, error)
         finally:
             lock.release()
 
@@ -136,8 +135,7 @@ class Sync:
             url = made.send(arguments, self._settings())
             return Outcome(path, "sent", f"the matrix of sources to {url}")
         except Exception as error:
-            line = " ".join(f"{type(error).__name__}: {error}".split())
-            return Outcome(path, "failed", str(redacted(line))[:500])
+            return _failed(path, error)
 
     def _send(self, folder: RunFolder) -> Outcome:
         rows, samples = list(folder.metrics), list(folder.samples)
@@ -221,6 +219,11 @@ class Sync:
         patience = self._destination.patience_s
         bounds = {"init_timeout": patience / 2, "finish_timeout": patience}
         return {**bounds, "x_disable_stats": True, "x_disable_machine_info": True}
+
+
+def _failed(path: Path, error: Exception) -> Outcome:
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    return Outcome(path, "failed", str(redacted(line))[:500])
 
 
 def _json(path: Path) -> dict[str, Any]:
