@@ -139,8 +139,8 @@ def cpu_obstacle(wanted: Wanted) -> str | None:
         return "numba is not installed: pip install 'lm-research[fast]'"
     if not FUSED_MULTIPLY_ADD:
         return "the processor has no AVX2"
-    if wanted.dtype != torch.float32:
-        return f"they are for float32, not for {wanted.dtype}"
+    if wanted.dtype not in (torch.float32, torch.bfloat16):
+        return f"they are for float32 and bfloat16, not for {wanted.dtype}"
     if wanted.hidden != wanted.head or wanted.masks or wanted.cell.startswith("layer_norm"):
         return "they know neither heads, state dropout, zoneout nor layer normalization"
     return None

@@ -11,9 +11,29 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scan_cases import GATES, both, case, names_of, run
 
-from lm_research.kernels import FusedGRU, FusedLSTM, FusedRNN, explain, lstm_scan, obstacles
+from lm_research.kernels import (
+    FusedGRU,
+    FusedLSTM,
+    FusedRNN,
+    explain,
+    lstm_scan,
+    obstacles,
+    rnn_scan,
+)
 from lm_research.kernels.dispatch import FEWEST_STEPS
-from lm_research.kernels.fused.cpu.product import COLUMNS, WIDTH, packed, product, width_of
+from lm_research.kernels.fused.cpu import rows
+from lm_research.kernels.fused.cpu.compiled import compiled, flat
+from lm_research.kernels.fused.cpu.pairs import PAIRS
+from lm_research.kernels.fused.cpu.product import (
+    COLUMNS,
+    WIDTH,
+    number,
+    packed,
+    packed_pairs,
+    product,
+    put,
+    width_of,
+)
 
 LAYERS = {"rnn": FusedRNN, "lstm": FusedLSTM, "gru": FusedGRU}
 
@@ -30,21 +50,31 @@ LAYERS = {"rnn": FusedRNN, "lstm": FusedLSTM, "gru": FusedGRU}
     resets=st.sampled_from([None, 0.4]),
     recompute=st.booleans(),
     threads=st.integers(1, 3),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
     data=st.data(),
 )
-def test_any_walk(cell, batch, steps, hidden, way, resets, recompute, threads, data, agree):
+def test_any_walk(cell, batch, steps, hidden, way, resets, recompute, threads, dtype, data, agree):
     one = st.integers(1, steps)
     lengths = data.draw(st.none() | st.lists(one, min_size=batch, max_size=batch))
-    tensors, options = case(
-        cell, torch.float32, "cpu", batch, steps, hidden, 1, lengths, resets, **way
-    )
+    tensors, options = case(cell, dtype, "cpu", batch, steps, hidden, 1, lengths, resets, **way)
+    if cell == "rnn_relu" and dtype == torch.bfloat16:
+        # The derivative jumps at zero, on either side of which rounding may land.
+        tensors = [tensor.abs() for tensor in tensors]
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         found, expected = both(cell, tensors, {**options, "recompute": recompute}, "cpu")
     finally:
         torch.set_num_threads(before)
-    agree(found, expected, names_of(cell), torch.float32)
+    agree(found, expected, names_of(cell), dtype)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("way", [{}, {"reverse": True}, {"bidirectional": True}])
+def test_bfloat16_where_the_processor_multiplies_float32_alone(cell, way, monkeypatch, agree):
+    monkeypatch.setattr(rows, "PAIRS", False)
+    tensors, options = case(cell, torch.bfloat16, "cpu", 5, 6, 33, 1, [6, 1, 3, 6, 2], 0.3, **way)
+    agree(*both(cell, tensors, options, "cpu"), names_of(cell), torch.bfloat16)
 
 
 @pytest.mark.parametrize("cell", GATES)
@@ -91,15 +121,66 @@ def test_a_product_by_any_number_of_rows(rows, add):
     assert (sums[:, columns:] == add).all()  # zeros were added
 
 
+@pytest.mark.skipif(not PAIRS, reason="the processor has no AVX512-BF16")
+@pytest.mark.parametrize("rows", range(1, 14))
+@pytest.mark.parametrize("size", [2 * WIDTH, 2 * WIDTH + 3])
+def test_a_product_in_pairs(rows, size):
+    columns, even = COLUMNS + 5, size + size % 2
+    a = torch.zeros(rows, even, dtype=torch.bfloat16)
+    a[:, :size], weight = torch.randn(rows, size), torch.randn(columns, size).bfloat16()
+    width = width_of(columns)
+    panels = packed_pairs(flat(weight), columns, size, size, 1)
+    sums = torch.ones(rows, width)
+    product(flat(a), rows, even, panels, sums.numpy().reshape(-1), width, 1)
+    expected = 1 + a[:, :size].double() @ weight.double().t()
+    torch.testing.assert_close(sums[:, :columns].double(), expected, rtol=1e-5, atol=1e-5)
+    assert (sums[:, columns:] == 1).all()
+
+
+def test_bfloat16_is_rounded_as_torch_does():
+    bits = torch.randint(-(2**31), 2**31, (20_000,), dtype=torch.int64).to(torch.int32)
+    halfway = torch.arange(-(2**31), 2**31, 2**16 - 2**15, dtype=torch.int64).to(torch.int32)
+    special = torch.tensor([float("inf"), -float("inf"), float("nan"), 0.0, -0.0, 1e-45, 3.4e38])
+    values = torch.cat([bits.view(torch.float32), halfway.view(torch.float32), special])
+    found = torch.empty(len(values), dtype=torch.bfloat16)
+    back = torch.empty(len(values))
+    _there_and_back(values.numpy(), flat(found), flat(back))
+    expected = values.bfloat16()
+    real = ~values.isnan()
+    assert torch.equal(found[real].view(torch.int16), expected[real].view(torch.int16))
+    assert found[~real].isnan().all()
+    assert torch.equal(back[real], expected[real].float())
+
+
+@compiled
+def _there_and_back(values, found, back):
+    for place in range(len(values)):
+        put(found, place, values[place])
+        put(back, place, number(found, place))
+
+
 @pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_wrong_number_is_seen_in_its_own_row_alone(cell, bad):
-    tensors, options = case(cell, torch.float32, "cpu", 3, 4, 24)
+def test_a_wrong_number_is_seen_in_its_own_row_alone(cell, dtype, bad):
+    tensors, options = case(cell, dtype, "cpu", 3, 4, 24)
     tensors[0][1, 2] = bad
     expected = run(cell, [t.double() for t in tensors], options, "reference")[0]
     y = run(cell, tensors, options, "cpu")[0]
     assert torch.equal(y.isnan(), expected.isnan())
     assert y[[0, 2]].isfinite().all()
+
+
+@pytest.mark.parametrize("x", [0.0, 1e-20, 1e-3, 0.3, 2.0, 8.0, 8.9, 9.1, 30.0, float("inf")])
+def test_tanh_in_vectors(x):
+    """Of either sign, in vectors and in what is left of a row."""
+    values = torch.tensor([x, -x, float("nan")]).repeat(11)
+    gates, weight = values.view(1, 1, -1), torch.zeros(33, 33)
+    y, _ = rnn_scan(gates, weight, backend="cpu")
+    expected = values.double().tanh()
+    torch.testing.assert_close(y.view(-1).double(), expected, rtol=4e-7, atol=0, equal_nan=True)
+    if x > 9:
+        assert y[0, 0, 0] == 1
 
 
 @pytest.mark.parametrize("cell", GATES)
@@ -116,7 +197,8 @@ def test_auto_takes_them_for_what_torch_steps_through():
     for cell in ("rnn", "gru"):
         assert explain(cell, hidden_size=64).backend == "cpu"
         assert explain(cell, hidden_size=64, steps=FEWEST_STEPS - 1).backend == "torch"
-        assert explain(cell, hidden_size=64, dtype=torch.bfloat16).backend == "torch"
+        assert explain(cell, hidden_size=64, dtype=torch.bfloat16).backend == "cpu"
+        assert explain(cell, hidden_size=64, dtype=torch.float16).backend == "torch"
         layer = LAYERS[cell](3, 64, batch_first=True)
         assert layer.choice(torch.zeros(1, FEWEST_STEPS, 3)).backend == "cpu"
         assert layer.choice(torch.zeros(FEWEST_STEPS, 1, 3)).backend == "torch"
@@ -144,7 +226,7 @@ def test_without_numba_torch_serves(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"dtype": torch.float64}, "for float32, not for torch.float64"),
+        ({"dtype": torch.float64}, "for float32 and bfloat16, not for torch.float64"),
         ({"num_heads": 2}, "neither heads"),
         ({"masks": True}, "neither heads, state dropout"),
         ({"device": "meta"}, "run on CPUs, not on meta"),

@@ -56,5 +56,8 @@ def over_rows(walk: Callable[[int, int], None], rows: int) -> None:
 
 
 def flat(tensor: Tensor) -> np.ndarray:
-    """A float32 tensor's numbers in order, not copied where they lie so."""
-    return tensor.detach().contiguous().reshape(-1).numpy()
+    """A tensor's numbers in order, not copied where they lie so: float32, or bfloat16's bits."""
+    row = tensor.detach().contiguous().reshape(-1)
+    if row.dtype == torch.bfloat16:
+        return row.view(torch.int16).numpy().view(np.uint16)
+    return row.numpy()

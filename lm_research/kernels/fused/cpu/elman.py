@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from lm_research.kernels.fused.cpu.compiled import compiled, flat, over_rows
-from lm_research.kernels.fused.cpu.product import pointer, product, width_of
+from lm_research.kernels.fused.cpu.product import as_rows, pointer, product, row_size, width_of
 from lm_research.kernels.fused.cpu.rows import Direction, cleared, given, taken, weights, widened
 from lm_research.kernels.fused.cpu.vectors import Vector, rowwise, tanh
 from lm_research.kernels.operators import empty_as
@@ -48,23 +48,24 @@ def _forward(gates, panels, h0, lengths, reset, y, last, relu, place, first, end
     steps, hidden, count, number, reverse = place
     rows, width = end - first, width_of(hidden)
     u = np.empty(rows * width, np.float32)
-    h = taken(h0, first, rows, hidden, count, number)
+    size = row_size(hidden, panels)
+    h = as_rows(taken(h0, first, rows, hidden, count, number), rows, hidden, panels)
     for step in range(steps):
         t = steps - 1 - step if reverse else step
-        cleared(h, hidden, reset, first, rows, steps, t, hidden)
-        product(h, rows, hidden, panels, u, width, 0)
+        cleared(h, size, reset, first, rows, steps, t, hidden)
+        product(h, rows, size, panels, u, width, 0)
         for row in range(rows):
             at = (((first + row) * steps + t) * count + number) * hidden
             if t >= lengths[first + row]:
-                y[at : at + hidden] = 0.0
+                y[at : at + hidden] = 0
                 continue
-            places = (pointer(gates, at), pointer(u, row * width), pointer(h, row * hidden),
+            places = (pointer(gates, at), pointer(u, row * width), pointer(h, row * size),
                       pointer(y, at))  # fmt: skip
             if relu:
                 _RELU(places, hidden)
             else:
                 _TANH(places, hidden)
-    given(h, hidden, last, first, rows, hidden, count, number)
+    given(h, size, last, first, rows, hidden, count, number)
 
 
 @compiled
@@ -72,23 +73,24 @@ def _backward(dy, dlast, y, panels, lengths, reset, dgates, dh0, relu, place, fi
     steps, hidden, count, number, reverse = place
     rows, width = end - first, width_of(hidden)
     carried = widened(taken(dlast, first, rows, hidden, count, number), rows, hidden, width)
-    d = np.zeros(rows * hidden, np.float32)
+    size = row_size(hidden, panels)
+    d = np.zeros(rows * size, panels.dtype)
     for step in range(steps):
         t = step if reverse else steps - 1 - step
         for row in range(rows):
             at = (((first + row) * steps + t) * count + number) * hidden
             if t >= lengths[first + row]:
-                dgates[at : at + hidden] = 0.0
-                d[row * hidden : (row + 1) * hidden] = 0.0
+                dgates[at : at + hidden] = 0
+                d[row * size : row * size + hidden] = 0
                 continue
             carry = pointer(carried, row * width)
             places = (carry, pointer(dy, at), pointer(y, at), pointer(dgates, at),
-                      pointer(d, row * hidden), carry)  # fmt: skip
+                      pointer(d, row * size), carry)  # fmt: skip
             if relu:
                 _RELU_BACK(places, hidden)
             else:
                 _TANH_BACK(places, hidden)
-        product(d, rows, hidden, panels, carried, width, 1)
+        product(d, rows, size, panels, carried, width, 1)
         cleared(carried, width, reset, first, rows, steps, t, hidden)
     given(carried, width, dh0, first, rows, hidden, count, number)
 

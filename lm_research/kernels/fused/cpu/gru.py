@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lm_research.kernels.fused.cpu.compiled import compiled, flat, over_rows
-from lm_research.kernels.fused.cpu.product import pointer, product, width_of
+from lm_research.kernels.fused.cpu.product import as_rows, pointer, product, row_size, width_of
 from lm_research.kernels.fused.cpu.rows import (
     Direction,
     cleared,
@@ -32,7 +32,7 @@ def _step(
     r, z, inner = sigmoid(a_r + u_r), sigmoid(a_z + u_z), u_n + bias
     n = tanh(r.times_plus(inner, a_n))
     after = z.times_plus(h - n, n)
-    return after, after, r, z, n, inner
+    return after, after, after, r, z, n, inner
 
 
 def _gradient(
@@ -46,8 +46,8 @@ def _gradient(
     return dr, dz, dn, dinner, dr, dz, dinner, dh * z
 
 
-_STEP = rowwise(_READ, ("h", "y"), lambda *rows: _step(*rows)[:2])
-_KEEP = rowwise(_READ, ("h", "y", "r", "z", "n", "inner"), _step)
+_STEP = rowwise(_READ, ("h", "left", "y"), lambda *rows: _step(*rows)[:3])
+_KEEP = rowwise(_READ, ("h", "left", "y", "r", "z", "n", "inner"), _step)
 _BACK = rowwise(
     ("carried", "dy", "r", "z", "n", "inner", "before"),
     ("da_r", "da_z", "da_n", "dinner", "d_r", "d_z", "d_n", "left"),
@@ -60,27 +60,30 @@ def _forward(gates, panels, bias, h0, lengths, reset, y, last, saved, keep, plac
     steps, hidden, count, number, reverse = place
     rows, width = end - first, width_of(3 * hidden)
     u = np.empty(rows * width, np.float32)
-    h = taken(h0, first, rows, hidden, count, number)
+    h, size = taken(h0, first, rows, hidden, count, number), row_size(hidden, panels)
+    left = as_rows(h, rows, hidden, panels)
     for step in range(steps):
         t = steps - 1 - step if reverse else step
         cleared(h, hidden, reset, first, rows, steps, t, hidden)
-        product(h, rows, hidden, panels, u, width, 0)
+        cleared(left, size, reset, first, rows, steps, t, hidden)
+        product(left, rows, size, panels, u, width, 0)
         for row in range(rows):
             at = ((first + row) * steps + t) * count + number
             a, v, s, out = 3 * hidden * at, row * width, 4 * hidden * at, hidden * at
             if t >= lengths[first + row]:
-                y[out : out + hidden] = 0.0
+                y[out : out + hidden] = 0
                 continue
-            state = pointer(h, row * hidden)
+            state, side = pointer(h, row * hidden), pointer(left, row * size)
             read = (pointer(gates, a), pointer(gates, a + hidden), pointer(gates, a + 2 * hidden),
                     pointer(u, v), pointer(u, v + hidden), pointer(u, v + 2 * hidden),
                     pointer(bias, 0), state)  # fmt: skip
             if keep:
-                kept = (state, pointer(y, out), pointer(saved, s), pointer(saved, s + hidden),
-                        pointer(saved, s + 2 * hidden), pointer(saved, s + 3 * hidden))  # fmt: skip
+                kept = (state, side, pointer(y, out), pointer(saved, s),
+                        pointer(saved, s + hidden), pointer(saved, s + 2 * hidden),
+                        pointer(saved, s + 3 * hidden))  # fmt: skip
                 _KEEP(read + kept, hidden)
             else:
-                _STEP((*read, state, pointer(y, out)), hidden)
+                _STEP((*read, state, side, pointer(y, out)), hidden)
     given(h, hidden, last, first, rows, hidden, count, number)
 
 
@@ -91,16 +94,17 @@ def _backward(
     steps, hidden, count, number, reverse = place
     rows, width = end - first, width_of(hidden)
     carried = widened(taken(dlast, first, rows, hidden, count, number), rows, hidden, width)
-    d = np.zeros(rows * 3 * hidden, np.float32)
+    size = row_size(3 * hidden, panels)
+    d = np.zeros(rows * size, panels.dtype)
     for step in range(steps):
         t = step if reverse else steps - 1 - step
         for row in range(rows):
             at = ((first + row) * steps + t) * count + number
-            a, v, s, out = 3 * hidden * at, row * 3 * hidden, 4 * hidden * at, hidden * at
+            a, v, s, out = 3 * hidden * at, row * size, 4 * hidden * at, hidden * at
             if t >= lengths[first + row]:
-                dgates[a : a + 3 * hidden] = 0.0
-                dinner[out : out + hidden] = 0.0
-                d[v : v + 3 * hidden] = 0.0
+                dgates[a : a + 3 * hidden] = 0
+                dinner[out : out + hidden] = 0
+                d[v : v + 3 * hidden] = 0
                 continue
             carry = pointer(carried, row * width)
             _BACK(
@@ -111,7 +115,7 @@ def _backward(
                  pointer(d, v + hidden), pointer(d, v + 2 * hidden), carry),
                 hidden,
             )  # fmt: skip
-        product(d, rows, 3 * hidden, panels, carried, width, 1)
+        product(d, rows, size, panels, carried, width, 1)
         cleared(carried, width, reset, first, rows, steps, t, hidden)
     given(carried, width, dh0, first, rows, hidden, count, number)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lm_research.kernels.fused.cpu.compiled import compiled, flat, over_rows
-from lm_research.kernels.fused.cpu.product import pointer, product, width_of
+from lm_research.kernels.fused.cpu.product import as_rows, pointer, product, row_size, width_of
 from lm_research.kernels.fused.cpu.rows import Direction, cleared, given, taken, weights, widened
 from lm_research.kernels.fused.cpu.vectors import Vector, rowwise, sigmoid, tanh
 from lm_research.kernels.operators import empty_as
@@ -60,28 +60,29 @@ def _forward(
     steps, hidden, count, number, reverse = place
     rows, width = end - first, width_of(4 * hidden)
     u = np.empty(rows * width, np.float32)
-    h = taken(h0, first, rows, hidden, count, number)
+    size = row_size(hidden, panels)
+    h = as_rows(taken(h0, first, rows, hidden, count, number), rows, hidden, panels)
     c = taken(c0, first, rows, hidden, count, number)
     for step in range(steps):
         t = steps - 1 - step if reverse else step
-        cleared(h, hidden, reset, first, rows, steps, t, hidden)
+        cleared(h, size, reset, first, rows, steps, t, hidden)
         cleared(c, hidden, reset, first, rows, steps, t, hidden)
-        product(h, rows, hidden, panels, u, width, 0)
+        product(h, rows, size, panels, u, width, 0)
         for row in range(rows):
             at = ((first + row) * steps + t) * count + number
             out = hidden * at
             if t >= lengths[first + row]:
-                y[out : out + hidden] = 0.0
+                y[out : out + hidden] = 0
                 continue
             cell = pointer(c, row * hidden)
             read = _four(gates, 4 * out, hidden) + _four(u, row * width, hidden) + (cell,)
-            written = (pointer(h, row * hidden), pointer(y, out), cell)
+            written = (pointer(h, row * size), pointer(y, out), cell)
             if keep:
                 kept = (*_four(saved, 4 * out, hidden), pointer(before, out))
                 _KEEP(read + written + kept, hidden)
             else:
                 _STEP(read + written, hidden)
-    given(h, hidden, last, first, rows, hidden, count, number)
+    given(h, size, last, first, rows, hidden, count, number)
     given(c, hidden, c_last, first, rows, hidden, count, number)
 
 
@@ -93,21 +94,22 @@ def _backward(
     rows, width = end - first, width_of(hidden)
     carried = widened(taken(dlast, first, rows, hidden, count, number), rows, hidden, width)
     dc = taken(dc_last, first, rows, hidden, count, number)
-    d = np.zeros(rows * 4 * hidden, np.float32)
+    size = row_size(4 * hidden, panels)
+    d = np.zeros(rows * size, panels.dtype)
     for step in range(steps):
         t = step if reverse else steps - 1 - step
         for row in range(rows):
             at = ((first + row) * steps + t) * count + number
-            out, v = hidden * at, row * 4 * hidden
+            out, v = hidden * at, row * size
             if t >= lengths[first + row]:
-                dgates[4 * out : 4 * (out + hidden)] = 0.0
-                d[v : v + 4 * hidden] = 0.0
+                dgates[4 * out : 4 * (out + hidden)] = 0
+                d[v : v + 4 * hidden] = 0
                 continue
             carry, cell = pointer(carried, row * width), pointer(dc, row * hidden)
             read = (carry, pointer(dy, out), cell, *_four(saved, 4 * out, hidden))
             written = _four(dgates, 4 * out, hidden) + _four(d, v, hidden)
             _BACK((*read, pointer(before, out), *written, carry, cell), hidden)
-        product(d, rows, 4 * hidden, panels, carried, width, 1)
+        product(d, rows, size, panels, carried, width, 1)
         cleared(carried, width, reset, first, rows, steps, t, hidden)
         cleared(dc, hidden, reset, first, rows, steps, t, hidden)
     given(carried, width, dh0, first, rows, hidden, count, number)
@@ -121,7 +123,7 @@ def forward(
     shape = batch, steps, width = *gates_BTG.shape[:2], h0_BH.shape[1]
     y_BTH, h_BH, c_BH = gates_BTG.new_empty(shape), empty_as(h0_BH), empty_as(c0_BH)
     saved_BTG = gates_BTG.new_empty(gates_BTG.shape if save else (0,))
-    before_BTH = gates_BTG.new_empty(shape if save else (0,))
+    before_BTH = gates_BTG.new_empty(shape if save else (0,), dtype=torch.float32)
     panels = weights(weight_GD, walk.directions)
     for way in Direction.all(walk, batch, steps, width // walk.directions):
         read = (flat(gates_BTG), panels[way.number], flat(h0_BH), flat(c0_BH))

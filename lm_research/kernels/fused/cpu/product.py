@@ -3,7 +3,8 @@
 A weight is packed once for all steps: panels of as many columns as a few vectors hold, (K, columns)
 each, so that the inner loop reads memory in order. Six rows of sums stay in registers (four on
 processors with 16 of them) while it runs over K; sums are taken in K's order, whatever the number
-of rows.
+of rows. Operands are float32, or both bfloat16 where the processor multiplies that: two numbers of
+K at once, rows of an even K, float32 sums.
 """
 
 from typing import Any
@@ -11,15 +12,20 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from lm_research.kernels.fused.cpu.compiled import compiled
+from lm_research.kernels.fused.cpu.pairs import PAIR, plus_products
 from lm_research.kernels.fused.cpu.vectors import (
     INDEX,
     POINTER,
     WIDTH,
     Vector,
     constant,
+    is_half,
+    kind_of,
+    load,
+    store,
     vector_type,
 )
 
@@ -36,10 +42,35 @@ def _pointer(typing: Any, array: Any, place: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
         return builder.gep(data, [arguments[1]])
 
-    return POINTER(array, types.intp), generate
+    return kind_of(array)(array, types.intp), generate
 
 
 pointer: Any = intrinsic(_pointer)
+
+
+def _number(typing: Any, array: Any, place: Any) -> Any:
+    """A number of an array of one axis, as float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return load(builder, kind_of(array), data, arguments[1], 1)
+
+    return types.float32(array, types.intp), generate
+
+
+def _put(typing: Any, array: Any, place: Any, value: Any) -> Any:
+    """float32 ``value`` in an array of one axis."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        store(builder, kind_of(array), arguments[2], data, arguments[1], 1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.float32), generate
+
+
+number: Any = intrinsic(_number)
+put: Any = intrinsic(_put)
 
 
 def _rows_times_panel(rows: int) -> Any:
@@ -50,7 +81,7 @@ def _rows_times_panel(rows: int) -> Any:
         typing: Any, a: Any, stride: Any, panel: Any, sums: Any, pitch: Any, size: Any, add: Any
     ) -> Any:
         index = types.intp
-        signature = types.void(POINTER, index, POINTER, POINTER, index, index, index)
+        signature = types.void(a, index, panel, POINTER, index, index, index)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             a, stride, panel, sums, pitch, size, add = arguments
@@ -61,6 +92,9 @@ def _rows_times_panel(rows: int) -> Any:
                 for v in range(VECTORS)
             ]
             start = _start(builder, places, add)
+            if is_half(signature.args[0]):
+                rows_of_a = [_of_pairs(builder, row) for row in rows_of_a]
+                panel, size = _of_pairs(builder, panel), builder.lshr(size, ir.Constant(INDEX, 1))
             ends = _over_k(builder, rows_of_a, panel, size, start)
             for place, value in zip(places, ends, strict=True):
                 builder.store(value, place, align=4)
@@ -71,13 +105,18 @@ def _rows_times_panel(rows: int) -> Any:
     return product
 
 
+def _of_pairs(builder: ir.IRBuilder, row: ir.Value) -> ir.Value:
+    return builder.bitcast(row, PAIR.as_pointer())
+
+
 def _row(builder: ir.IRBuilder, first: ir.Value, stride: ir.Value, number: int) -> ir.Value:
     return builder.gep(first, [builder.mul(stride, ir.Constant(INDEX, number))])
 
 
 def _at(builder: ir.IRBuilder, row: ir.Value, place: ir.Value) -> ir.Value:
     """A vector's place in a row."""
-    return builder.bitcast(builder.gep(row, [place]), vector_type(WIDTH).as_pointer())
+    numbers = ir.VectorType(row.type.pointee, WIDTH)
+    return builder.bitcast(builder.gep(row, [place]), numbers.as_pointer())
 
 
 def _start(builder: ir.IRBuilder, places: list[ir.Value], add: ir.Value) -> list[ir.Value]:
@@ -104,7 +143,7 @@ def _over_k(
     size: ir.Value,
     start: list[ir.Value],
 ) -> list[ir.Value]:
-    """The inner loop; ``size`` is at least 1."""
+    """The inner loop over numbers, or pairs; ``size`` of them, at least 1."""
     before, loop = builder.block, builder.append_basic_block()
     behind = builder.append_basic_block()
     builder.branch(loop)
@@ -119,10 +158,9 @@ def _over_k(
     ]
     after: list[ir.Value] = []
     for number, row in enumerate(rows_of_a):
-        factor = Vector(builder, _spread(builder, builder.load(builder.gep(row, [k]))), WIDTH)
+        factor = _spread(builder, builder.load(builder.gep(row, [k]), align=2))
         for v, part in enumerate(parts):
-            term = Vector(builder, sums[number * VECTORS + v], WIDTH)
-            after.append(factor.times_plus(Vector(builder, part, WIDTH), term).value)
+            after.append(_plus_product(builder, sums[number * VECTORS + v], factor, part))
     following = builder.add(k, ir.Constant(INDEX, 1))
     k.add_incoming(following, loop)
     for total, first, value in zip(sums, start, after, strict=True):
@@ -133,9 +171,18 @@ def _over_k(
     return after
 
 
+def _plus_product(
+    builder: ir.IRBuilder, total: ir.Value, factor: ir.Value, part: ir.Value
+) -> ir.Value:
+    if part.type.element == PAIR:
+        return plus_products(builder, total, factor, part)
+    term = Vector(builder, total, WIDTH)
+    return Vector(builder, factor, WIDTH).times_plus(Vector(builder, part, WIDTH), term).value
+
+
 def _spread(builder: ir.IRBuilder, number: ir.Value) -> ir.Value:
-    """A number in every place of a vector."""
-    nothing = ir.Constant(vector_type(WIDTH), ir.Undefined)
+    """A number, or a pair, in every place of a vector."""
+    nothing = ir.Constant(ir.VectorType(number.type, WIDTH), ir.Undefined)
     first = builder.insert_element(nothing, number, ir.Constant(ir.IntType(32), 0))
     places = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
     return builder.shuffle_vector(first, nothing, places)
@@ -168,8 +215,56 @@ def packed(weight, rows, size, row_step, column_step):
 
 
 @compiled
+def packed_pairs(weight, rows, size, row_step, column_step):
+    """The same of bfloat16's bits, in pairs: (N / columns, K / 2, columns, 2), zeros beyond K."""
+    panels, even = -(-rows // COLUMNS), size + size % 2
+    found = np.zeros(panels * even * COLUMNS, np.uint16)
+    for first in range(0, rows, COLUMNS):
+        for k in range(0, size, WIDTH):
+            for n in range(first, min(first + COLUMNS, rows)):
+                for j in range(k, min(k + WIDTH, size)):
+                    place = j // 2 * 2 * COLUMNS + 2 * (n - first) + j % 2
+                    found[first * even + place] = weight[n * row_step + j * column_step]
+    return found
+
+
+def row_size(size: Any, panels: Any) -> Any:
+    """Numbers from one row of a product's left side to the next: K, for pairs an even one."""
+
+
+@overload(row_size, strict=False)
+def _(size: Any, panels: Any) -> Any:
+    if is_half(panels):
+        return lambda size, panels: size + size % 2
+    return lambda size, panels: size
+
+
+def as_rows(own: Any, rows: Any, size: Any, panels: Any) -> Any:
+    """float32 rows as a product's left side: themselves, or rounded and of an even size."""
+
+
+@overload(as_rows, strict=False)
+def _(own: Any, rows: Any, size: Any, panels: Any) -> Any:
+    if not is_half(panels):
+        return lambda own, rows, size, panels: own
+
+    def rounded(own, rows, size, panels):
+        even = size + size % 2
+        found = np.zeros(rows * even, np.uint16)
+        for row in range(rows):
+            for k in range(size):
+                put(found, row * even + k, own[row * size + k])
+        return found
+
+    return rounded
+
+
+@compiled
 def product(a, rows, size, panels, sums, width, add):
-    """sums[rows, width] (+)= a[rows, size] times the weight in ``panels``; all of one axis."""
+    """sums[rows, width] (+)= a[rows, size] times the weight in ``panels``; all of one axis.
+
+    ``size`` is that of a row (:func:`row_size`); ``a`` and ``panels`` are of one type.
+    """
     for first in range(0, width, COLUMNS):
         panel = pointer(panels, first * size)
         row = 0

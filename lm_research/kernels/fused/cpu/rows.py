@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from lm_research.kernels.fused.cpu.compiled import compiled, flat
-from lm_research.kernels.fused.cpu.product import packed
+from lm_research.kernels.fused.cpu.pairs import PAIRS
+from lm_research.kernels.fused.cpu.product import number, packed, packed_pairs, put
 from lm_research.kernels.walk import Walk
 
 
@@ -73,11 +74,14 @@ def _resets(reset_BT: Tensor | None) -> np.ndarray:
 
 def weights(weight_GD: Tensor, directions: int, turned: bool = False) -> list[np.ndarray]:
     """Packed, one a direction: U for the forward scan, U's transpose for the backward scan."""
+    if weight_GD.dtype == torch.bfloat16 and not PAIRS:
+        weight_GD = weight_GD.float()
+    pack = packed_pairs if weight_GD.dtype == torch.bfloat16 else packed
     found = []
     for part in weight_GD.chunk(directions):
         rows, size = part.shape
         shape = (size, rows, 1, size) if turned else (rows, size, size, 1)
-        found.append(packed(flat(part), *shape))
+        found.append(pack(flat(part), *shape))
     return found
 
 
@@ -87,21 +91,23 @@ def parts(tensor: Tensor, directions: int) -> list[np.ndarray]:
 
 
 @compiled
-def taken(states, first, rows, hidden, count, number):
-    """Some rows' states in one direction, (rows, H)."""
+def taken(states, first, rows, hidden, count, way):
+    """Some rows' states in one direction, (rows, H), as float32."""
     own = np.empty(rows * hidden, np.float32)
     for row in range(rows):
-        start = ((first + row) * count + number) * hidden
-        own[row * hidden : (row + 1) * hidden] = states[start : start + hidden]
+        start = ((first + row) * count + way) * hidden
+        for unit in range(hidden):
+            own[row * hidden + unit] = number(states, start + unit)
     return own
 
 
 @compiled
-def given(own, width, states, first, rows, hidden, count, number):
+def given(own, width, states, first, rows, hidden, count, way):
     """The reverse of :func:`taken`, from rows that are ``width`` apart."""
     for row in range(rows):
-        start = ((first + row) * count + number) * hidden
-        states[start : start + hidden] = own[row * width : row * width + hidden]
+        start = ((first + row) * count + way) * hidden
+        for unit in range(hidden):
+            put(states, start + unit, number(own, row * width + unit))
 
 
 @compiled
@@ -119,4 +125,4 @@ def cleared(own, width, reset, first, rows, steps, t, hidden):
     if reset.size:
         for row in range(rows):
             if reset[(first + row) * steps + t]:
-                own[row * width : row * width + hidden] = 0.0
+                own[row * width : row * width + hidden] = 0
