@@ -180,8 +180,8 @@ def build_model(
         target_tokenizer: of targets with a vocabulary of their own.
     """
     updates = -(-steps // config["trainer"]["accumulate"])
-    mixed = "mixed" in str(config["trainer"].get("precision"))
-    optimizer = partial(_optimizer, config["optimizer"], mixed)
+    scaled = config["trainer"].get("precision") == "16-mixed"
+    optimizer = partial(_optimizer, config["optimizer"], scaled)
     scheduler = build(config["scheduler"], steps=updates)
     if pairs_of_task(config):
         how = optimizer, scheduler, updates, _fit
@@ -228,9 +228,9 @@ def _with_tags(vectorizer: Vectorizer, lexicon: TagLexicon | None) -> Vectorizer
     return TaggedVectorizer(vectorizer, lexicon.tag_of_token, len(lexicon.tags), TAG_WIDTH)
 
 
-def _optimizer(node: Config, mixed: bool, params: Iterable[Any]) -> Any:
+def _optimizer(node: Config, scaled: bool, params: Iterable[Any]) -> Any:
     params = list(params)
-    more = fused_where_faster(locate(node["_target_"]), node, params, mixed)
+    more = fused_where_faster(locate(node["_target_"]), node, params, scaled)
     return build(node, params=params, **more)
 
 

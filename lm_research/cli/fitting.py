@@ -22,6 +22,7 @@ from lm_research.cli.assembly import Assembly, assemble
 from lm_research.cli.documents import take_best
 from lm_research.cli.transfer import unfreezing
 from lm_research.config.build import build
+from lm_research.tasks.bfloat16 import use_bfloat16
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.evaluation import DivergenceError, Evaluation, evaluate, evaluating
@@ -132,7 +133,7 @@ def make_trainer(
     strategy = options["strategy"]
     if strategy == "ddp" and patience_s is not None:
         strategy = DDPStrategy(timeout=timedelta(seconds=patience_s))
-    return pl.Trainer(
+    trainer = pl.Trainer(
         accelerator=options["accelerator"],
         devices=options["devices"],
         strategy=strategy,
@@ -150,6 +151,8 @@ def make_trainer(
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
+    use_bfloat16(trainer)
+    return trainer
 
 
 class _profiled:  # noqa: N801 - reads as a context

@@ -16,7 +16,7 @@ _CHOSEN = ("fused", "foreach", "capturable", "differentiable")
 
 
 def fused_where_faster(
-    kind: type, given: Mapping[str, Any], params: Sequence[Any], mixed: bool
+    kind: type, given: Mapping[str, Any], params: Sequence[Any], scaled: bool
 ) -> dict[str, bool]:
     """What to give an optimizer's constructor beside ``given``.
 
@@ -24,14 +24,14 @@ def fused_where_faster(
         kind: its class.
         given: what the configuration says; a choice there stands.
         params: tensors, or groups of them with ``params``.
-        mixed: whether mixed precision scales and clips gradients, which Lightning refuses to do for
-            a fused optimizer.
+        scaled: whether gradients are scaled (float16), which Lightning refuses to clip for a fused
+            optimizer.
 
     Returns:
         ``{"fused": True}``, or nothing: for classes without it, and for parameters that are not
         float32 or float64 on a CPU (on a GPU PyTorch's own choice is no slow one).
     """
-    if mixed or any(name in given for name in _CHOSEN):
+    if scaled or any(name in given for name in _CHOSEN):
         return {}
     if "fused" not in inspect.signature(kind).parameters:
         return {}

@@ -2,8 +2,8 @@
 
 Lightning's automatic optimization wraps every step into closures and asks each callback at eight
 points, which costs a small model as much as its arithmetic (`lm-research bench loop`). On one
-device, in full precision, without accumulation, and with nobody listening at the inner points,
-none of that does anything, and the plain loop gives the same weights bit for bit.
+device, without a scaler of gradients, without accumulation, and with nobody listening at the inner
+points, none of that does anything, and the plain loop gives the same weights bit for bit.
 
 This is the one place that leans on Lightning's internals; pyproject.toml pins their version, and a
 run for which the conditions do not hold goes Lightning's own way.
@@ -20,6 +20,8 @@ from pytorch_lightning.plugins.precision import Precision
 from pytorch_lightning.profilers import Profiler
 from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch.optim import Optimizer
+
+from lm_research.tasks.bfloat16 import Bfloat16
 
 INNER_HOOKS = (
     "on_before_zero_grad",
@@ -51,7 +53,8 @@ class LeanOptimization(_AutomaticOptimization):
     def run(self, optimizer: Optimizer, batch_idx: int, kwargs: OrderedDict) -> dict[str, Any]:
         """One step of the trainer's only optimizer; returns the detached loss."""
         trainer = self.trainer
-        loss: Any = trainer.lightning_module.training_step(*kwargs.values())
+        with trainer.precision_plugin.forward_context():
+            loss: Any = trainer.lightning_module.training_step(*kwargs.values())
         optimizer.zero_grad()
         loss.backward()
         if trainer.gradient_clip_val:
@@ -90,7 +93,7 @@ def allows(trainer: pl.Trainer, module: pl.LightningModule) -> bool:
     own_hooks = (*INNER_HOOKS, "backward", "optimizer_step", "configure_gradient_clipping")
     return (
         type(trainer.strategy) is SingleDeviceStrategy
-        and type(trainer.precision_plugin) is Precision
+        and type(trainer.precision_plugin) in (Precision, Bfloat16)
         and trainer.accumulate_grad_batches == 1
         and len(trainer.optimizers) == 1
         and not any(_overrides(one, base, own_hooks) for one, base in listeners)

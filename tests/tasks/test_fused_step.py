@@ -18,7 +18,7 @@ def test_it_ends_within_rounding_of_pytorchs_own_choice(kind):
     plain = nn.LSTM(5, 7)
     fused = copy.deepcopy(plain)
     params = list(fused.parameters())
-    more = fused_where_faster(kind, {}, params, mixed=False)
+    more = fused_where_faster(kind, {}, params, scaled=False)
     assert more == {"fused": True}
     one, other = kind(plain.parameters(), lr=0.1), kind(params, lr=0.1, **more)
     for _ in range(20):
@@ -33,11 +33,11 @@ def test_it_ends_within_rounding_of_pytorchs_own_choice(kind):
 
 def test_groups_count_like_their_tensors():
     groups = [{"params": ON_CPU}, {"params": ON_CPU, "weight_decay": 0.0}]
-    assert fused_where_faster(torch.optim.AdamW, {}, groups, mixed=False) == {"fused": True}
+    assert fused_where_faster(torch.optim.AdamW, {}, groups, scaled=False) == {"fused": True}
 
 
 @pytest.mark.parametrize(
-    ("kind", "given", "params", "mixed"),
+    ("kind", "given", "params", "scaled"),
     [
         (torch.optim.Adam, {"fused": False}, ON_CPU, False),
         (torch.optim.Adam, {"foreach": True}, ON_CPU, False),
@@ -48,5 +48,5 @@ def test_groups_count_like_their_tensors():
         (torch.optim.Rprop, {}, ON_CPU, False),
     ],
 )
-def test_what_was_chosen_stands_and_what_cannot_be_is_not(kind, given, params, mixed):
-    assert fused_where_faster(kind, given, params, mixed) == {}
+def test_what_was_chosen_stands_and_what_cannot_be_is_not(kind, given, params, scaled):
+    assert fused_where_faster(kind, given, params, scaled) == {}

@@ -30,11 +30,12 @@ def fitted(cache, *callbacks, **options):
     return trainer, assembly.model
 
 
-def test_equal_to_lightnings_own_loop(cache, monkeypatch):
-    lean_trainer, lean = fitted(cache)
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_equal_to_lightnings_own_loop(cache, monkeypatch, precision):
+    lean_trainer, lean = fitted(cache, precision=precision)
     assert isinstance(lean_trainer.fit_loop.epoch_loop.automatic_optimization, LeanOptimization)
     monkeypatch.setattr(lean_loop, "allows", lambda *args: False)
-    own_trainer, own = fitted(cache)
+    own_trainer, own = fitted(cache, precision=precision)
     assert not isinstance(own_trainer.fit_loop.epoch_loop.automatic_optimization, LeanOptimization)
     assert lean_trainer.global_step == own_trainer.global_step == 10
     for name, weight in own.state_dict().items():
@@ -48,7 +49,14 @@ def test_a_listener_at_an_inner_point_is_heard(cache):
     assert listener.calls == 10
 
 
-@pytest.mark.parametrize("options", [{"accumulate": 2}, {"precision": "bf16-mixed"}])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_optimizers_are_fused_and_clipped(cache, precision):
+    trainer, _ = fitted(cache, precision=precision)
+    assert trainer.gradient_clip_val == 0.5
+    assert all(group["fused"] for group in trainer.optimizers[0].param_groups)
+
+
+@pytest.mark.parametrize("options", [{"accumulate": 2}, {"precision": "64-true"}])
 def test_not_used_where_it_would_do_less(cache, options):
     trainer, _ = fitted(cache, **options)
     assert not isinstance(trainer.fit_loop.epoch_loop.automatic_optimization, LeanOptimization)
