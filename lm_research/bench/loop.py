@@ -29,7 +29,8 @@ from lm_research.tracking.recorder import Recorder
 from lm_research.tracking.run_folder import RunFolder
 
 BATCH, WINDOW, STEPS = 16, 32, 200
-HIDDEN = {"small": 32, "middle": 256}
+HIDDEN = (32, 256)
+PRECISIONS = {"32-true": "float32", "bf16-mixed": "bfloat16"}
 OVERRIDES = (
     "budget=smoke",
     "trainer=cpu",
@@ -44,19 +45,25 @@ OVERRIDES = (
 
 def plans(quick: bool) -> Iterator[Plan]:
     """A small and a middling LSTM."""
-    for size in list(HIDDEN)[:1] if quick else HIDDEN:
-        yield Plan({"model": "lstm", "hidden": HIDDEN[size], "steps": STEPS}, partial(case, size))
+    for precision, dtype in PRECISIONS.items():
+        for hidden in HIDDEN[:1] if quick else HIDDEN:
+            what = {"model": "lstm", "dtype": dtype, "hidden": hidden, "steps": STEPS}
+            yield Plan(what, partial(case, hidden, precision))
+        if quick:
+            return
 
 
-def case(size: str) -> Case:
+def case(hidden: int, precision: str) -> Case:
     """Prepares the text, and both loops over it."""
     quiet()
-    config = compose([*OVERRIDES, f"budget.hidden_size={HIDDEN[size]}"]).config
+    sizes = f"budget.hidden_size={hidden}", f"trainer.precision={precision}"
+    config = compose([*OVERRIDES, *sizes]).config
     assembly = assemble(config)
     clip, model = config["trainer"]["gradient_clip"], cast(nn.Module, assembly.model)
 
     def bare(module: Any) -> float:
-        return bare_loop(module, assembly.data.train_dataloader(), clip)
+        batches = assembly.data.train_dataloader()
+        return bare_loop(module, batches, clip, precision == "bf16-mixed")
 
     def ours(module: Any) -> float:
         return run_loop(config, assembly, module)
@@ -77,7 +84,7 @@ def case(size: str) -> Case:
     )
 
 
-def bare_loop(module: Any, batches: Any, clip: float) -> float:
+def bare_loop(module: Any, batches: Any, clip: float, cast: bool) -> float:
     """Seconds of the textbook loop."""
     optimizer = module.make_optimizer(module.parameters())
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, module.schedule)
@@ -87,13 +94,14 @@ def bare_loop(module: Any, batches: Any, clip: float) -> float:
     for batch in batches:
         if batch.fresh:
             state = None
-        y_BTH, state = module.model(module.vectorizer(batch.ids_BT), state)
+        with torch.autocast("cpu", torch.bfloat16, enabled=cast, cache_enabled=False):
+            y_BTH, state = module.model(module.vectorizer(batch.ids_BT), state)
+            logits_BTV = module.head(y_BTH)
+            loss = F.cross_entropy(logits_BTV.flatten(0, 1), batch.targets_BT.flatten())
         state = [
             tuple(s.detach() for s in layer) if isinstance(layer, tuple) else layer.detach()
             for layer in state
         ]
-        logits_BTV = module.head(y_BTH)
-        loss = F.cross_entropy(logits_BTV.flatten(0, 1), batch.targets_BT.flatten())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), clip)

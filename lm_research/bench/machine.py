@@ -18,13 +18,19 @@ class Machine:
 
     Attributes:
         gemm_gflops: float32, of a product of 1024 x 1024 matrices.
+        bfloat16_gflops: the same in bfloat16.
         copy_gbs: GB/s read and written by a copy of 256 MB.
         spread: upper over lower quartile of the product's seconds.
     """
 
     gemm_gflops: float
+    bfloat16_gflops: float
     copy_gbs: float
     spread: float
+
+    def peak_gflops(self, dtype: str) -> float:
+        """Of products in a type, by its name."""
+        return self.bfloat16_gflops if dtype == "bfloat16" else self.gemm_gflops
 
     @property
     def noisy(self) -> bool:
@@ -38,13 +44,18 @@ class Machine:
 
 def measured(rounds: int = 30) -> Machine:
     """Takes a second or two."""
-    a, b, into = torch.randn(3, SIZE, SIZE)
-    products = _seconds(lambda: torch.mm(a, b, out=into), rounds)
+    products = _products(torch.float32, rounds)
+    halves = median(_products(torch.bfloat16, max(5, rounds // 4)))
     source, target = torch.ones(2, 32 * 2**20)
     copies = _seconds(lambda: target.copy_(source), max(5, rounds // 4))
     low, middle, high = quantiles(products, n=4)
-    gflops = 2 * SIZE**3 / middle / 1e9
-    return Machine(gflops, 2 * source.nbytes / median(copies) / 1e9, high / low)
+    flops, copied = 2 * SIZE**3 / 1e9, 2 * source.nbytes / median(copies) / 1e9
+    return Machine(flops / middle, flops / halves, copied, high / low)
+
+
+def _products(dtype: torch.dtype, rounds: int) -> list[float]:
+    a, b, into = torch.randn(3, SIZE, SIZE).to(dtype)
+    return _seconds(lambda: torch.mm(a, b, out=into), rounds)
 
 
 def _seconds(call: object, rounds: int) -> list[float]:

@@ -1,6 +1,7 @@
-"""One layer of :mod:`lm_research.kernels` beside ``torch.nn``'s, float32, inputs as wide as states.
+"""One layer of :mod:`lm_research.kernels` beside ``torch.nn``'s, inputs as wide as states.
 
-``both`` is forward and backward, ``forward`` is without gradients.
+``both`` is forward and backward, ``forward`` is without gradients; bfloat16 is autocast, weights
+are float32.
 """
 
 from collections.abc import Iterator
@@ -24,27 +25,30 @@ HIDDEN, BATCH, STEPS = (32, 128, 512, 1024), (1, 16, 64, 256), (16, 64, 512)
 QUICK = [("gru", 128, 64, 64), ("gru", 512, 64, 64), ("rnn", 128, 64, 64), ("lstm", 128, 64, 64)]
 LARGEST = 2e10
 """batch x steps x hidden^2 above which a shape is left out: a call would take minutes."""
-NEAR = 1e-4
+NEAR = {"float32": 1e-4, "bfloat16": 3e-2}
+"""Of the other's norm."""
 
 
 def plans(quick: bool) -> Iterator[Plan]:
-    """Every cell and shape, trained and forward."""
+    """Every type, cell and shape, trained and forward."""
     grid = [(c, h, b, t) for c in LAYERS for h in HIDDEN for b in BATCH for t in STEPS]
-    for cell, hidden, batch, steps in QUICK if quick else grid:
-        if batch * steps * hidden**2 <= LARGEST:
-            for mode in ("both", "forward"):
-                sizes = {"hidden": hidden, "batch": batch, "steps": steps}
-                what = {"cell": cell, "mode": mode, **sizes}
-                yield Plan(what, partial(case, cell, mode, hidden, batch, steps))
+    for dtype in list(NEAR)[:1] if quick else NEAR:
+        for cell, hidden, batch, steps in QUICK if quick else grid:
+            if batch * steps * hidden**2 <= LARGEST:
+                for mode in ("both", "forward"):
+                    kind = {"cell": cell, "dtype": dtype, "mode": mode}
+                    sizes = {"hidden": hidden, "batch": batch, "steps": steps}
+                    make = partial(case, cell, mode, hidden, batch, steps, dtype)
+                    yield Plan({**kind, **sizes}, make)
 
 
-def case(cell: str, mode: str, hidden: int, batch: int, steps: int) -> Case:
+def case(cell: str, mode: str, hidden: int, batch: int, steps: int, dtype: str) -> Case:
     """A layer as ``auto`` has it, and PyTorch's with the same weights."""
     ours, theirs, gates = LAYERS[cell]
     torch.manual_seed(0)
     fused, plain = ours(hidden, hidden, batch_first=True), theirs(hidden, hidden, batch_first=True)
     plain.load_state_dict(fused.state_dict())
-    x_BTH, dy_BTH = torch.randn(2, batch, steps, hidden)
+    x_BTH, dy_BTH = torch.randn(2, batch, steps, hidden).to(getattr(torch, dtype))
     call = trained if mode == "both" else forward
     products = 4 * gates * batch * steps * hidden**2
     return Case(
@@ -61,7 +65,8 @@ def case(cell: str, mode: str, hidden: int, batch: int, steps: int) -> Case:
 def trained(layer: nn.Module, x_BTH: Tensor, dy_BTH: Tensor) -> list[Tensor]:
     """Output, and the gradients of input and weights."""
     x_BTH = x_BTH.detach().requires_grad_()
-    y_BTH, _ = layer(x_BTH)
+    with _cast(x_BTH):
+        y_BTH, _ = layer(x_BTH)
     inputs = [x_BTH, *layer.parameters()]
     return [y_BTH.detach(), *torch.autograd.grad(y_BTH, inputs, dy_BTH)]
 
@@ -69,10 +74,20 @@ def trained(layer: nn.Module, x_BTH: Tensor, dy_BTH: Tensor) -> list[Tensor]:
 @torch.no_grad()
 def forward(layer: nn.Module, x_BTH: Tensor, dy_BTH: Tensor) -> list[Tensor]:
     """Output alone."""
-    return [layer(x_BTH)[0]]
+    with _cast(x_BTH):
+        return [layer(x_BTH)[0]]
+
+
+def _cast(x_BTH: Tensor) -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16, enabled=x_BTH.dtype == torch.bfloat16)
 
 
 def compare(fused: nn.Module, plain: nn.Module, x_BTH: Tensor, dy_BTH: Tensor) -> None:
     """Outputs and all gradients."""
     names = ["y", "d x", *(f"d {name}" for name, _ in plain.named_parameters())]
-    same(trained(fused, x_BTH, dy_BTH), trained(plain, x_BTH, dy_BTH), names, NEAR)
+    same(
+        trained(fused, x_BTH, dy_BTH),
+        trained(plain, x_BTH, dy_BTH),
+        names,
+        NEAR[str(x_BTH.dtype).removeprefix("torch.")],
+    )

@@ -38,8 +38,8 @@ def row_of(plan: Plan, seconds: float, machine: Machine) -> Row:
         "rounds": len(times["ours"]),
     }
     if case.flops is not None:
-        gflops = case.flops / middle["ours"] / 1e9
-        row["share_of_peak"] = round(gflops / machine.gemm_gflops, 3)
+        peak = machine.peak_gflops(str(plan.what.get("dtype")))
+        row["share_of_peak"] = round(case.flops / middle["ours"] / 1e9 / peak, 3)
     return row
 
 

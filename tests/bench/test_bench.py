@@ -14,7 +14,7 @@ from lm_research.bench.founding_worker import Shape
 from lm_research.bench.machine import Machine
 from lm_research.cli.main import main
 
-MACHINE = Machine(gemm_gflops=100.0, copy_gbs=10.0, spread=1.5)
+MACHINE = Machine(gemm_gflops=100.0, bfloat16_gflops=200.0, copy_gbs=10.0, spread=1.5)
 
 
 def test_sides_take_turns_and_a_ratio_is_the_peer_over_ours():
@@ -70,8 +70,9 @@ def test_rows_are_chosen_by_their_words():
 
 
 @pytest.mark.parametrize("cell", recurrent.LAYERS)
-def test_layers_are_compared_before_they_are_timed(cell):
-    case = recurrent.case(cell, "both", 8, 2, 40)
+@pytest.mark.parametrize("dtype", recurrent.NEAR)
+def test_layers_are_compared_before_they_are_timed(cell, dtype):
+    case = recurrent.case(cell, "both", 8, 2, 40, dtype)
     case.equal()
     assert all(seconds > 0 for seconds in (side() for side in case.sides.values()))
 
@@ -92,27 +93,33 @@ def test_peak_memory_is_that_of_the_logits():
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-@pytest.mark.parametrize("more", [{}, {"layers": 2}, {"predict": "last"}], ids=str)
+@pytest.mark.parametrize(
+    "more", [{}, {"layers": 2}, {"predict": "last"}, {"dtype": "bfloat16"}], ids=str
+)
 def test_bare_pytorch_is_the_same_model(cell, more):
     shape = Shape(cell, batch=4, steps=40, hidden=16, embedding=8, vocabulary=30, **more)
     weights = {k: v.numpy() for k, v in ours(shape).state_dict().items()}
     found = [side(shape, weights).losses(6) for side in (Ours, Bare)]
-    assert found[0] == pytest.approx(found[1], rel=founding_example.NEAR["float32"])
+    assert found[0] == pytest.approx(found[1], rel=founding_example.NEAR[shape.dtype])
     assert found[0][-1] != found[0][0]
 
 
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-@pytest.mark.parametrize("more", [{}, {"layers": 2, "predict": "last"}], ids=str)
+@pytest.mark.parametrize(
+    "more", [{}, {"layers": 2, "predict": "last"}, {"dtype": "bfloat16"}], ids=str
+)
 def test_keras_is_the_same_model_in_a_process_of_its_own(cell, more, monkeypatch):
     pytest.importorskip("keras")
     small = {"batch": 4, "steps": 7, "hidden": 16, "embedding": 8, "vocabulary": 30}
     monkeypatch.setitem(founding_example.SHAPES, "tiny", small)
-    what = {"shape": "tiny", "cell": cell, "dtype": "float32", **more}
+    what = {"shape": "tiny", "cell": cell, **more}
     case = founding_example.case(what, ("keras-torch",))
     try:
         case.equal()
-        assert list(case.sides) == ["ours", "torch", "keras-torch"]
+        peers = ["torch", "keras-torch"]
+        full = [f"{peer} float32" for peer in peers] if "dtype" in more else []
+        assert list(case.sides) == ["ours", *peers, *full]
     finally:
         case.close()
 
@@ -136,7 +143,7 @@ def test_the_verb_writes_a_table_and_a_page(tmp_path, capsys):
     assert row["ratios"]["torch.nn"]["median"] > 0
     assert found["threads"] == 1
     assert "times as fast" in output.with_suffix(".html").read_text()
-    assert "gru forward hidden=128" in capsys.readouterr().out
+    assert "gru float32 forward hidden=128" in capsys.readouterr().out
 
 
 def test_a_profile_names_operators(capsys):
