@@ -22,7 +22,7 @@ from lm_research.cli.assembly import Assembly, assemble
 from lm_research.cli.documents import take_best
 from lm_research.cli.transfer import unfreezing
 from lm_research.config.build import build
-from lm_research.tasks.bfloat16 import use_bfloat16
+from lm_research.tasks.bfloat16 import fastest_precision, use_bfloat16
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.evaluation import DivergenceError, Evaluation, evaluate, evaluating
@@ -33,10 +33,14 @@ from lm_research.tasks.models import TrainedModel
 from lm_research.tasks.sequence_to_sequence import SequenceToSequence
 from lm_research.tasks.tagging import Tagging
 from lm_research.tracking.checkpoint_store import CheckpointStore
+from lm_research.tracking.errors import RunFolderError
+from lm_research.tracking.json_files import read_json
 from lm_research.tracking.recorder import Recorder
 
 Config = dict[str, Any]
 _log = logging.getLogger(__name__)
+PRECISION = "train/precision"
+"""In a run's summary."""
 
 
 def fit(
@@ -64,7 +68,9 @@ def _train(
     runtime = {"recorder": recorder, "data": assembly.data, "signals": signals}
     callbacks = [build(node, **runtime) for node in config["callbacks"].values()]
     callbacks = [*averaging(config), *unfreezing(config, module, assembly.steps), *callbacks]
-    trainer = make_trainer(config["trainer"], callbacks, config["process_timeout"])
+    options = trainer_options(config, recorder.folder.path)
+    trainer = make_trainer(options, callbacks, config["process_timeout"])
+    _tell_of_precision(config, options, recorder)
     _tell_of_determinism(trainer, recorder)
     resumed = _resumed(config, recorder)
     with (
@@ -82,6 +88,31 @@ def _train(
         with evaluating(module):
             result = evaluate_held_out(module, assembly.data)
     return result
+
+
+def trainer_options(config: Config, run: Path) -> Config:
+    """The group ``trainer`` of a run; a precision of ``auto`` is the one that the run began with.
+
+    Else it might go on in another, on another processor.
+    """
+    options = config["trainer"]
+    if options["precision"] != "auto":
+        return options
+    try:
+        began: Any = read_json(run / "summary.json").get(PRECISION)
+    except RunFolderError:
+        began = None
+    return {**options, "precision": began or fastest_precision(options["accelerator"])}
+
+
+def _tell_of_precision(config: Config, options: Config, recorder: Recorder) -> None:
+    recorder.summary({PRECISION: options["precision"]})
+    if config["trainer"]["precision"] == "auto" and options["precision"] != "32-true":
+        _log.info(
+            "trainer.precision=auto: %s, which this processor multiplies faster than float32; "
+            "trainer.precision=32-true leaves it",
+            options["precision"],
+        )
 
 
 def _tell_of_determinism(trainer: pl.Trainer, recorder: Recorder) -> None:
@@ -130,14 +161,15 @@ def make_trainer(
         callbacks: in the order in which they are called.
         patience_s: how long data-parallel processes wait for one another; None: torch's 1800 s.
     """
-    strategy = options["strategy"]
+    strategy, precision = options["strategy"], options["precision"]
+    accelerator = options["accelerator"]
     if strategy == "ddp" and patience_s is not None:
         strategy = DDPStrategy(timeout=timedelta(seconds=patience_s))
     trainer = pl.Trainer(
-        accelerator=options["accelerator"],
+        accelerator=accelerator,
         devices=options["devices"],
         strategy=strategy,
-        precision=options["precision"],
+        precision=fastest_precision(accelerator) if precision == "auto" else precision,
         gradient_clip_val=options["gradient_clip"] or None,
         accumulate_grad_batches=options["accumulate"],
         deterministic=options["deterministic"],

@@ -101,7 +101,7 @@ def replay(config: Config, output: str | Path) -> None:
     Raises:
         ReplayError: the folder holds another run, or none that diverged.
     """
-    from lm_research.cli.fitting import averaging, make_trainer
+    from lm_research.cli.fitting import averaging, make_trainer, trainer_options
     from lm_research.cli.transfer import unfreezing
 
     folder = RunFolder(output)
@@ -116,7 +116,8 @@ def replay(config: Config, output: str | Path) -> None:
     rate = _factor(own) ** len(taken_back(folder.path))
     lens = Lens(step, generators, rate)
     opening = unfreezing(own, assembly.model, assembly.steps)  # type: ignore[arg-type]
-    trainer = make_trainer(own["trainer"], [*averaging(own), *opening, lens])
+    options = trainer_options(own, folder.path)
+    trainer = make_trainer(options, [*averaging(own), *opening, lens])
     trainer.fit(assembly.model, datamodule=assembly.data, ckpt_path=path, weights_only=True)  # type: ignore[arg-type]
     _print(lens, path)
 

@@ -62,7 +62,8 @@ class Trainer:
     accelerator: Literal["auto", "cpu", "gpu"]
     devices: PositiveInt
     strategy: Literal["auto", "ddp", "fsdp"]
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"]
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"]
+    """``auto``: the fastest of the first two; a run keeps the one that it began with"""
     gradient_clip: NonNegativeFloat
     """largest gradient norm; 0 leaves gradients alone"""
     accumulate: PositiveInt

@@ -76,13 +76,20 @@ class Classification(DocumentTask):
     def logits(self, batch: DocumentBatch) -> Tensor:
         """logits_BC: log p(class), up to a constant of each row."""
         if isinstance(self.model, VectorModel):
-            return self.head(self.model(self.vectorizer.documents(batch.documents())))
+            return self._of_vectors(self.vectorizer.documents(batch.documents()))
         x_BTD = self.vectorizer(batch.ids_BT)
         if isinstance(self.model, DocumentModel):
             return self.head(self.model(x_BTD, batch.lengths_B))
         assert self.pooling is not None
         y_BTH, _ = self.model(x_BTD, lengths=batch.lengths_B)
         return self.head(self.pooling(y_BTH, batch.lengths_B))
+
+    def _of_vectors(self, x_BD: Tensor) -> Tensor:
+        """Products of sparse rows are in full precision: PyTorch has none in bfloat16."""
+        kind = x_BD.device.type
+        cast = torch.is_autocast_enabled(kind) and not x_BD.is_sparse_csr
+        with torch.autocast(kind, torch.get_autocast_dtype(kind), enabled=cast):
+            return self.head(self.model(x_BD))
 
     def training_step(self, batch: DocumentBatch, batch_index: int) -> Tensor:
         """Mean cross-entropy in nats over the documents, weighed by class."""
