@@ -115,7 +115,8 @@ class SparseAdam(TakesTables, Adam):
 
     def _settings(self, group: dict[str, Any]) -> AdamSettings:
         l2 = 0.0 if self.decoupled else group["weight_decay"]
-        return AdamSettings(*group["betas"], group["eps"], l2)
+        beta1, beta2 = group["betas"]
+        return AdamSettings(beta1, beta2, group["eps"], l2)
 
     def state_dict(self) -> dict[str, Any]:
         """As ``torch.optim.Adam``'s, all rows up to date, those of the parameters too."""

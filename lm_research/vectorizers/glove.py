@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lm_research.config.types import PositiveFloat, PositiveInt, Probability
 from lm_research.vectorizers.checks import check_choice, check_setting

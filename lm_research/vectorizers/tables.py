@@ -86,9 +86,7 @@ def read_bags(ids_M: Tensor, table_VP: Tensor, offsets: Tensor, weights_M: Tenso
     return sums_BP
 
 
-def _read(
-    table_VP: Tensor, ids_M: Tensor, weights_M: Tensor | None, offsets: Tensor | None
-) -> Any:
+def _read(table_VP: Tensor, ids_M: Tensor, weights_M: Tensor | None, offsets: Tensor | None) -> Any:
     reads = row_reads(table_VP)
     if reads is not None and reads.before is not None:
         reads.before(ids_M)

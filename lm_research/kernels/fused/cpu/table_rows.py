@@ -2,8 +2,9 @@
 
 Shapes: V rows of the table, D columns, M rows read (with repeats), U of them distinct, B bags, P
 pending rows, S steps. All floating numbers have the table's type, scalars too: numba takes a
-float32 with a number of Python's to float64, which halves a loop's speed. Rows are distinct wherever rows are written, so that
-threads can share them out, and each number depends on its own row alone.
+float32 with a number of Python's to float64, which halves a loop's speed. Rows are distinct
+wherever rows are written, so that threads can share them out, and each number depends on its own
+row alone.
 """
 
 from functools import partial
