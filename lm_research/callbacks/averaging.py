@@ -9,6 +9,7 @@ from pytorch_lightning.callbacks import WeightAveraging
 from torch.optim.swa_utils import get_ema_multi_avg_fn, get_swa_multi_avg_fn
 
 from lm_research.config.types import DropProbability, NonNegativeInt
+from lm_research.vectorizers.tables import bring_up_to_date
 
 
 class Averaging(WeightAveraging):
@@ -41,6 +42,7 @@ class Averaging(WeightAveraging):
     ) -> None:
         """Average; up to ``start`` anew at every step, so that the average is the weights."""
         assert self._average_model is not None
+        bring_up_to_date(pl_module)
         if self._latest_update_step < trainer.global_step <= self.start + 1:
             self._average_model.n_averaged.zero_()
         super().on_train_batch_end(trainer, pl_module, *rest)

@@ -26,6 +26,7 @@ from lm_research.tracking.checkpoint_store import (
 from lm_research.tracking.errors import RunFolderError, write_error
 from lm_research.tracking.recorder import Recorder
 from lm_research.tracking.run_identity import config_hash, difference_table
+from lm_research.vectorizers.tables import bring_up_to_date
 
 _log = logging.getLogger(__name__)
 HIGHER_IS_BETTER = ("accuracy", "precision_", "recall_", "f1_", "roc_auc")
@@ -98,6 +99,7 @@ class Checkpoint(pl.Callback):
             return  # gradients that are being added up are in no checkpoint
         stop = in_any_process(trainer, self.signals.requested)
         if self.due or stop:
+            bring_up_to_date(pl_module)
             if in_any_process(trainer, not _finite(pl_module)):
                 self._refuse(trainer, outputs, batch)
             with pause(pl_module):

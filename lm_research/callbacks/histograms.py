@@ -9,6 +9,7 @@ from torch import Tensor
 from lm_research.callbacks.pause import pause
 from lm_research.config.types import PositiveInt
 from lm_research.tracking.recorder import Recorder
+from lm_research.vectorizers.tables import bring_up_to_date
 
 
 class Histograms(pl.Callback):
@@ -32,6 +33,7 @@ class Histograms(pl.Callback):
         if step % self.every and step != trainer.num_training_batches:
             return
         with pause(pl_module):
+            bring_up_to_date(pl_module)
             found: dict[str, dict[str, list[float]]] = {}
             for name, weight in pl_module.named_parameters():
                 for kind, values in (("weights", weight), ("gradients", weight.grad)):

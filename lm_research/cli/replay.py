@@ -23,6 +23,7 @@ from lm_research.cli.tell import safe
 from lm_research.tracking.checkpoint_store import CheckpointStore
 from lm_research.tracking.run_folder import RunFolder
 from lm_research.tracking.run_identity import config_hash, difference_table
+from lm_research.vectorizers.tables import bring_up_to_date, rows_of
 
 Config = dict[str, Any]
 ROWS = 40
@@ -64,6 +65,7 @@ class Lens(pl.Callback):
         """From here on outputs are looked at."""
         if batch_idx + 1 != self.step:
             return
+        bring_up_to_date(pl_module)
         self._look("weights before", pl_module.named_parameters())
         for name, module in pl_module.named_modules():
             module.register_forward_hook(self._hook(name or type(module).__name__))
@@ -75,6 +77,7 @@ class Lens(pl.Callback):
         if batch_idx + 1 != self.step:
             return
         self.loss = float(outputs["loss"])
+        bring_up_to_date(pl_module)
         gradients = ((n, p.grad) for n, p in pl_module.named_parameters() if p.grad is not None)
         self._look("gradient", gradients)
         self._look("weights after", pl_module.named_parameters())
@@ -91,6 +94,8 @@ class Lens(pl.Callback):
     def _look(self, kind: str, tensors: Any) -> None:
         for name, tensor in tensors:
             value = tensor.detach()
+            if value.is_sparse:
+                _, value = rows_of(value)
             largest = float(value.abs().max()) if value.numel() else 0.0
             self.seen.append(Seen(name, kind, largest, bool(value.isfinite().all())))
 

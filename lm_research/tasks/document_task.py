@@ -3,16 +3,16 @@
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from lm_research.tasks.clipping import ClippedTask
 from lm_research.tasks.streaming import map_tensors
 
 BatchT = TypeVar("BatchT")
 
 
-class DocumentTask(pl.LightningModule):
+class DocumentTask(ClippedTask):
     """An optimizer whose rate follows a schedule, and batches that are named tuples of tensors.
 
     Args:

@@ -7,19 +7,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
 from lm_research.data.batches import Batch
 from lm_research.models.sequence_model import SequenceModel
+from lm_research.tasks.clipping import ClippedTask
 from lm_research.tasks.head_loss import head_loss
 from lm_research.tasks.streaming import Stream, map_tensors
+from lm_research.vectorizers.tables import read_whole
 from lm_research.vectorizers.vectorizer import Vectorizer
 
 
-class LanguageModeling(pl.LightningModule):
+class LanguageModeling(ClippedTask):
     """ids -> vectorizer -> model -> head -> log p(next id).
 
     Args:
@@ -176,6 +177,7 @@ def _tied(vectorizer: Vectorizer, model: SequenceModel) -> nn.Module:
         )
     head = nn.Linear(weight_VD.shape[1], weight_VD.shape[0])
     head.weight = weight_VD
+    read_whole(weight_VD)
     if model.output_size == weight_VD.shape[1]:
         return head
     return nn.Sequential(nn.Linear(model.output_size, weight_VD.shape[1], bias=False), head)

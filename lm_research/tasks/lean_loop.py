@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.loops.optimization.automatic import _AutomaticOptimization
 from pytorch_lightning.plugins.precision import Precision
 from pytorch_lightning.profilers import Profiler
@@ -22,6 +21,7 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch.optim import Optimizer
 
 from lm_research.tasks.bfloat16 import Bfloat16
+from lm_research.tasks.clipping import ClippedTask, clip_gradients
 
 INNER_HOOKS = (
     "on_before_zero_grad",
@@ -59,7 +59,7 @@ class LeanOptimization(_AutomaticOptimization):
         loss.backward()
         if trainer.gradient_clip_val:
             weights = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(weights, trainer.gradient_clip_val)
+            clip_gradients(weights, trainer.gradient_clip_val)
         progress = self.optim_progress.optimizer.step
         progress.increment_ready()
         optimizer.step()
@@ -89,7 +89,8 @@ def _step_arguments(kwargs: OrderedDict, batch: Any, batch_idx: int) -> OrderedD
 def allows(trainer: pl.Trainer, module: pl.LightningModule) -> bool:
     """Whether the plain loop does all that Lightning's would."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    listeners = [*((one, pl.Callback) for one in callbacks), (module, pl.LightningModule)]
+    base = ClippedTask if isinstance(module, ClippedTask) else pl.LightningModule
+    listeners = [*((one, pl.Callback) for one in callbacks), (module, base)]
     own_hooks = (*INNER_HOOKS, "backward", "optimizer_step", "configure_gradient_clipping")
     return (
         type(trainer.strategy) is SingleDeviceStrategy

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lm_research.vectorizers.tables import read_bags
+
 
 class Bags(NamedTuple):
     """Document b holds ``ids_M[offsets[b] : offsets[b + 1]]`` (sorted) with those ``weights_M``.
@@ -32,14 +34,7 @@ class Bags(NamedTuple):
     def project(self, table_VP: Tensor) -> Tensor:
         """x_BP, the weighted sums of the table's rows; no column beyond theirs is touched."""
         weights_M = self.weights_M.to(table_VP.dtype)
-        return F.embedding_bag(
-            self.ids_M,
-            table_VP,
-            self.offsets,
-            mode="sum",
-            per_sample_weights=weights_M,
-            include_last_offset=True,
-        )
+        return read_bags(self.ids_M, table_VP, self.offsets, weights_M)
 
     def segments(self) -> Tensor:
         """The document (int64) of each of the M tokens."""

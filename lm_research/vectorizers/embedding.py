@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
 from lm_research.vectorizers.checks import check_choice, check_setting
 from lm_research.vectorizers.document_bags import averaged
+from lm_research.vectorizers.tables import row_table
 from lm_research.vectorizers.vectorizer import Vectorizer
 from lm_research.vectorizers.window import look_up
 
@@ -52,7 +53,7 @@ class Embedding(Vectorizer):
                 raise ValueError(f"scale is {scale}, but init=keras fixes it: use init=uniform")
         self.dim = dim
         self.dropout = dropout
-        self.weight = nn.Parameter(torch.empty(vocabulary_size, dim))
+        self.weight = row_table(torch.empty(vocabulary_size, dim))
         self._initialise(init, _SCALE[init] if scale is None else scale)
 
     def _initialise(self, init: Init, scale: float) -> None:

@@ -10,13 +10,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lm_research.config.types import PositiveFloat, PositiveInt, Probability
 from lm_research.vectorizers.checks import check_choice, check_setting
 from lm_research.vectorizers.compiled import FIX, has_numba
 from lm_research.vectorizers.document_bags import averaged
 from lm_research.vectorizers.fitted import Fitted
+from lm_research.vectorizers.tables import row_table
 from lm_research.vectorizers.unknown_words import Unknown, fill
 from lm_research.vectorizers.window import look_up
 from lm_research.vectorizers.word_vectors import read_word_vectors
@@ -101,7 +102,7 @@ class GloVe(Fitted):
         self.seed, self.memory = seed, memory_gib * (1 << 30)
         self.objectives: list[float] = []
         self.broken = 0
-        self.weight = nn.Parameter(torch.zeros(vocabulary_size, dim), requires_grad=trainable)
+        self.weight = row_table(torch.zeros(vocabulary_size, dim)).requires_grad_(trainable)
         self.register_buffer("coverage", torch.tensor(0.0))
         self.declare_fitted()
 

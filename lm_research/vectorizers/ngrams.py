@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lm_research.config.types import PositiveInt
 from lm_research.vectorizers.checks import check_setting
+from lm_research.vectorizers.tables import read_bags, row_table
 from lm_research.vectorizers.vectorizer import NOTHING, Vectorizer
 from lm_research.vectorizers.window import look_up
 
@@ -48,8 +49,8 @@ class NGrams(Vectorizer):
         check_setting("buckets", buckets, PositiveInt)
         self.dim, self.n, self.buckets = dim, n, buckets
         self.context = n - 1
-        self.weight = nn.Parameter(torch.randn(vocabulary_size, dim) * n**-0.5)
-        self.hashed = nn.Parameter(torch.randn(buckets, dim) * n**-0.5) if n > 1 else None
+        self.weight = row_table(torch.randn(vocabulary_size, dim) * n**-0.5)
+        self.hashed = row_table(torch.randn(buckets, dim) * n**-0.5) if n > 1 else None
 
     def hashes(self, ids_BT: Tensor) -> list[Tensor]:
         """For k = 2 .. n the bucket (B, T) of the k-gram that ends at t, or ``NOTHING``."""
@@ -78,9 +79,18 @@ class NGrams(Vectorizer):
         return self(ids_N[None])[0].sum(0) / total.clamp(min=1)
 
     def documents(self, documents: Sequence[Tensor]) -> Tensor:
-        """x_BD, the same of each: padded to one batch, so that a table has one gradient."""
+        """x_BD, the same of each: a bag of each table, without the padding between documents."""
         ids_BT = pad_sequence(list(documents), batch_first=True, padding_value=NOTHING)
-        total_B = (ids_BT >= 0).sum(1)
-        for bucket_BT in self.hashes(ids_BT):
-            total_B = total_B + (bucket_BT >= 0).sum(1)
-        return self(ids_BT).sum(1) / total_B.clamp(min=1)[:, None]
+        sums_BD, total_B = _sum(ids_BT, self.weight)
+        if self.hashed is not None:
+            hashed_BD, count_B = _sum(torch.cat(self.hashes(ids_BT), 1), self.hashed)
+            sums_BD, total_B = sums_BD + hashed_BD, total_B + count_B
+        return sums_BD / total_B.clamp(min=1)[:, None]
+
+
+def _sum(ids_BN: Tensor, table_VD: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum of the rows (B, D), and how many there are (B)."""
+    real_BN = ids_BN >= 0
+    count_B = real_BN.sum(1)
+    offsets = F.pad(count_B.cumsum(0), (1, 0))
+    return read_bags(ids_BN[real_BN], table_VD, offsets, None), count_B

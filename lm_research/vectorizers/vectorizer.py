@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lm_research.vectorizers.tables import bring_up_to_date
+
 NOTHING = -1
 """The id of a position before the stream began; its vector contribution is zero."""
 
@@ -34,6 +36,7 @@ class Vectorizer(nn.Module, ABC):
     def __init__(self, vocabulary_size: int) -> None:
         super().__init__()
         self.vocabulary_size = vocabulary_size
+        self.register_state_dict_pre_hook(_up_to_date)
 
     def fit(self, documents: Iterable[np.ndarray]) -> None:
         """Learn from training documents, each an int array ids_N without separators."""
@@ -72,3 +75,7 @@ class Vectorizer(nn.Module, ABC):
             history_BC = ids_BT.new_full((ids_BT.shape[0], self.context), NOTHING)
         joined = torch.cat([history_BC, ids_BT], dim=1)
         return self(joined)[:, self.context :], joined[:, -self.context :]
+
+
+def _up_to_date(module: nn.Module, prefix: str, keep_vars: bool) -> None:
+    bring_up_to_date(module)

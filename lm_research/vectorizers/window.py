@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lm_research.kernels.tracing import is_traced
+from lm_research.vectorizers.tables import is_sparse, read, read_bags
 from lm_research.vectorizers.vectorizer import NOTHING
 
 
@@ -59,6 +60,8 @@ def dense_bag(ids: Tensor, weights: Tensor, vocabulary_size: int) -> Tensor:
 
 def projected_bag(ids: Tensor, weights: Tensor, table_VP: Tensor) -> Tensor:
     """b W (..., P) for the b of :func:`dense_bag`, without b: n rows of W gathered and summed."""
+    if is_sparse(table_VP):
+        return _sparse_bag(ids, weights, table_VP)
     weights = torch.where(ids >= 0, weights, 0).to(table_VP.dtype)
     sums = F.embedding_bag(
         ids.clamp(min=0).flatten(0, -2),
@@ -69,13 +72,24 @@ def projected_bag(ids: Tensor, weights: Tensor, table_VP: Tensor) -> Tensor:
     return sums.view(*ids.shape[:-1], table_VP.shape[1])
 
 
+def _sparse_bag(ids: Tensor, weights: Tensor, table_VP: Tensor) -> Tensor:
+    real = ids >= 0
+    offsets = F.pad(real.sum(-1).flatten().cumsum(0), (1, 0))
+    weights_M = weights.expand(ids.shape)[real].to(table_VP.dtype)
+    sums = read_bags(ids[real], table_VP, offsets, weights_M)
+    return sums.view(*ids.shape[:-1], table_VP.shape[1])
+
+
 def look_up(ids: Tensor, table_VP: Tensor) -> Tensor:
     """The table's rows (..., P) at ids (...), zero where there is no token."""
     # The test costs a CPU nothing, and would make a GPU wait; a pass over the rows is the reverse.
     # A graph that is written out does without the test.
     quick = ids.device.type == "cpu" and not is_traced()
     if quick and (not ids.numel() or ids.min() >= 0):
-        return F.embedding(ids, table_VP)
+        return read(ids, table_VP)
+    if is_sparse(table_VP):  # on a CPU
+        rows = read(ids[ids >= 0], table_VP)
+        return rows.new_zeros(*ids.shape, table_VP.shape[1]).index_put((ids >= 0,), rows)
     rows = F.embedding(ids.clamp(min=0), table_VP)
     return rows.masked_fill((ids < 0)[..., None], 0)
 

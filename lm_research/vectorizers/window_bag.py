@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lm_research.config.types import PositiveInt
 from lm_research.vectorizers.checks import check_setting
 from lm_research.vectorizers.document_bags import Bags, beside, count
+from lm_research.vectorizers.tables import row_table
 from lm_research.vectorizers.vectorizer import NOTHING, Vectorizer
 from lm_research.vectorizers.window import dense_bag, look_up, projected_bag, windows
 
@@ -56,7 +57,7 @@ class WindowBag(Vectorizer):
     def _table(self, columns: int | None, std: float) -> nn.Parameter | None:
         if columns is None:
             return None
-        return nn.Parameter(torch.randn(self.vocabulary_size, columns) * std)
+        return row_table(torch.randn(self.vocabulary_size, columns) * std)
 
     @abstractmethod
     def weigh(self, ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,9 @@ import itertools
 import pytest
 
 from lm_research.config.build import build
+from lm_research.config.compose import compose
 from lm_research.config.cross_checks import cross_checks
+from lm_research.config.problems import ConfigError
 from lm_research.config.schema import Run
 from lm_research.config.validation import validate
 
@@ -115,3 +117,17 @@ def test_rules_are_silent_about_fields_of_another_kind(name, broken):
         "optimizer": {"_target_": "torch.optim.SGD", "nesterov": False},
     }
     assert list(cross_checks({**config, name: broken}, str)) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        (["trainer.devices=2", "budget.batch_size=8"], "optimizer=SparseAdam"),
+        (["task.tie_weights=true"], "task.tie_weights=true"),
+        (["optimizer.untouched=lazy", "optimizer.weight_decay=0.1"], "optimizer.weight_decay=0.1"),
+        (["optimizer.eps=0"], "optimizer.eps=0"),
+    ],
+)
+def test_what_does_not_go_with_sparse_gradients_is_told(given, field):
+    with pytest.raises(ConfigError, match=field):
+        compose(["optimizer=sparse_adam", *given])

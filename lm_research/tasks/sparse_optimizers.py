@@ -1,0 +1,155 @@
+"""Optimizers whose step touches the rows of a table that have a gradient, and no others.
+
+A vectorizer's tables (``vectorizers/tables.py``) get sparse gradients from the moment that one of
+these takes them; all other parameters are updated by PyTorch's class of the same name. See
+docs/decisions/0028-sparse-steps.md.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.optim import SGD, Adagrad, Optimizer
+
+from lm_research.config.types import NonNegativeFloat, PositiveFloat
+from lm_research.tasks import row_steps
+from lm_research.vectorizers.tables import row_reads, rows_of
+
+_log = logging.getLogger(__name__)
+
+
+def obstacle(table: Tensor) -> str | None:
+    """Why a table is to have dense gradients; None: it can do without."""
+    if table.device.type != "cpu":
+        return f"it is on {table.device}, and steps on rows are for a CPU"
+    if table.dtype not in (torch.float32, torch.float64):
+        return f"its numbers are {table.dtype}, and steps on rows know float32 and float64"
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        return "several processes average their gradients, which are dense"
+    if not table.is_contiguous():
+        return "its rows do not lie one after the other"
+    return None
+
+
+class TakesTables(Optimizer):
+    """Mix-in before a class of ``torch.optim``, which updates what has a dense gradient."""
+
+    def take_tables(self) -> list[tuple[dict[str, Any], Tensor]]:
+        """Ask for sparse gradients of all tables; returns each with its group of parameters."""
+        taken = []
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                reads = row_reads(parameter)
+                fault = obstacle(parameter) if reads is not None else None
+                if fault:
+                    shape = " x ".join(map(str, parameter.shape))
+                    told = "%s: the table of %s has dense gradients: %s"
+                    _log.warning(told, type(self).__name__, shape, fault)
+                elif reads is not None:
+                    reads.sparse, reads.before = True, None
+                    taken.append((group, parameter))
+        return taken
+
+    def step_rows(
+        self, group: dict[str, Any], table_VD: Tensor, rows_U: Tensor, gradient_UD: Tensor
+    ) -> None:
+        """Update a table in place; ``rows_U`` are distinct."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update of all parameters that have a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        found = [(group, p) for group in self.param_groups for p in group["params"]]
+        sparse = [(g, p, p.grad) for g, p in found if p.grad is not None and p.grad.is_sparse]
+        for _, parameter, _ in sparse:
+            parameter.grad = None  # which the dense step passes over
+        _require_sparse(found)
+        super().step()
+        for group, parameter, gradient in sparse:
+            parameter.grad = gradient
+            self.step_rows(group, parameter, *rows_of(gradient))
+        return loss
+
+
+def _require_sparse(found: list[tuple[dict[str, Any], Tensor]]) -> None:
+    for _, parameter in found:
+        reads = row_reads(parameter)
+        if parameter.grad is not None and reads is not None and reads.sparse:
+            raise RuntimeError(
+                f"a table of shape {tuple(parameter.shape)} has a dense gradient: something reads "
+                "it past lm_research.vectorizers.tables; call read_whole(parameter) of that module "
+                "before the optimizer is made, or use the dense optimizer of the same name"
+            )
+
+
+class SparseSGD(TakesTables, SGD):
+    """theta -= lr g: equal to ``torch.optim.SGD`` without momentum and weight decay.
+
+    Args:
+        params: parameters, or groups of them.
+        lr: the rate.
+        fused: see ``torch.optim.SGD``; of dense gradients.
+    """
+
+    def __init__(
+        self, params: Iterable[Any], lr: PositiveFloat = 1.0, fused: bool | None = None
+    ) -> None:
+        super().__init__(params, lr=lr, fused=fused)
+        self.take_tables()
+
+    def step_rows(
+        self, group: dict[str, Any], table_VD: Tensor, rows_U: Tensor, gradient_UD: Tensor
+    ) -> None:
+        """See the base class."""
+        row_steps.sgd(rows_U, gradient_UD, table_VD, group["lr"])
+
+
+class SparseAdagrad(TakesTables, Adagrad):
+    """Adagrad (Duchi et al. 2011), equal to ``torch.optim.Adagrad`` without weight decay.
+
+    s += g g, theta -= lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps): no row moves without a
+    gradient, dense or not.
+
+    Args:
+        params: parameters, or groups of them.
+        lr: the rate.
+        lr_decay: how fast the rate falls by itself.
+        initial_accumulator_value: of s.
+        eps: added to the root.
+        fused: see ``torch.optim.Adagrad``; of dense gradients.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: PositiveFloat = 0.01,
+        lr_decay: NonNegativeFloat = 0.0,
+        initial_accumulator_value: NonNegativeFloat = 0.0,
+        eps: NonNegativeFloat = 1e-10,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            lr_decay=lr_decay,
+            initial_accumulator_value=initial_accumulator_value,
+            eps=eps,
+            fused=fused,
+        )
+        self.take_tables()
+
+    def step_rows(
+        self, group: dict[str, Any], table_VD: Tensor, rows_U: Tensor, gradient_UD: Tensor
+    ) -> None:
+        """See the base class."""
+        state = self.state[table_VD]
+        state["step"] += 1
+        rate = group["lr"] / (1 + (float(state["step"]) - 1) * group["lr_decay"])
+        row_steps.adagrad(rows_U, gradient_UD, table_VD, state["sum"], rate, group["eps"])
