@@ -149,7 +149,7 @@ def test_tokens_are_drawn_as_often_as_is_said(kind, proposal):
     pi_V = layer.candidates.pi_V
     deviation_V = (pi_V * (1 - pi_V) / draws).sqrt()
     assert ((drawn_V / draws - pi_V).abs() <= 4.5 * deviation_V + 1e-12).all()
-    q_V = (counts() + 1).double() ** (0.75 if kind is Sampled else 1.0)
+    q_V = (counts() + 1).double() ** 0.75
     if proposal == "log_uniform":
         rank_V = counts().argsort(descending=True, stable=True).argsort().double()
         q_V = torch.log((rank_V + 2) / (rank_V + 1))

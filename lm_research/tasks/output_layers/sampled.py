@@ -124,7 +124,7 @@ class NoiseContrastive(_OverCandidates):
         spec: OutputSpec,
         samples: PositiveInt = 1024,
         proposal: Proposal = "unigram",
-        alpha: Probability = 1.0,
+        alpha: Probability = 0.75,
     ) -> None:
         super().__init__(spec, samples, proposal, alpha, "nce")
 
