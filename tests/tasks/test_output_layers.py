@@ -359,3 +359,11 @@ def test_the_loss_of_log_probabilities_is_cross_entropy():
     layer, (y_NH, targets_N) = built(Full), rows()
     expected = F.nll_loss(layer.log_probs(y_NH), targets_N)
     torch.testing.assert_close(layer.loss(y_NH, targets_N), expected, rtol=1e-12, atol=0)
+
+
+def test_a_split_counts_its_ids(make_split):
+    documents = [[1, 2, 2], [5], [2]]
+    split = make_split(documents, name="train")
+    expected_V = np.bincount(np.asarray(split.ids_N), minlength=8)
+    assert split.counts(8).tolist() == expected_V.tolist()
+    assert split.counts(8)[1:].tolist() == [1, 3, 0, 0, 1, 0, 0]
