@@ -38,6 +38,7 @@ FILL = {  # what an option leaves for the user to say
     "data=mixture": ["data.weights={dialogue_en: 1, quotations: 2}"],
 }
 GROUPS = ("data", "text", "task", "vectorizer", "model", "optimizer", "scheduler", "averaging")
+GROUPS += ("output_layer",)
 CORPORA = ("data", "text")
 QUALITY = {"c4": "bbc_news", "fineweb": "bbc_news", "gopher": "bbc_news", "chinese_web": "news_zh"}
 """Text options that drop short texts, and a source of articles that they leave something of."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from lm_research.cli.documents import documents_module, is_labelled, require_fitting_model
 from lm_research.cli.pairs import build_pairs_model, pairs_module, pairs_of_task
@@ -17,13 +18,14 @@ from lm_research.cli.preparing import preparing
 from lm_research.cli.tagging import is_tagged, tagging_module
 from lm_research.cli.transfer import Start, begin, start_of, told
 from lm_research.config.build import build, locate
+from lm_research.config.output_rules import FULL
 from lm_research.data.document import DataError
 from lm_research.data.labels import LabelledSplit, classes_of
 from lm_research.data.mixture_streams import MixtureStreams, prepare_streams, sampling_rule
 from lm_research.data.module import TextDataModule
 from lm_research.data.preparation import PreparedText, prepare, training_documents
 from lm_research.data.selection import PATIENCE_S
-from lm_research.metrics.flops import flops_per_token, parameter_count
+from lm_research.metrics.flops import flops_per_token, parameter_count, spared_flops
 from lm_research.models.document_models import VectorModel
 from lm_research.models.sequence_model import CountModel
 from lm_research.tasks.classification import Classification
@@ -204,6 +206,8 @@ def build_model(
         scheduler=scheduler,
         classes=classes,
         class_counts=_class_counts(config, fit_on),
+        output_layer=lambda spec: build(_output_layer(config), spec=spec),
+        token_counts=_token_counts(config, fit_on),
     )
 
 
@@ -212,6 +216,19 @@ def _class_counts(config: Config, fit_on: PreparedText | None) -> list[int] | No
     if fit_on is None or not is_labelled(config):
         return None
     return LabelledSplit(fit_on.store, "train", classes_of(fit_on.store)).counts()
+
+
+def _output_layer(config: Config) -> Config:
+    """The node; of a run from before there was a choice, the full softmax."""
+    return config.get("output_layer") or {"_target_": FULL}
+
+
+def _token_counts(config: Config, fit_on: PreparedText | None) -> Tensor | None:
+    """How often each id occurs in the training split, where the output layer asks for it."""
+    kind = locate(_output_layer(config)["_target_"])
+    if fit_on is None or not getattr(kind, "needs_counts", False):
+        return None
+    return torch.from_numpy(fit_on.store.split("train").counts(fit_on.tokenizer.vocabulary_size))
 
 
 TAG_WIDTH = 8
@@ -268,8 +285,9 @@ def size_summary(model: RunModel, tokens: int) -> dict[str, float | None]:
     once = isinstance(model, Classification | Tagging)
     flops = flops_per_token(model.vectorizer, model.model, nn.Identity() if once else model.head)
     flops *= 2 if getattr(model, "backward_model", None) is not None else 1
+    trained = flops - (0 if once else spared_flops(model.head))
     return {
         "model/parameters": parameter_count(model),
         "model/flops_per_token": flops,
-        "train/flops": 3.0 * flops * tokens,
+        "train/flops": 3.0 * trained * tokens,
     }

@@ -8,6 +8,7 @@ from lm_research.config.durations import FORMS, seconds_of
 from lm_research.config.hypotheses import hypothesis_problems
 from lm_research.config.mixture_rules import is_sampled, sampling_problems
 from lm_research.config.optimizer_rules import sparse_problems
+from lm_research.config.output_rules import output_problems
 from lm_research.config.problems import Problem
 from lm_research.config.task_rules import task_problems
 from lm_research.config.transfer_rules import transfer_problems
@@ -35,7 +36,8 @@ def cross_checks(config: Plain, file: File) -> Iterator[Problem]:
         message = f"holds the invisible character {character}"
         yield Problem(name, message, None, "visible text", None, file(name))
     checks = (_time, _splits, _batch, _optimizer, _rollback, _averaging, _report, _hypotheses)
-    for check in (*checks, _mixture, sparse_problems, task_problems, transfer_problems):
+    rules = (sparse_problems, task_problems, output_problems, transfer_problems)
+    for check in (*checks, _mixture, *rules):
         try:
             yield from check(config, file)
         except (KeyError, TypeError, AttributeError):

@@ -187,6 +187,7 @@ class Run:
     optimizer: Node
     scheduler: Node
     averaging: Node | None
+    output_layer: Node
     trainer: Trainer
     callbacks: dict[str, Node]
     tracking: Node
@@ -219,7 +220,7 @@ class Run:
 
 OPTIONAL = {
     *("averaging", "debug", "sweep", "choices", "downloads", "prepare_workers"),
-    *("init_from", "transfer"),
+    *("init_from", "transfer", "output_layer"),
 }
 """Root fields that may be absent."""
 
@@ -230,10 +231,12 @@ RUNTIME = {
     "task": {
         *("vectorizer", "model", "tokenizer", "optimizer", "scheduler", "steps"),
         *("classes", "class_counts", "make_model", "target_vectorizer"),
+        *("output_layer", "token_counts"),
     },
     "optimizer": {"params"},
     "scheduler": {"steps"},
     "averaging": set(),
+    "output_layer": {"spec"},
     "callbacks": {"recorder", "data", "signals"},
     "tracking": set(),
     "text": set(),

@@ -19,6 +19,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from lm_research.config.origins import Origins
+from lm_research.config.output_rules import FULL
 from lm_research.config.places import without_places
 from lm_research.config.problems import Problem
 from lm_research.config.task_rules import COUNTED, LANGUAGE_MODELING
@@ -35,6 +36,8 @@ GROUPS = ("text", "vectorizer", "model")
 SIZES = ("budget.hidden_size", "budget.num_layers")
 HEAD = ("task.tie_weights", "task.head_bias")
 """Of the output layer, which another language model takes over, too."""
+OUTPUT_LAYER = "output_layer"
+"""Taken over like them, unless it is asked for."""
 MAY_DIFFER = ("dropout", "zoneout", "backend")
 """Parts of names of a model's fields that say how it is trained or computed, not what it is."""
 RECIPE = (*GROUPS, "data", "task", "optimizer", "scheduler", "averaging", "budget", "splits")
@@ -83,11 +86,12 @@ def take_over(
         problems, kept = _compared(plain, source, choices, keys, origins)
     except UnusableSourceError as error:
         return [Problem("init_from", str(error), given, ANOTHER)]
-    for path in _taken(plain, source):
+    for path in _taken(plain, source, keys):
         _put(plain, path, copy.deepcopy(_get(source.config, path)))
     for path, value in kept.items():
         _put(plain, path, value)
-    choices |= {group: str(source.choices[group]) for group in GROUPS if group in source.choices}
+    groups = [group for group in _taken(plain, source, keys) if group in source.choices]
+    choices |= {group: str(source.choices[group]) for group in groups}
     plain["transfer"]["source"] = source.facts
     return problems
 
@@ -182,6 +186,8 @@ def _recipe(config: Plain) -> str:
     """16 hex digits of how the model was trained, but for its seed: replicates share them."""
     made = {name: config.get(name) for name in RECIPE}
     made["before"] = _get(config, "transfer.source.recipe")
+    if config.get(OUTPUT_LAYER, {"_target_": FULL}) != {"_target_": FULL}:
+        made[OUTPUT_LAYER] = config[OUTPUT_LAYER]  # recipes of before had the full softmax alone
     text = json.dumps(without_places(made), sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -189,10 +195,16 @@ def _recipe(config: Plain) -> str:
 # --- what is asked for, and what is taken
 
 
-def _taken(plain: Plain, source: Source) -> list[str]:
-    """Dotted names of what comes from the source."""
+def _taken(plain: Plain, source: Source, keys: Sequence[str]) -> list[str]:
+    """Dotted names of what comes from the source.
+
+    An output layer that is asked for is not: those of one row of weights a token take over one
+    another's (what does not fit is told when weights are loaded).
+    """
     same = _get(plain, "task._target_") == LANGUAGE_MODELING
     paths = [*GROUPS, *SIZES, *(HEAD if same else ())]
+    if same and not any(f"{key}.".startswith(f"{OUTPUT_LAYER}.") for key in keys):
+        paths.append(OUTPUT_LAYER)
     return [path for path in paths if _get(source.config, path, _ABSENT) is not _ABSENT]
 
 
@@ -201,7 +213,7 @@ def _compared(
 ) -> tuple[list[Problem], Plain]:
     """What contradicts the source, and the fields that may."""
     problems, kept = [], {}
-    taken = _taken(plain, source)
+    taken = _taken(plain, source, keys)
     for key in keys:
         if key in GROUPS:
             theirs, mine = source.choices.get(key), choices.get(key)

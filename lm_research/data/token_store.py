@@ -82,6 +82,13 @@ class TokenSplit:
     def __getstate__(self) -> dict[str, Any]:
         return {"folder": self.folder, "name": self.name, "dtype": self.dtype}
 
+    def counts(self, vocabulary_size: int) -> np.ndarray:
+        """counts_V: int64, how often each id occurs in the stream."""
+        counts_V = np.zeros(vocabulary_size, np.int64)
+        for first in range(0, len(self.ids_N), _BLOCK):
+            counts_V += np.bincount(self.ids_N[first : first + _BLOCK], minlength=vocabulary_size)
+        return counts_V
+
     def document(self, index: int) -> np.ndarray:
         """Ids of one document, int64, without separators."""
         record = self.documents[index]

@@ -36,6 +36,8 @@ FORMAT = 1
 READABLE = 0o644
 """Permissions as those of the other files: the library's own are the owner's alone."""
 PARTS = ("text", "vectorizer", "model", "task", "optimizer", "scheduler")
+MAY_LACK = ("output_layer",)
+"""Parts that a folder of before may be without."""
 
 
 class PretrainedError(Exception):
@@ -44,7 +46,7 @@ class PretrainedError(Exception):
 
 def exported_config(saved: SavedRun) -> dict[str, Any]:
     """The values of config.json: no paths, no names of machines."""
-    parts = {name: saved.config[name] for name in PARTS}
+    parts = {name: saved.config[name] for name in (*PARTS, *MAY_LACK) if name in saved.config}
     if "path" in parts["vectorizer"]:  # what was read from it is among the weights
         parts["vectorizer"] = {**parts["vectorizer"], "path": None}
     rules = [rule for rule in parts["text"]["cleaning"] if "path" not in rule]
@@ -144,8 +146,9 @@ def _checked(folder: Path) -> dict[str, Any]:
 def _problems(run: Mapping[str, Any], file: str) -> Iterator[Problem]:
     for name in sorted({*run, *PARTS}):
         part = run.get(name)
-        if name not in PARTS:
-            yield Problem(name, "there is no such part", None, listing(PARTS), file=file)
+        if name not in (*PARTS, *MAY_LACK):
+            allowed = listing((*PARTS, *MAY_LACK))
+            yield Problem(name, "there is no such part", None, allowed, file=file)
         elif not isinstance(part, dict):
             yield Problem(name, "must be given", None, "a mapping", file=file)
         elif name == "text":

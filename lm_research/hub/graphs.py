@@ -88,7 +88,7 @@ class LanguageModelGraph(Graph):
     def forward(self, ids_BT: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """log_p_BTV, and the state on."""
         y_BTH, stream = self.tasks[0].hidden(ids_BT, self._stream(state))
-        return (_log_softmax(self.tasks[0].head(y_BTH)), *self._flat(stream))
+        return (self.tasks[0].head.log_probs(y_BTH), *self._flat(stream))
 
     def start(self, rows: int) -> tuple[Tensor, ...]:
         """The state before the first token, of so many rows."""

@@ -9,7 +9,8 @@ where look-up tables (``nn.Embedding``) and learned starting states (parameters 
 their name) do not multiply, biases and point-wise operations are left out (as usual), and
 ``mixing`` is what a model adds that no parameter shows, if it has the attribute
 ``mixing_flops_per_token`` (attention: 4 * context * width per layer).
-Training costs three times the forward pass (the backward pass is two of the same size).
+Training costs three times the forward pass (the backward pass is two of the same size), without
+what an output layer leaves out then (``training_elements``: sampled and adaptive softmax).
 """
 
 from torch import nn
@@ -33,3 +34,9 @@ def flops_per_token(vectorizer: Vectorizer, model: nn.Module, head: nn.Module) -
         if parameter.ndim >= 2 and id(parameter) not in tables and "start" not in name
     }
     return 2 * sum(elements.values()) + getattr(model, "mixing_flops_per_token", 0)
+
+
+def spared_flops(head: nn.Module) -> float:
+    """Forward FLOPs for one token that an output layer is spared while it is trained."""
+    elements = sum(p.numel() for p in head.parameters() if p.ndim >= 2)
+    return 2 * (elements - getattr(head, "training_elements", elements))

@@ -1,10 +1,10 @@
 """The loss of an output layer, by blocks of rows where all logits at once would be many.
 
-Shapes: B batch, T time, H hidden, N all rows, V what is predicted.
+Shapes: N rows, H hidden, V what is predicted.
 """
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lm_research.kernels import linear_cross_entropy
 
@@ -14,29 +14,27 @@ NO_TARGET = -100
 
 
 def head_loss(
-    head: nn.Module,
-    y_BTH: Tensor,
-    targets_BT: Tensor,
+    y_NH: Tensor,
+    weight_VH: Tensor,
+    bias_V: Tensor | None,
+    targets_N: Tensor,
     smoothing: float = 0.0,
     ignore: int = NO_TARGET,
 ) -> Tensor:
-    """Mean cross-entropy in nats over the targets that are not ``ignore``.
+    """Mean cross-entropy in nats of log softmax(y W' + b), over the targets that count.
 
     Args:
-        head: the output layer, or an ``nn.Sequential`` that ends with it.
-        y_BTH: what it reads.
-        targets_BT: int64.
+        y_NH: what the output layer reads.
+        weight_VH: its matrix.
+        bias_V: likewise, or None.
+        targets_N: int64.
         smoothing: share of a target's mass that is spread over V.
         ignore: a target that counts for nothing.
     """
-    *before, last = head if type(head) is nn.Sequential else [head]
-    targets_N = targets_BT.flatten()
-    if type(last) is not nn.Linear or targets_N.numel() * last.out_features < MANY_LOGITS:
-        logits_NV = head(y_BTH).flatten(0, 1)
+    if targets_N.numel() * len(weight_VH) < MANY_LOGITS:
+        logits_NV = F.linear(y_NH, weight_VH, bias_V)
         return F.cross_entropy(logits_NV, targets_N, ignore_index=ignore, label_smoothing=smoothing)
-    for layer in before:
-        y_BTH = layer(y_BTH)
-    y_NH, real_N = y_BTH.flatten(0, 1), targets_N != ignore
+    real_N = targets_N != ignore
     if not real_N.all():
         y_NH, targets_N = y_NH[real_N], targets_N[real_N]
-    return linear_cross_entropy(y_NH, last.weight, last.bias, targets_N, smoothing)
+    return linear_cross_entropy(y_NH, weight_VH, bias_V, targets_N, smoothing)

@@ -14,14 +14,15 @@ from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
 from lm_research.data.batches import Batch
 from lm_research.models.sequence_model import SequenceModel
 from lm_research.tasks.clipping import ClippedTask
-from lm_research.tasks.head_loss import head_loss
+from lm_research.tasks.output_layers.full import Full
+from lm_research.tasks.output_layers.output_layer import Init, OutputLayer, OutputSpec, initialise
 from lm_research.tasks.streaming import Stream, map_tensors
 from lm_research.vectorizers.tables import read_whole
 from lm_research.vectorizers.vectorizer import Vectorizer
 
 
 class LanguageModeling(ClippedTask):
-    """ids -> vectorizer -> model -> head -> log p(next id).
+    """ids -> vectorizer -> model -> output layer -> log p(next id).
 
     Args:
         vectorizer: ids_BT -> x_BTD.
@@ -44,6 +45,8 @@ class LanguageModeling(ClippedTask):
         windows: "consecutive": each follows the last one of its lane; "random": drawn anywhere in
             the text, as nanoGPT reads it; then no state can be carried. (The data module deals
             them out.)
+        output_layer: what it is built for -> the output layer.
+        token_counts: counts_V of the training tokens, for output layers that go by frequency.
     """
 
     def __init__(
@@ -57,11 +60,13 @@ class LanguageModeling(ClippedTask):
         predict: Literal["every", "last"] = "every",
         label_smoothing: DropProbability = 0.0,
         eval_window: PositiveInt = 1024,
-        head_init: Literal["torch", "keras", "uniform"] = "torch",
+        head_init: Init = "torch",
         head_init_range: PositiveFloat = 0.1,
         head_bias: bool = True,
         decay: Literal["all", "matrices"] = "all",
         windows: Literal["consecutive", "random"] = "consecutive",
+        output_layer: Callable[[OutputSpec], OutputLayer] = Full,
+        token_counts: Tensor | None = None,
     ) -> None:
         super().__init__()
         if windows == "random" and carry_state:
@@ -69,16 +74,13 @@ class LanguageModeling(ClippedTask):
         self.vectorizer, self.model = vectorizer, model
         self.make_optimizer, self.schedule = optimizer, scheduler
         self.carry_state, self.predict = carry_state, predict
-        self.label_smoothing, self.eval_window = label_smoothing, eval_window
+        self.decay, self.eval_window = decay, eval_window
         self.vocabulary_size = vectorizer.vocabulary_size
-        self.head = _tied(vectorizer, model) if tie_weights else _head(vectorizer, model)
-        if not head_bias:
-            _without_bias(self.head)
-        self.decay = decay
-        if head_init == "keras":
-            _initialise_as_keras(self.head, vectorizer.output_weight())
-        elif head_init == "uniform":
-            _initialise_uniformly(self.head, vectorizer.output_weight(), head_init_range)
+        shared_VD = _shared(vectorizer) if tie_weights else None
+        sizes = model.output_size, self.vocabulary_size
+        spec = OutputSpec(*sizes, head_bias, shared_VD, label_smoothing, token_counts)
+        self.head = output_layer(spec)
+        initialise(self.head, head_init, head_init_range, shared_VD)
         self.stream: Stream | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -100,7 +102,7 @@ class LanguageModeling(ClippedTask):
         return y_BTH, (history_BC, state)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """Mean cross-entropy in nats over the window's predictions."""
+        """The output layer's loss in nats: the mean over the window's predictions."""
         if batch.fresh or self.stream is None or not self.carry_state:
             self.stream = (None, None)
         y_BTH, stream = self.hidden(batch.ids_BT, self.stream)
@@ -108,7 +110,7 @@ class LanguageModeling(ClippedTask):
         targets_BT = batch.targets_BT
         if self.predict == "last":
             y_BTH, targets_BT = y_BTH[:, -1:], targets_BT[:, -1:]
-        return head_loss(self.head, y_BTH, targets_BT, self.label_smoothing)
+        return self.head.loss(y_BTH.flatten(0, 1), targets_BT.flatten())
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and its rate's factor at every step."""
@@ -128,9 +130,7 @@ class LanguageModeling(ClippedTask):
         """
         with torch.inference_mode(), default_dtype(self.dtype):
             y_BTH, stream = self.hidden(ids_BT.to(self.device), stream)
-            logits_BTV = self.head(y_BTH)
-            finer = torch.promote_types(logits_BTV.dtype, torch.float32)
-            return logits_BTV.to(finer).log_softmax(-1), stream
+            return self.head.log_probs(y_BTH), stream
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The carried state is part of where training stands."""
@@ -164,45 +164,16 @@ def default_dtype(dtype: torch.dtype | str) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _head(vectorizer: Vectorizer, model: SequenceModel) -> nn.Module:
-    return nn.Linear(model.output_size, vectorizer.vocabulary_size)
-
-
-def _tied(vectorizer: Vectorizer, model: SequenceModel) -> nn.Module:
+def _shared(vectorizer: Vectorizer) -> nn.Parameter:
     weight_VD = vectorizer.output_weight()
     if weight_VD is None:
         name = type(vectorizer).__name__
         raise ValueError(
             f"task.tie_weights=true needs a vectorizer with a matrix to share; {name} has none"
         )
-    head = nn.Linear(weight_VD.shape[1], weight_VD.shape[0])
-    head.weight = weight_VD
+    assert isinstance(weight_VD, nn.Parameter)
     read_whole(weight_VD)
-    if model.output_size == weight_VD.shape[1]:
-        return head
-    return nn.Sequential(nn.Linear(model.output_size, weight_VD.shape[1], bias=False), head)
-
-
-def _initialise_as_keras(head: nn.Module, shared: Tensor | None) -> None:
-    for layer in head.modules():
-        if not isinstance(layer, nn.Linear):
-            continue
-        if layer.weight is not shared:
-            nn.init.xavier_uniform_(layer.weight)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
-
-
-def _initialise_uniformly(head: nn.Module, shared: Tensor | None, bound: float) -> None:
-    for parameter in head.parameters():
-        if parameter is not shared:
-            nn.init.uniform_(parameter, -bound, bound)
-
-
-def _without_bias(head: nn.Module) -> None:
-    for layer in head.modules():
-        if isinstance(layer, nn.Linear):
-            layer.bias = None  # type: ignore[assignment]
+    return weight_VD
 
 
 def _grouped(parameters: list[nn.Parameter]) -> Any:

@@ -243,8 +243,9 @@ class SequenceToSequence(DocumentTask):
             input_BT = self._own_tokens(input_BT, memory, state, share)
         a_BTH, weight_BTS, _ = self.decode(input_BT, memory, state)
         if self.generates is None:
-            targets = batch.target_BT, self.label_smoothing, PADDING
-            return head_loss(self.head, a_BTH, *targets)
+            a_NH, targets_N = a_BTH.flatten(0, 1), batch.target_BT.flatten()
+            options = self.label_smoothing, PADDING
+            return head_loss(a_NH, self.head.weight, self.head.bias, targets_N, *options)
         return F.cross_entropy(  # of log-probabilities the softmax is themselves
             self._log_p(a_BTH, weight_BTS, memory).flatten(0, 1),
             batch.target_BT.flatten(),

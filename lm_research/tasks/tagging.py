@@ -83,7 +83,8 @@ class Tagging(DocumentTask):
 
     def training_step(self, batch: TaggedBatch, batch_index: int) -> Tensor:
         """Mean cross-entropy in nats over the words."""
-        return head_loss(self.head, self.said(batch), batch.tags_BW, ignore=NO_TAG)
+        said_NH, tags_N = self.said(batch).flatten(0, 1), batch.tags_BW.flatten()
+        return head_loss(said_NH, self.head.weight, self.head.bias, tags_N, ignore=NO_TAG)
 
     def log_probabilities(self, batch: TaggedBatch) -> Tensor:
         """log_p_BWC (nats, at least float32) on the CPU, without gradients, in its mode."""

@@ -75,6 +75,8 @@ def take_weights(task: TrainedModel, source: LanguageModeling) -> None:
         TransferError: a name or a shape differs.
     """
     parts = ["vectorizer", "model", *(["head"] if isinstance(task, LanguageModeling) else [])]
+    if isinstance(task, LanguageModeling):
+        task.head.take_shape_of(source.head.state_dict())
     for part in parts:
         mine, theirs = (getattr(one, part).state_dict() for one in (task, source))
         _require_same(part, mine, theirs)

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from lm_research.config.output_rules import FULL
 from lm_research.config.places import without_places
 
 NOT_IDENTITY = frozenset(
@@ -43,6 +44,8 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of ``config`` that moves the numbers, in plain JSON types."""
     moving = without_places(config)
     kept = {str(k): _canonical(v) for k, v in moving.items() if k not in NOT_IDENTITY}
+    if kept.get("output_layer") == {"_target_": FULL}:
+        del kept["output_layer"]  # the only one there was before there was a choice
     if isinstance(callbacks := kept.get("callbacks"), dict):
         names = [name for name in callbacks if f"callbacks.{name}" not in NOT_IDENTITY]
         kept["callbacks"] = {name: callbacks[name] for name in names}

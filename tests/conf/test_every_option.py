@@ -94,8 +94,11 @@ def test_composes_validates_and_builds(group, option, folder):
     assert config["choices"][group] == option
     json.dumps(config)  # plain values only: what is saved is what was composed
 
+    from lm_research.tasks.output_layers.output_layer import OutputSpec
+
     weights = [torch.nn.Parameter(torch.zeros(2))]
     runtime = {"vocabulary_size": 257, "input_size": 8, "steps": 10, "params": weights}
+    runtime["spec"] = OutputSpec(8, 257)
     if group in ("callbacks", "task"):
         return  # built by every run below
     build(config[group], **runtime)

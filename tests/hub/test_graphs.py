@@ -20,6 +20,8 @@ CASES = {
     ("model=lstm", "model.num_layers=2", "model.residual=true"): (ANY, ANY),
     ("model=gru", "model.start=learned"): (ANY, ANY),
     ("model=lstm", "task.tie_weights=true"): (ANY, ANY),
+    ("model=lstm", "output_layer=adaptive"): (ANY, ANY),
+    ("model=gru", "output_layer=sampled", "task.tie_weights=true"): (ANY, ANY),
     ("model=lstm", "model.layer_norm=true"): (ONE, ONE),
     ("model=cnn",): (ANY, ANY),
     ("model=transformer", "model.context=4"): (ANY, ANY),
@@ -45,6 +47,7 @@ CASES = {
 }
 QUICK = [("model=lstm", "task.tie_weights=true"), (*CLASSES, "model=kim_cnn"), ("model=ngram",)]
 QUICK += [("model=transformer", "model.context=4"), ("task=translation", "model=gru")]
+QUICK += [("model=lstm", "output_layer=adaptive")]
 MATRIX = [
     pytest.param(o, k, marks=[] if o in QUICK else [pytest.mark.slow], id=f"{' '.join(o)} {k}")
     for o in CASES

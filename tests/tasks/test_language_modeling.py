@@ -172,12 +172,11 @@ def test_a_shared_matrix_is_shared(make_task) -> None:
 
 def test_a_shared_matrix_of_another_width_is_reached_by_a_projection(make_task) -> None:
     task = make_task(vectorizer=Embedding(VOCABULARY, 5), tie_weights=True)
-    projection, shared = task.head
-    assert projection.weight.shape == (5, WIDTH)
-    assert projection.bias is None
+    projection, shared = task.head.projection, task.head
+    assert projection.shape == (5, WIDTH)
     assert shared.weight is task.vectorizer.weight
     y_BTH = torch.randn(2, 3, WIDTH, dtype=torch.float64)
-    expected = y_BTH @ projection.weight.T @ task.vectorizer.weight.T + shared.bias
+    expected = y_BTH @ projection.T @ task.vectorizer.weight.T + shared.bias
     assert torch.allclose(task.head(y_BTH), expected)
 
 
@@ -206,9 +205,9 @@ def test_a_shared_matrix_is_left_as_it_was_drawn(make_task) -> None:
     vectorizer = Embedding(VOCABULARY, 5)
     drawn = vectorizer.weight.detach().clone().double()
     task = make_task(vectorizer=vectorizer, tie_weights=True, head_init="keras")
-    assert torch.equal(task.head[1].weight, drawn)
-    assert (task.head[1].bias == 0).all()
-    assert task.head[0].weight.abs().max() <= math.sqrt(6 / (5 + WIDTH))
+    assert torch.equal(task.head.weight, drawn)
+    assert (task.head.bias == 0).all()
+    assert task.head.projection.abs().max() <= math.sqrt(6 / (5 + WIDTH))
 
 
 def test_a_uniform_head(make_task) -> None:
