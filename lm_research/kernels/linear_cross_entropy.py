@@ -22,19 +22,20 @@ from lm_research.kernels.obstacles import unavailable
 
 Backend = Literal["auto", "torch", "triton"]
 
-BLOCK = 1 << 22
-"""Logits of a block; with fewer the products lose speed (docs/LOG.md, 2026-11-29)."""
-GPU_BLOCK = 1 << 26
-"""The same on a GPU, where every block reads and writes the whole weight's gradient: 128 MB of
-logits in 16 bits (docs/decisions/0029; counted, not measured)."""
-_FEWEST_ROWS, _MOST_ROWS = 64, 4096
-"""More rows than the latter gain no speed, and float16 sums over them come near its limit."""
+BLOCK, GPU_BLOCK = 1 << 24, 1 << 27
+"""Bytes of a block's logits on a CPU (measured) and on a GPU (counted: docs/decisions/0029)."""
+_FEWEST_ROWS, _MOST_ROWS = 256, 4096
+"""Every block reads and writes the whole weight's gradient: with fewer rows that is most of the
+time. More than the latter gain none, and float16 sums over them come near its limit."""
 
 
-def block_rows(vocabulary_size: int, device: str = "cpu") -> int:
-    """R for a vocabulary, on a type of device."""
+def block_rows(
+    vocabulary_size: int, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> int:
+    """R for a vocabulary, a type of products and a type of device."""
     block = BLOCK if device == "cpu" else GPU_BLOCK
-    return min(max(block // vocabulary_size, _FEWEST_ROWS), _MOST_ROWS)
+    rows = block // (vocabulary_size * dtype.itemsize)
+    return min(max(rows, _FEWEST_ROWS), _MOST_ROWS)
 
 
 def linear_cross_entropy(
@@ -118,7 +119,7 @@ def _loss_and_ranks(
     given = (x_NH, weight_VH, bias_V)
     enabled = torch.is_grad_enabled()
     wanted = [enabled and of is not None and of.requires_grad for of in given]
-    rows = rows or block_rows(len(weight_VH), kind)
+    rows = rows or block_rows(len(weight_VH), dtype, kind)
     options = (dtype, smoothing, ignore, rows, ranks, fused, wanted)
     loss, _, rank_N, *_ = cross_entropy_ops.linear_cross_entropy(*given, targets_N, *options)
     return loss, rank_N
