@@ -69,7 +69,12 @@ def _(x, weight, bias, targets, dtype, smoothing, ignore, rows, ranks, fused, wa
 
 
 def _gradients(
-    x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, wanted: list[bool], make: Any
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    dtype: torch.dtype,
+    wanted: list[bool],
+    make: Any,
 ) -> list[Tensor]:
     """Sums over blocks are finer than 16 bits, which would round at each."""
     given = [(x, x.dtype), (weight, fine_type(dtype)), (bias, fine_type(dtype))]

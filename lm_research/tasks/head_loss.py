@@ -36,7 +36,10 @@ def head_loss(
         return F.cross_entropy(logits_NV, targets_N, ignore_index=ignore, label_smoothing=smoothing)
     for layer in before:
         y_BTH = layer(y_BTH)
-    y_NH, real_N = y_BTH.flatten(0, 1), targets_N != ignore
+    y_NH, weights = y_BTH.flatten(0, 1), (last.weight, last.bias)
+    if y_NH.device.type != "cpu":  # which rows count is not asked for: a GPU would be waited for
+        return linear_cross_entropy(y_NH, *weights, targets_N, smoothing, ignore_index=ignore)
+    real_N = targets_N != ignore
     if not real_N.all():
         y_NH, targets_N = y_NH[real_N], targets_N[real_N]
-    return linear_cross_entropy(y_NH, last.weight, last.bias, targets_N, smoothing)
+    return linear_cross_entropy(y_NH, *weights, targets_N, smoothing)

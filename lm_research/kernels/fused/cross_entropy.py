@@ -16,6 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from lm_research.kernels.cross_entropy_rows import Asked, empty_results
+from lm_research.kernels.fused.launch import INTERPRETED
 
 BLOCKS = (1024, 4096)
 """Logits that a program looks at together: the first that V fits into, else the last."""
@@ -86,9 +87,13 @@ def block_of(vocabulary_size: int) -> int:
     return next((block for block in BLOCKS if vocabulary_size <= block), BLOCKS[-1])
 
 
-def options_of(block: int) -> dict[str, int]:
-    """Warps: few logits a thread, which leaves registers for several programs a processor."""
-    return {"num_warps": block // LOGITS_A_THREAD // 32, "num_stages": 1}
+def options_of(block: int, amd: bool) -> dict[str, int]:
+    """Warps: few logits a thread, which leaves registers for several programs a processor.
+
+    Left to itself, NVIDIA's assembler spills some at a limit of its own (see ``launch``).
+    """
+    options = {"num_warps": block // LOGITS_A_THREAD // (64 if amd else 32), "num_stages": 1}
+    return options if amd else {**options, "maxnreg": 128}
 
 
 def turn_into_gradient(
@@ -110,7 +115,7 @@ def turn_into_gradient(
             GRADIENT=asked.gradient,
             BLOCK_V=block,
             ACC=tl.float64 if logits_RV.dtype == torch.float64 else tl.float32,
-            **options_of(block),
+            **options_of(block, torch.version.hip is not None or INTERPRETED),
         )
     if asked.gradient and grad_bias_V is not None:
         grad_bias_V.add_(logits_RV.sum(0, dtype=grad_bias_V.dtype))
