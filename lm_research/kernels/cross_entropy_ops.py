@@ -54,7 +54,8 @@ def compute(
         ]
     losses, places = (torch.cat(parts) for parts in zip(*found, strict=True))
     count = (targets != ignore).sum().to(losses.dtype)
-    return losses.sum() / count, count, places, *blocks.gradients
+    grad_x, grad_weight, grad_bias = blocks.gradients
+    return losses.sum() / count, count, places, grad_x, grad_weight, grad_bias
 
 
 linear_cross_entropy = custom_op("lm_research::linear_cross_entropy", compute, mutates_args=())
