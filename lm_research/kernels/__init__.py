@@ -8,7 +8,10 @@ serves runs on PyTorch's own path, and :func:`explain` says which it would be, a
 from lm_research.kernels.diagonal import explain_diagonal, linear_scan, minimal_scan
 from lm_research.kernels.dispatch import Choice, explain
 from lm_research.kernels.functional import gru_scan, lstm_scan, rnn_scan
-from lm_research.kernels.linear_cross_entropy import linear_cross_entropy
+from lm_research.kernels.linear_cross_entropy import (
+    linear_cross_entropy,
+    linear_cross_entropy_with_ranks,
+)
 from lm_research.kernels.minimal import MinGRU, MinLSTM
 from lm_research.kernels.modules import FusedGRU, FusedLSTM, FusedRNN
 from lm_research.kernels.normalized import (
@@ -37,6 +40,7 @@ __all__ = [
     "layer_norm_lstm_scan",
     "layer_norm_rnn_scan",
     "linear_cross_entropy",
+    "linear_cross_entropy_with_ranks",
     "linear_scan",
     "lstm_scan",
     "minimal_scan",

@@ -34,7 +34,10 @@ def head_loss(
     if targets_N.numel() * len(weight_VH) < MANY_LOGITS:
         logits_NV = F.linear(y_NH, weight_VH, bias_V)
         return F.cross_entropy(logits_NV, targets_N, ignore_index=ignore, label_smoothing=smoothing)
+    weights = weight_VH, bias_V
+    if y_NH.device.type != "cpu":  # which rows count is not asked for: a GPU would be waited for
+        return linear_cross_entropy(y_NH, *weights, targets_N, smoothing, ignore_index=ignore)
     real_N = targets_N != ignore
     if not real_N.all():
         y_NH, targets_N = y_NH[real_N], targets_N[real_N]
-    return linear_cross_entropy(y_NH, weight_VH, bias_V, targets_N, smoothing)
+    return linear_cross_entropy(y_NH, *weights, targets_N, smoothing)

@@ -5,7 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lm_research.kernels import linear_cross_entropy
+from lm_research.kernels import (
+    cross_entropy_ops,
+    linear_cross_entropy,
+    linear_cross_entropy_with_ranks,
+)
 from lm_research.kernels.linear_cross_entropy import block_rows
 
 
@@ -41,9 +45,14 @@ def test_equal_to_all_logits_at_once(rows, bias, smoothing):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-14)
 
 
-def test_gradcheck():
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_gradcheck(backend):
     given, targets = inputs(4, 3, 5)
-    torch.autograd.gradcheck(lambda *t: linear_cross_entropy(*t, targets, 0.2, 3), given)
+
+    def loss(*t):
+        return linear_cross_entropy(*t, targets, 0.2, 3, backend=backend)
+
+    torch.autograd.gradcheck(loss, given)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -92,14 +101,91 @@ class Largest(TorchDispatchMode):
 def test_no_tensor_holds_the_logits_of_all_rows():
     vocabulary = 30_000
     given, targets = inputs(2048, 8, vocabulary, torch.float32)
-    with Largest() as seen:
-        linear_cross_entropy(*given, targets).backward()
-    assert seen.numel == block_rows(vocabulary) * vocabulary < 2048 * vocabulary / 10
+    rows = block_rows(vocabulary)
+    options = (torch.float32, 0.1, -100, rows, True, False, [True] * 3)
+    given = [t.detach() for t in given]
+    with Largest() as seen:  # it does not look into operators of our own
+        cross_entropy_ops.compute(*given, targets, *options)
+    assert seen.numel == rows * vocabulary < 2048 * vocabulary / 7
 
 
-def test_it_is_differentiated_once():
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_targets_that_do_not_count(backend):
     given, targets = inputs()
-    loss = linear_cross_entropy(*given, targets)
+    targets[::3] = -7
+    ours = linear_cross_entropy(*given, targets, 0.1, 4, ignore_index=-7, backend=backend)
+    logits = F.linear(*given)
+    theirs = F.cross_entropy(logits, targets, ignore_index=-7, label_smoothing=0.1)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
+    for a, b in zip(gradients(ours, given), gradients(theirs, given), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_no_target_counts(backend):
+    given, targets = inputs()
+    loss = linear_cross_entropy(*given, torch.full_like(targets, -100), backend=backend)
+    assert loss.isnan()
+    assert all(not g.any() for g in gradients(loss, given))
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_ranks_are_places_in_a_stable_sort(backend):
+    given, targets = inputs(40, 3, 30, torch.float32)
+    given[0] = given[0].detach().round()
+    given[1] = given[1].detach().round()  # few values: many ties
+    given[2] = torch.zeros(30)
+    targets[5] = -100
+    loss, rank_N = linear_cross_entropy_with_ranks(*given, targets, rows=16, backend=backend)
+    order_NV = F.linear(*given).sort(dim=1, descending=True, stable=True).indices
+    places_N = (order_NV == targets[:, None]).int().argmax(1)
+    assert rank_N[5] == 30
+    counted = targets != -100
+    assert torch.equal(rank_N[counted], places_N[counted])
+    torch.testing.assert_close(loss, F.cross_entropy(F.linear(*given), targets))
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_it_is_compiled_without_a_graph_break(backend, whole_graph):
+    given, targets = inputs(dtype=torch.float32)
+
+    def both(*t):
+        return linear_cross_entropy_with_ranks(*t, targets, 0.1, 4, backend=backend)
+
+    (loss, ranks), (compiled, places) = both(*given), whole_graph(both)(*given)
+    assert torch.equal(loss, compiled)
+    assert torch.equal(ranks, places)
+    for a, b in zip(gradients(loss, given), gradients(compiled, given), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_what_the_operator_says_of_its_results():
+    given, targets = inputs(dtype=torch.bfloat16)
+    options = (torch.bfloat16, 0.1, -100, 4, True, False, [True, True, False])
+    tests = ("test_schema", "test_faketensor", "test_autograd_registration")
+    operator = cross_entropy_ops.linear_cross_entropy
+    torch.library.opcheck(operator, (*given, targets, *options), test_utils=tests)
+
+
+def test_a_target_beyond_the_vocabulary_is_an_error():
+    given, targets = inputs()
+    targets[3] = 11
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+        linear_cross_entropy(*given, targets)
+
+
+def test_triton_is_not_taken_where_it_cannot_serve(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    given, targets = inputs()
+    with pytest.raises(RuntimeError, match=r"backend='triton' cannot serve.*use 'auto'"):
+        linear_cross_entropy(*given, targets, backend="triton")
+    assert linear_cross_entropy(*given, targets).isfinite()
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_it_is_differentiated_once(backend):
+    given, targets = inputs()
+    loss = linear_cross_entropy(*given, targets, backend=backend)
     with pytest.raises(RuntimeError, match="differentiated twice"):
         torch.autograd.grad(loss, given[:1], create_graph=True)
 

@@ -20,7 +20,15 @@ from itertools import product
 
 import triton.language as tl
 
-from lm_research.kernels.fused import diagonal, elman, gru, launch, lstm, normalized
+from lm_research.kernels.fused import (
+    cross_entropy,
+    diagonal,
+    elman,
+    gru,
+    launch,
+    lstm,
+    normalized,
+)
 from lm_research.kernels.fused.compiler import (
     TARGETS,
     Compiled,
@@ -134,6 +142,28 @@ def diagonal_scans(target: str, largest: bool) -> Iterator[Kernel]:
             yield Kernel(label, source, diagonal.options_of(target.startswith("gfx")))
 
 
+# --- the output layer's loss
+
+
+def loss(target: str, largest: bool) -> Iterator[Kernel]:
+    """With and without gradient, smoothing and ranks; or the largest tile with all of them."""
+    kinds, flags = ("fp16", "bf16", "fp32"), ((True,) if largest else (False, True))
+    blocks = cross_entropy.BLOCKS[-1:] if largest else cross_entropy.BLOCKS
+    axes = (kinds, (True, False), blocks, flags, flags, ("forward", "both"))
+    for kind, aligned, block, smoothed, ranked, kernel in product(*axes):
+        form = f"rows{'+smoothing' * smoothed}{'+ranks' * ranked}"
+        label = Label("cross_entropy", form, kernel, kind, block, target, aligned)
+        constants = {
+            "SMOOTHING": 0.1 * smoothed,
+            "IGNORE": -100,
+            "GRADIENT": kernel == "both",
+            "BLOCK_V": block,
+            "ACC": tl.float32,
+        } | ({} if ranked else {"rank_ptr": None})
+        source = source_of(cross_entropy.rows_kernel, label, constants, {"V"}, {"loss_ptr"})
+        yield Kernel(label, source, cross_entropy.options_of(block, target.startswith("gfx")))
+
+
 # --- the table
 
 PROVIDERS: tuple[Provider, ...] = (
@@ -143,6 +173,7 @@ PROVIDERS: tuple[Provider, ...] = (
     spread,
     wavefront,
     diagonal_scans,
+    loss,
 )
 """Each yields the kernels for a chip that dispatch may choose; all, or the largest alone."""
 FURTHER: tuple[Provider, ...] = (variants,)
@@ -182,7 +213,7 @@ def main() -> None:
     )
     parser.add_argument("--target", choices=list(TARGETS), help="this chip alone")
     parser.add_argument("--largest", action="store_true", help="of each the largest head alone")
-    kinds = (*TYPES, "fp32")  # what diagonal scans call float32: they have no products
+    kinds = (*TYPES, "fp32")  # float32 of diagonal scans and the loss, which have no products
     parser.add_argument("--types", nargs="+", choices=kinds, default=kinds, help="these alone")
     named = {provider.__name__: provider for provider in (*PROVIDERS, *FURTHER)}
     usual = [provider.__name__ for provider in PROVIDERS]

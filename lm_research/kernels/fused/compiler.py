@@ -30,6 +30,8 @@ FIXED = {
     "zoneout_c_ptr": "*i1",
     "counters_ptr": "*i32",
     "failed_ptr": "*i32",
+    "targets_ptr": "*i64",
+    "rank_ptr": "*i64",
 }
 """Types of pointers whatever the inputs' type is."""
 
@@ -39,11 +41,11 @@ class Label:
     """Which kernel it is.
 
     Attributes:
-        cell: of ``limits.CELLS``, or a diagonal scan.
+        cell: of ``limits.CELLS``, a diagonal scan, or ``cross_entropy``.
         form: of ``dispatch.FORMS``, with what it is compiled with beyond.
-        kernel: ``forward`` or ``backward``.
+        kernel: ``forward`` or ``backward``; of the loss ``forward``, or ``both`` in one.
         kind: type of the inputs, or for float32 how its products are taken (``limits.TYPES``).
-        size: units of a head; of a diagonal scan channels of a tile.
+        size: units of a head; of a diagonal scan channels of a tile, of the loss its logits.
         target: one of :data:`TARGETS`.
         aligned: whether the sizes are multiples of 16, which Triton compiles for specially.
     """
