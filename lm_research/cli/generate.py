@@ -8,6 +8,9 @@ from lm_research.cli.options import help_text, option, parse
 from lm_research.config.types import Interval, NonNegativeFloat, NonNegativeInt, PositiveInt
 from lm_research.config.visible import visible
 
+AT_ONCE = 64
+"""Samples that are generated together."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -34,7 +37,8 @@ def run(arguments: list[str]) -> int:
     options, _ = parse(Options, arguments)
     from lm_research.cli.saved import SavedRunError, load
     from lm_research.tasks.classification import Classification
-    from lm_research.tasks.generation import Sampling, generate
+    from lm_research.tasks.generation import Sampling, generate, generate_several
+    from lm_research.tasks.language_modeling import LanguageModeling
     from lm_research.tasks.sequence_to_sequence import SequenceToSequence
     from lm_research.tasks.tagging import Tagging
 
@@ -42,11 +46,16 @@ def run(arguments: list[str]) -> int:
     if isinstance(saved.model, Classification | SequenceToSequence | Tagging):
         task = saved.config["choices"]["task"]
         raise SavedRunError(f"run={options.run}: task={task}; it can `lm-research predict`")
-    for number in range(options.samples):
-        sampling = Sampling(
-            options.temperature, options.top_k, options.top_p, options.seed + number
-        )
-        ids = list(generate(saved.model, saved.tokenizer, options.prompt, options.length, sampling))
-        text = options.prompt + saved.tokenizer.decode(ids)
-        print(visible(text, keep="\n\t") if sys.stdout.isatty() else text)
+    how = options.temperature, options.top_k, options.top_p
+    samplings = [Sampling(*how, options.seed + number) for number in range(options.samples)]
+    asked = saved.tokenizer, options.prompt, options.length
+    for first in range(0, len(samplings), AT_ONCE):
+        some = samplings[first : first + AT_ONCE]
+        if isinstance(saved.model, LanguageModeling):
+            texts = generate_several(saved.model, *asked, some)
+        else:
+            texts = [list(generate(saved.model, *asked, sampling)) for sampling in some]
+        for ids in texts:
+            text = options.prompt + saved.tokenizer.decode(ids)
+            print(visible(text, keep="\n\t") if sys.stdout.isatty() else text)
     return 0

@@ -3,7 +3,7 @@
 Shapes: B sources, K beams of each, R = B K rows, S source tokens, V vocabulary, T tokens so far.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple, Protocol
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lm_research.data.pair_batches import END
 from lm_research.tasks.generation import Sampling, choose
-from lm_research.tasks.streaming import map_tensors
+from lm_research.tasks.streaming import select
 
 
 class Writer(Protocol):
@@ -256,9 +256,3 @@ def _sampled(
 def _generator(seed: int, name: int, draw: int) -> torch.Generator:
     state = np.random.SeedSequence((seed, name, draw)).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
-
-
-def select(value: Any, rows: Tensor) -> Any:
-    """The given rows of every tensor of a nested value."""
-    take: Callable[[Tensor], Tensor] = lambda tensor: tensor.index_select(0, rows)  # noqa: E731
-    return map_tensors(take, value)

@@ -1,13 +1,17 @@
-"""Sample text from a language model, token by token with cached state."""
+"""Sample text from a language model, token by token with cached state.
+
+Shapes: B streams, T time, V vocabulary.
+"""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lm_research.tasks.streaming import StreamingModel
+from lm_research.tasks.language_modeling import LanguageModeling
+from lm_research.tasks.streaming import Stream, StreamingModel, select
 from lm_research.text.tokenizer import Tokenizer
 
 
@@ -59,13 +63,47 @@ def generate(
 
     The prompt is read as the beginning of a document.
     """
-    ids_N = torch.from_numpy(tokenizer.encode(prompt).ids_N)
-    start = torch.cat([torch.tensor([tokenizer.separator_id]), ids_N])
+    log_p_BTV, stream = _read(model, tokenizer, prompt)
     generator = torch.Generator().manual_seed(sampling.seed)
-    log_p_BTV, stream = model.advance(start[None], model.start(1))
     for _ in range(length):
         token = choose(log_p_BTV[0, -1].cpu(), sampling, generator)
         if token == tokenizer.separator_id:
             return
         yield token
         log_p_BTV, stream = model.advance(torch.tensor([[token]]), stream)
+
+
+def generate_several(
+    model: LanguageModeling,
+    tokenizer: Tokenizer,
+    prompt: str,
+    length: int,
+    samplings: Sequence[Sampling],
+) -> list[list[int]]:
+    """Several continuations of one prompt, which is read once; a step advances all that go on.
+
+    Each is what :func:`generate` gives by itself, but for the last bits of the probabilities.
+    """
+    log_p_BTV, stream = _read(model, tokenizer, prompt)
+    generators = [torch.Generator().manual_seed(sampling.seed) for sampling in samplings]
+    found: list[list[int]] = [[] for _ in samplings]
+    going = list(range(len(samplings)))
+    rows = torch.zeros(len(going), dtype=torch.long)  # of the last step, by stream that goes on
+    for _ in range(length):
+        log_p_BV = log_p_BTV[rows, -1].cpu()
+        drawn = [choose(log_p_BV[row], samplings[n], generators[n]) for row, n in enumerate(going)]
+        kept = [row for row, token in enumerate(drawn) if token != tokenizer.separator_id]
+        if not kept:
+            break
+        for row in kept:
+            found[going[row]].append(drawn[row])
+        going, stream = [going[row] for row in kept], select(stream, rows[kept].to(model.device))
+        log_p_BTV, stream = model.advance(torch.tensor([[drawn[row]] for row in kept]), stream)
+        rows = torch.arange(len(going))
+    return found
+
+
+def _read(model: StreamingModel, tokenizer: Tokenizer, prompt: str) -> tuple[Tensor, Stream]:
+    ids_N = torch.from_numpy(tokenizer.encode(prompt).ids_N)
+    start = torch.cat([torch.tensor([tokenizer.separator_id]), ids_N])
+    return model.advance(start[None], model.start(1))

@@ -35,3 +35,8 @@ def map_tensors(function: Any, value: Any) -> Any:
         items = [map_tensors(function, item) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return value
+
+
+def select(value: Any, rows: Tensor) -> Any:
+    """The given rows of every tensor of a nested state."""
+    return map_tensors(lambda tensor: tensor.index_select(0, rows), value)

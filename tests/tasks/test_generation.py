@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
 
-from lm_research.tasks.generation import Sampling, choose, generate
+from lm_research.tasks.generation import Sampling, choose, generate, generate_several
 from lm_research.text.byte import ByteTokenizer
 
 DRAWS = 4000
@@ -194,16 +194,29 @@ def test_the_prompt_is_read_as_the_beginning_of_a_document() -> None:
     assert ids == [1, 2]
 
 
+class Tokens(ByteTokenizer):
+    """Few."""
+
+    def encode(self, text: str):
+        encoding = super().encode(text)
+        return encoding._replace(ids_N=encoding.ids_N % 11)
+
+
+@pytest.mark.parametrize("name", ["rnn", "gru", "lstm", "cnn", "transformer"])
+def test_several_at_once_are_each_what_it_is_alone(make_task, name: str) -> None:
+    task = make_task(name).eval()
+    how = [Sampling(temperature=1.0 + seed / 9, seed=seed) for seed in range(9)]
+    alone = [list(generate(task, Tokens(), "some prompt", 30, each)) for each in how]
+    assert generate_several(task, Tokens(), "some prompt", 30, how) == alone
+    assert len(set(map(len, alone))) > 2  # some end before others
+    assert generate_several(task, Tokens(), "some prompt", 30, how[4:6]) == alone[4:6]
+    assert generate_several(task, Tokens(), "", 0, how[:1]) == [[]]
+
+
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm", "cnn", "transformer"])
 def test_cached_steps_are_those_of_the_whole_text(make_task, name: str) -> None:
     """Greedy continuation, worked out anew from the whole prefix at every token."""
     task = make_task(name).eval()
-
-    class Tokens(ByteTokenizer):
-        def encode(self, text: str):
-            encoding = super().encode(text)
-            return encoding._replace(ids_N=encoding.ids_N % 11)
-
     found = list(generate(task, Tokens(), "some prompt", 15, Sampling(temperature=0)))
     prefix = [0, *Tokens().encode("some prompt").ids_N.tolist()]
     expected = []
