@@ -29,6 +29,8 @@ VERBS = {
     "bench": "speed on this machine, beside PyTorch and Keras: bench founding_example",
     "doctor": "what this installation and machine can do",
 }
+HELP_ALONE = {"train": "train_help"}
+"""Modules of verbs whose imports take too long for a look at their options."""
 USAGE_ERROR = 2
 
 
@@ -60,7 +62,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.path.append(os.getcwd())  # own code may lie in the working folder, as for `python -m`
     guard_logs()
     put_off_scipy_signal()
-    verb = importlib.import_module(f"lm_research.cli.{args[0]}")
+    asked = {"-h", "--help"} & set(args)
+    module = HELP_ALONE.get(args[0], args[0]) if asked else args[0]
+    verb = importlib.import_module(f"lm_research.cli.{module}")
     try:
         sys.exit(verb.run(args[1:]))
     except KeyboardInterrupt:

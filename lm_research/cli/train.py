@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-import textwrap
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from lm_research.cli.axes import columns, covering
 from lm_research.cli.batch_size import adopt
 from lm_research.cli.own_process import passing_to_workers
 from lm_research.cli.tell import guard_logs, tell, tell_error
-from lm_research.config.compose import Composed, compose, finalise, loader, register_studies
+from lm_research.config.compose import Composed, compose, finalise, register_studies
 from lm_research.config.paths import shipped
 from lm_research.config.problems import ConfigError, Problem
 from lm_research.studies.jobs import FILE as JOBS
@@ -30,20 +29,6 @@ from lm_research.tracking.json_files import read_json
 from lm_research.tracking.links import refuse_links_of_all
 from lm_research.tracking.redaction import redacted_arguments
 
-HELP = """usage: lm-research train [GROUP=OPTION] [GROUP.FIELD=VALUE] ...
-
-  lm-research train model=gru data=bbc_news model.hidden_size=64 seed=2
-  lm-research train -m model=rnn,lstm seed=1,2      a run for every combination
-
-groups and their options (the first is the default):
-{groups}
-
-flags:
-  -m                 several runs, from values parted by commas
-  --cfg job          print the configuration and its fields, and run nothing
-  --config-dir DIR   options of your own, laid out like conf/: DIR/model/mine.yaml
-  --hydra-help       Hydra's other flags"""
-
 ROOM = 1 << 16
 """Bytes that have to fit on the disk for a run to be worth starting: its first files."""
 LOOK_ONLY = ("hydra_help", "version", "info", "shell_completion")
@@ -51,9 +36,6 @@ LOOK_ONLY = ("hydra_help", "version", "info", "shell_completion")
 
 def run(arguments: list[str]) -> int:
     """Train; with ``-m``, several runs. 1 if one failed."""
-    if {"-h", "--help"} & set(arguments):
-        print(HELP.format(groups=_groups()))
-        return 0
     parsed = parse(arguments)
     composed = check(arguments)
     if composed is None or parsed.cfg:
@@ -62,20 +44,6 @@ def run(arguments: list[str]) -> int:
     if parsed.multirun or composed.hydra.mode == RunMode.MULTIRUN:
         return _several(composed, arguments)
     return _one(composed, arguments)
-
-
-def _groups() -> str:
-    register_studies()
-    with loader() as found:
-        names = [group for group in found.list_groups("") if group not in ("hydra", "local")]
-        options = {group: found.get_group_options(group) for group in names}
-    choices = compose([]).hydra.runtime.choices
-    lines = []
-    for group, known in options.items():
-        ordered = sorted(known, key=lambda option: (option != choices.get(group), option))
-        text = ", ".join(ordered if choices.get(group) else ["null", *ordered])
-        lines += textwrap.wrap(f"  {group:12}{text}", 80, subsequent_indent=" " * 14)
-    return "\n".join(lines)
 
 
 def _one(composed: Composed, arguments: Sequence[str]) -> int:

@@ -27,8 +27,8 @@ from lm_research.config.hydra_code import called_code
 from lm_research.config.hydra_errors import REFUSALS, as_problem
 from lm_research.config.hydra_fields import added_fields
 from lm_research.config.origins import Origins
-from lm_research.config.overrides import STUDIES, look_at_each, look_at_fields
-from lm_research.config.paths import shipped, studies
+from lm_research.config.overrides import look_at_each, look_at_fields
+from lm_research.config.paths import STUDIES, shipped, studies
 from lm_research.config.problems import ConfigError, Problem
 from lm_research.config.resolvers import guard
 from lm_research.config.transfer import take_over

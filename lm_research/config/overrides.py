@@ -14,10 +14,8 @@ from omegaconf import DictConfig
 from lm_research.config.hydra_errors import REFUSALS
 from lm_research.config.hydra_fields import missing_field
 from lm_research.config.origins import Origins
+from lm_research.config.paths import STUDIES
 from lm_research.config.problems import Problem, closest, listing
-
-STUDIES = {"sweep": "sweeps", "experiment": "experiments"}
-"""Group -> folder of the files that are its options."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
+STUDIES = {"sweep": "sweeps", "experiment": "experiments"}
+"""Folder, by group of the configuration, of files that are options of it."""
 
 
 def shipped(name: str) -> Path:
