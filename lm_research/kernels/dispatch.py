@@ -79,9 +79,6 @@ FEWEST_STEPS = 32
 STEPS_OF_ONE_ROW = 8
 """With one row, below H / 8: a step reads the whole weight, so that packing costs several steps."""
 MANY_STEPS = 1 << 20
-LARGE_STEP = 256
-"""H of an LSTM from which on one step on a CPU is not worth packing its weight for."""
-ONE_STEP = Choice("reference", "one step is two products, which torch.nn would pack a weight for")
 ALONE = Choice("torch", "torch.nn alone takes proj_size, and packed, unbatched and empty inputs")
 UNTIMED = Choice(
     "torch",
@@ -225,15 +222,12 @@ def on_cpu(cell: Cell, dtype: torch.dtype, hidden: int, size: tuple[int, int] | 
 
     Compiled scans of the GRU and of the Elman network were slower than torch.nn's at two of 116
     shapes of ``lm-research bench recurrent``, of one row and few steps, which are left to it;
-    torch.nn's LSTM is one operator of oneDNN, which packs its weight at every call: a large one's
-    single step (generation) is two to four times as fast without.
+    torch.nn's LSTM is one operator of oneDNN.
 
     Args:
         size: rows and steps of the input; None: many of both.
     """
     batch, steps = size or (2, MANY_STEPS)
-    if cell == "lstm" and steps == 1 and hidden >= LARGE_STEP:
-        return ONE_STEP
     few = steps < FEWEST_STEPS or (batch == 1 and steps < hidden // STEPS_OF_ONE_ROW)
     return _on_cpu(cell, dtype, hidden, few)
 
