@@ -76,7 +76,7 @@ class FusedGRU(RecurrentStack):
 
     def _weights(self, layer: int) -> Weights:
         """n's recurrent bias apart: it stands inside r * (U h + b')."""
-        w, u, b, b_hh = self._parts(layer)
+        w, u, b, b_hh = self.parts(layer)
         if b is None or b_hh is None:
             return w, u, b, None
         inner_R3H = b_hh.view(-1, 3, self.hidden_size)

@@ -24,6 +24,7 @@ from lm_research.kernels.checks import (
 )
 from lm_research.kernels.dispatch import ALONE, Backend, Choice, explain, on_cpu
 from lm_research.kernels.obstacles import Cell, Precision
+from lm_research.kernels.one_step import is_one_step, one_step
 from lm_research.kernels.padded import padded
 
 Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
@@ -130,9 +131,8 @@ class RecurrentStack(nn.Module, ABC):
             packed: whether it is.
         """
         beyond = beyond or self._beyond()
-        plain = (
-            packed or x.dim() not in (1, 3) or x.numel() == 0 < x.dim() - 1
-        )  # torch.nn alone takes them
+        # torch.nn alone takes these
+        plain = packed or x.dim() not in (1, 3) or x.numel() == 0 < x.dim() - 1
         if x.is_cpu and self.backend == "auto" and not beyond:
             dtype = torch.get_autocast_dtype("cpu") if autocast(x) else x.dtype
             rows, steps = (0, 1) if self.batch_first else (1, 0)
@@ -190,6 +190,10 @@ class RecurrentStack(nn.Module, ABC):
         choice = self.choice(x, reset_mask is not None, packed)
         chosen = choice.backend
         if chosen == "torch" and lengths is None:
+            if not packed and is_one_step(self, x):
+                self._check_input(x, given)
+                x_BTI = x if self.batch_first else x.transpose(0, 1)
+                return one_step(self, x, self._states(x_BTI, hx))
             return self.plain().forward(input, hx)  # checks its input itself
         if not by_name:
             self._check_input(x, given)
@@ -360,10 +364,10 @@ class RecurrentStack(nn.Module, ABC):
 
     def _weights(self, layer: int) -> Weights:
         """A layer's, those of its directions below each other."""
-        w, u, b, b_hh = self._parts(layer)
+        w, u, b, b_hh = self.parts(layer)
         return w, u, summed(b, b_hh), None
 
-    def _parts(self, layer: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    def parts(self, layer: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         """W, U and the two biases of a layer, those of its directions below each other."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return tuple(self._part(f"{name}_l{layer}") for name in names)  # type: ignore[return-value]

@@ -77,7 +77,7 @@ class LayerNormRNN(_LayerNorm):
     def _scan(
         self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        _, u, b, b_hh = self._parts(layer)
+        _, u, b, b_hh = self.parts(layer)
         y, h = layer_norm_rnn_scan(
             self._gates(x_BTI, layer, summed(b, b_hh)),
             u,
@@ -109,7 +109,7 @@ class LayerNormLSTM(_LayerNorm):
     def _scan(
         self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        _, u, b, b_hh = self._parts(layer)
+        _, u, b, b_hh = self.parts(layer)
         gates = self._gates(x_BTI, layer, summed(b, b_hh))
         gain, gain_c = self._gain("hh", layer), self._gain("c", layer)
         bias_c, state = self._part(f"bias_c_l{layer}"), (before[0], before[1])
@@ -125,7 +125,7 @@ class LayerNormGRU(_LayerNorm):
     def _scan(
         self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        _, u, b, b_hh = self._parts(layer)
+        _, u, b, b_hh = self.parts(layer)
         bias, bias_n = b, None
         if b is not None and b_hh is not None:
             inner_R3H = b_hh.view(-1, 3, self.hidden_size)
