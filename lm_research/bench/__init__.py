@@ -10,6 +10,7 @@ NAMES = {
     "recurrent": "layers of lm_research.kernels beside torch.nn's",
     "cross_entropy": "the output layer's loss by blocks beside all logits at once",
     "loop": "a whole training step of a run beside a bare loop over the same batches",
+    "generation": "tokens one by one beside a bare loop over torch.nn",
     "vectors": "bags of documents beside scikit-learn's",
 }
 """Benchmark -> what it compares."""

@@ -6,7 +6,15 @@ from functools import partial
 import pytest
 import torch
 
-from lm_research.bench import NAMES, cross_entropy, founding_example, recurrent, runner, shown
+from lm_research.bench import (
+    NAMES,
+    cross_entropy,
+    founding_example,
+    generation,
+    recurrent,
+    runner,
+    shown,
+)
 from lm_research.bench.case import Case, Plan, in_turns, ratios
 from lm_research.bench.founding_model import ours
 from lm_research.bench.founding_torch import Bare, Ours
@@ -75,6 +83,14 @@ def test_layers_are_compared_before_they_are_timed(cell, dtype):
     case = recurrent.case(cell, "both", 8, 2, 40, dtype)
     case.equal()
     assert all(seconds > 0 for seconds in (side() for side in case.sides.values()))
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("streams", [1, 3])
+def test_both_sides_write_the_same_tokens(cell, streams):
+    case = generation.case(cell, 16, streams)
+    case.equal()
+    assert all(side() > 0 for side in case.sides.values())
 
 
 def test_another_loss_would_be_seen(monkeypatch):
