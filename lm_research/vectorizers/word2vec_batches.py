@@ -17,6 +17,8 @@ from lm_research.vectorizers.word2vec_training import Settings, Tables, most_tok
 
 _BATCH = 1024
 """Tokens of a batch at most."""
+_SWAY = 1.6
+"""See ``most_tokens``; at 6 fits were seen to diverge."""
 
 
 class Examples(NamedTuple):
@@ -90,7 +92,7 @@ class Batches:
         kept_V /= max(kept_V.sum(), 1)
         often_V = kept_V + settings.negatives * np.diff(self.noise_V, prepend=0)
         examples = 1 if cbow else settings.window + 1
-        self.batch = most_tokens(often_V * examples, _BATCH)
+        self.batch = most_tokens(often_V * examples, settings.learning_rate, _SWAY, _BATCH)
 
     def prepare(self, chunk: Chunk, span: Span) -> Chunk:
         """Nothing is to do."""

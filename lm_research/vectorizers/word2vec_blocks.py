@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,8 @@ from lm_research.vectorizers.word2vec_training import Settings, Tables, most_tok
 
 _BATCH = 8192
 """Tokens of a batch of CBOW at most."""
+_SWAY = 3.2
+"""See ``most_tokens``; the neighbours' rows alone are meant, for the others know of each other."""
 
 
 class Crew:
@@ -113,7 +116,8 @@ class CBOW(_Blocks):
     def __init__(self, tokens: Tokens, settings: Settings, crew: Crew) -> None:
         super().__init__(tokens, settings, crew)
         kept_V = tokens.counts_V * kept_shares(tokens.counts_V, settings.subsample)
-        self.batch = most_tokens(kept_V / max(kept_V.sum(), 1), _BATCH)
+        kept_V = kept_V / max(kept_V.sum(), 1)
+        self.batch = most_tokens(kept_V, settings.learning_rate, _SWAY, _BATCH)
 
     def prepare(self, chunk: Chunk, span: Span) -> tuple[Chunk, Noise, np.random.Generator]:
         """Deal the parts."""
@@ -145,7 +149,7 @@ class CBOW(_Blocks):
         bounds = np.searchsorted(np.sort(part_B), np.arange(noise.parts + 1))
         parts, values = np.arange(noise.parts), np.zeros(noise.parts)
         cuts = np.linspace(0, len(order_B), self.crew.threads + 1).astype(int)
-        rows = [slice(*cut) for cut in zip(cuts[:-1], cuts[1:], strict=True)]
+        rows = [slice(*cut) for cut in pairwise(cuts)]
 
         def average(row: slice) -> None:
             _loops().average(order_B[row], *chunk, tables.main, h_BD[row])

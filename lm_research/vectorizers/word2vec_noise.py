@@ -9,6 +9,7 @@ Shapes: V vocabulary, K parts.
 """
 
 from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,7 +62,7 @@ def deal(counts_V: np.ndarray, power: float, parts: int, rng: np.random.Generato
     starts = np.searchsorted(part_V[ids_V], np.arange(parts + 1))
     weights_V = np.where(counts_V > 0, counts_V.astype(np.float64) ** power, 0)[ids_V]
     share_V, other_V = np.ones(size, np.float32), np.arange(size, dtype=np.int32)
-    for first, last in zip(starts[:-1], starts[1:], strict=True):
+    for first, last in pairwise(starts):
         _alias()(weights_V, first, last, share_V, other_V)
     return Noise(part_V, starts, ids_V, share_V, other_V)
 

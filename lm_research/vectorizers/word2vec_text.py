@@ -64,11 +64,12 @@ def gathered(documents: Iterable[np.ndarray], vocabulary_size: int, memory: floa
             held.append(np.append(ids_N, NOTHING).astype(np.int32))
             size += held[-1].nbytes
             if size > memory / 2:  # joined, they take as much again
-                file.writelines(held)
+                file.write(np.concatenate(held).data)
                 held, size = [], 0
+        rest_N = np.concatenate([np.zeros(0, np.int32), *held])
         if file.tell() == 0:
-            return Tokens(np.concatenate([np.zeros(0, np.int32), *held]), counts_V)
-        file.writelines(held)
+            return Tokens(rest_N, counts_V)
+        file.write(rest_N.data)
         file.flush()
         return Tokens(np.memmap(file, np.int32, mode="r"), counts_V)  # it lives on unnamed
 

@@ -59,6 +59,8 @@ def train(
 ) -> tuple[np.ndarray, list[float]]:
     """Train on every span of the text, in order.
 
+    Raises ``ValueError`` where the numbers grow beyond all bounds.
+
     Returns:
         The vectors w (V, D; float32), and J divided by the number of (h, o) at each epoch, as met
         on the way: of an epoch in which no token has a neighbour there is no number.
@@ -73,8 +75,17 @@ def train(
     totals = np.zeros((settings.epochs, 2))
     with ThreadPoolExecutor(1) if threads > 1 else nullcontext() as pool:
         for span, ready in zip(parts, ahead(pool, prepared, parts), strict=True):
-            totals[span.seed[1]] += solver.learn(ready, span, tables)
+            value, count = solver.learn(ready, span, tables)
+            _check(value, tables, settings)
+            totals[span.seed[1]] += value, count
     return tables.main, [float(value / count) for value, count in totals if count]
+
+
+def _check(value: float, tables: Tables, settings: Settings) -> None:
+    if not np.isfinite(value) or not np.isfinite(tables.main).all():
+        raise ValueError(
+            f"learning_rate is {settings.learning_rate}: with it word2vec has diverged; lower it"
+        )
 
 
 def ahead(
@@ -94,12 +105,16 @@ def ahead(
         yield coming.result()
 
 
-def most_tokens(occurrences_V: np.ndarray, most: int) -> int:
-    """Tokens of a batch in which no row has more than some 64 gradients that do not know of each
-    other: with many more, the rows of frequent tokens overshoot.
+def most_tokens(occurrences_V: np.ndarray, learning_rate: float, sway: float, most: int) -> int:
+    """Tokens of a batch whose gradients may be added up without knowing of each other.
+
+    A row that has n of them at a rate r moves as by one step of n r: where that is large, the rows
+    of frequent tokens overshoot, each time farther.
 
     Args:
-        occurrences_V: how often each row has one, for a token of the text.
+        occurrences_V: how often each row has a gradient, for a token of the text.
+        learning_rate: r.
+        sway: n r at most.
         most: tokens of a batch at most.
     """
-    return int(np.clip(64 / max(occurrences_V.max(), 1e-9), 1, most))
+    return int(np.clip(sway / learning_rate / max(occurrences_V.max(), 1e-9), 1, most))
