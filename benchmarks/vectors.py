@@ -1,14 +1,15 @@
 """Vectors: what they cost beside scikit-learn, scipy and torch, and what they know.
 
-    OMP_NUM_THREADS=1 python benchmarks/vectors.py [--pairs 7] [--no-quality]
+    OMP_NUM_THREADS=1 python benchmarks/vectors.py [--pairs 7] [--no-quality] [--only word2vec]
 
 Equality first for bags of words, TF-IDF, projections and counts: a figure is printed of nothing
-that does not give the same. GloVe's solvers update in different orders and give different vectors:
-their speeds stand side by side, and tests/vectorizers holds each to its formula. Both sides take
-turns, the order changing from pair to pair; CPU time of one thread is counted, and the ratio is the
-median of the pairs'. LM_RESEARCH_DOWNLOADS=FOLDER (with wikitext-2/train.txt.gz, nltk/brown.zip,
+that does not give the same. The solvers of GloVe and word2vec update in different orders and give
+different vectors: their speeds stand side by side, and tests/vectorizers holds each to its formula.
+Both sides take turns, the order changing from pair to pair; CPU time of one thread is counted, and
+the ratio is the median of the pairs'.
+LM_RESEARCH_DOWNLOADS=FOLDER (with wikitext-2/train.txt.gz, nltk/brown.zip,
 war-and-peace/warandpeace.txt.xz and glove/*.xz, each optional only together) takes that text;
-without it, what pip brings.
+without it, what pip brings. --only measures one part anew, and leaves the others' results.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from vector_suite import word2vec
 from vector_suite.corpora import encoded, texts
 from vector_suite.quality import answers, ppmi_svd
 
@@ -175,6 +177,7 @@ def main() -> None:
     )
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--no-quality", action="store_true")
+    parser.add_argument("--only")
     options = parser.parse_args()
     torch.set_num_threads(1)
     name, documents = texts()
@@ -194,13 +197,22 @@ def main() -> None:
         "projection_against_dense": partial(projected_against_dense, len(words), ids),
         "counting_against_scipy": partial(counting, len(words), ids),
         "adagrad": partial(adagrad, ids, len(words)),
+        "word2vec": partial(word2vec.speed, ids, len(words), taking_turns),
     }
-    for part, measure in parts.items():
-        result[part] = measure(options.pairs)
-        print(part, json.dumps(result[part]), flush=True)
     if not options.no_quality:
-        result["quality"] = quality(words, ids)
+        parts["quality"] = lambda pairs: quality(words, ids)
+        parts["word2vec_quality"] = lambda pairs: word2vec.quality(words, ids)
+    if options.only and options.only not in parts:
+        parser.error(f"--only {options.only}: allowed are {', '.join(parts)}")
     path = Path(__file__).parent / "results/vectors.json"
+    for part, measure in parts.items():
+        if options.only in (None, part):
+            result[part] = measure(options.pairs)
+            print(part, json.dumps(result[part]), flush=True)
+    if options.only:
+        when = {key: result[key] for key in ("date", "command", "machine", "load_average")}
+        before = json.loads(path.read_text(encoding="utf-8"))
+        result = {**before, options.only: {**when, **result[options.only]}}
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 

@@ -26,9 +26,8 @@ def export_vectors(
     weight_VD = None if vectorizer is None else vectorizer.output_weight()
     if weight_VD is None:
         raise ValueError(
-            f"{folder}: the run has no vector for each token; vectorizer=embedding, glove or a "
-            f"bag with "
-            "a projection and without with_last has"
+            f"{folder}: the run has no vector for each token; vectorizer=embedding, glove, "
+            "word2vec or a bag with a projection and without with_last has"
         )
     ids = writable(saved.tokenizer, format)
     write_word_vectors(

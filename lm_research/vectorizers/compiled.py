@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from lm_research.vectorizers.checks import check_choice
+
 FIX = "pip install 'lm-research[fast]'"
 
 
@@ -15,6 +17,20 @@ FIX = "pip install 'lm-research[fast]'"
 def has_numba() -> bool:
     """Whether compiled loops can be had."""
     return importlib.util.find_spec("numba") is not None
+
+
+def available(solver: str, choices: object) -> str:
+    """``solver``, or what "auto" stands for here: "numba" where it is installed, else "numpy".
+
+    Raises ``ValueError`` for what is not among the ``Literal`` annotation's choices, or not
+    installed.
+    """
+    check_choice("solver", solver, choices)
+    if solver == "numba" and not has_numba():
+        raise ValueError(f"solver is 'numba', which is not installed: {FIX}, or solver=auto")
+    if solver == "auto":
+        return "numba" if has_numba() else "numpy"
+    return solver
 
 
 def compiled(loop: Callable[..., Any], fastmath: bool = False) -> Callable[..., Any]:

@@ -29,6 +29,7 @@ CASES = {
     ("model=gru", "vectorizer=bag_of_words"): (ANY, ANY),
     ("model=gru", "vectorizer=tfidf"): (ANY, ANY),
     ("model=gru", "vectorizer=glove"): (ANY, ANY),
+    ("model=gru", "vectorizer=word2vec"): (ANY, ANY),
     ("model=gru", "vectorizer=one_hot"): (ANY, ANY),
     ("model=gru", "vectorizer=ngrams"): (ANY, None),
     ("model=ngram",): (None, None),

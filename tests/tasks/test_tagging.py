@@ -33,7 +33,8 @@ def options(group):
 MODELS = [name for name in options("model") if name not in ("ngram", "bag", "kim_cnn")]
 
 
-VECTORIZERS = [name for name in options("vectorizer") if name != "glove"]  # an embedding, trained
+VECTORIZERS = [name for name in options("vectorizer") if name not in ("glove", "word2vec")]
+# Those two are an embedding, trained first.
 
 
 def node(group, option):

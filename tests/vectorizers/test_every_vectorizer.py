@@ -86,7 +86,7 @@ streams = st.lists(st.sampled_from([NOTHING, *range(V)]), min_size=1, max_size=4
 
 def test_there_are_yamls() -> None:
     stems = {path.stem for path in CONF.glob("*.yaml")}
-    assert {"one_hot", "bag_of_words", "tfidf", "embedding", "glove"} <= stems
+    assert {"one_hot", "bag_of_words", "tfidf", "embedding", "glove", "word2vec"} <= stems
 
 
 @pytest.mark.parametrize("stem", sorted(path.stem for path in CONF.glob("*.yaml")))

@@ -118,7 +118,7 @@ def test_torch_takes_the_same_steps_as_numpy() -> None:
 
 def test_without_numba_auto_is_numpy_and_numba_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (GloVe(3, 2).solver, GloVe(3, 2).learning_rate) == ("numba", 0.05)
-    monkeypatch.setattr("lm_research.vectorizers.glove.has_numba", lambda: False)
+    monkeypatch.setattr("lm_research.vectorizers.compiled.has_numba", lambda: False)
     assert (GloVe(3, 2).solver, GloVe(3, 2).learning_rate) == ("numpy", 0.1)
     with pytest.raises(ValueError, match=r"solver is 'numba', which is not installed: pip install"):
         GloVe(3, 2, solver="numba")
