@@ -25,8 +25,8 @@ RESULTS = Path(__file__).parent / "results"
 
 
 PARTS = {
-    "cpu": ("interpreter", "compiled", "ahead-of-time"),
-    "cuda": ("native", "long", "huge", "sanitizer", "spread", "shared", "small"),
+    "cpu": ("interpreter", "loss", "compiled", "ahead-of-time"),
+    "cuda": ("native", "long", "huge", "sanitizer", "spread", "loss", "shared", "small"),
 }
 
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
 
+from kernel_suite import losses
 from kernel_suite.cases import LIMITS, Case, errors_of, holds, small_cases, wavefront_cases
 
 COLUMNS = ("y", "h", "c", "dgates", "dweight", "dh0", "dc0", "dbias_n", "dx", "dw", "dbias")
@@ -80,6 +81,14 @@ def check_interpreted(
     out.print(table)
     out.print(f"{sum(good)} of {len(good)} cases hold")
     return all(good)
+
+
+def check_loss(out: Console) -> bool:
+    """The output layer and its cross-entropy, in the interpreter."""
+    with poisoned_memory():
+        return losses.check_losses(
+            out, "Linear + cross-entropy in Triton's interpreter", losses.small_losses()
+        )
 
 
 def ahead_of_time_rows(
@@ -174,6 +183,7 @@ def main(only: str | None = None, whole: bool = False) -> int:
     out = console()
     parts: dict[str, Callable[[], bool]] = {
         "interpreter": lambda: check_interpreted(out, [*small_cases(), *wavefront_cases("cpu")]),
+        "loss": lambda: check_loss(out),
         "compiled": check_compiled,
         "ahead-of-time": lambda: check_ahead_of_time(out, partial(ahead_of_time_rows, whole=whole)),
     }

@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from kernel_suite import losses
 from kernel_suite.cases import (
     DTYPES,
     GATES,
@@ -250,6 +251,17 @@ def check_shared(out: Console) -> bool:
     return all(good)
 
 
+def check_loss(out: Console) -> bool:
+    """The output layer and its cross-entropy; more than 2^31 logits among the cases."""
+    few, many = losses.small_losses(), losses.large_losses()
+    with poisoned_memory():
+        good = [
+            losses.check_losses(out, "Linear + cross-entropy", few, "cuda", repeats=REPEATS),
+            losses.check_losses(out, "The same, large", many, "cuda", repeats=2),
+        ]
+    return all(good)
+
+
 def main(only: str | None = None) -> int:
     """All parts, or one; returns the exit status."""
     out, obstacle = console(), needs_gpu()
@@ -268,6 +280,7 @@ def main(only: str | None = None) -> int:
         "wavefront": lambda: check_cases(
             out, "Layers in one launch", wavefront_cases("cuda"), "cuda"
         ),
+        "loss": lambda: check_loss(out),
         "shared": lambda: check_shared(out),
         "small": lambda: check_cases(out, "Small cases", sanitizer_cases(), "cuda", 1),
     }

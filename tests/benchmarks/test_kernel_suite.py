@@ -19,6 +19,7 @@ from kernel_suite import (
     check_gpu,
     contenders,
     floor,
+    losses,
     paths,
     peers,
     points,
@@ -581,3 +582,22 @@ def test_the_command_hands_over_what_it_was_given(command, monkeypatch, tmp_path
     assert run(command, monkeypatch, *words) == 0
     given = {"device": "cuda", "quick": True, "resume": False, "seconds": 9.0, "only": ["nn"]}
     assert seen == {**given, "folder": tmp_path}
+
+
+def test_a_loss_that_is_wrong_is_seen(monkeypatch):
+    out, few = Console(file=io.StringIO(), width=200), losses.small_losses()[2:4]
+    assert losses.check_losses(out, "right", few, repeats=2)
+    right = losses.fused
+
+    def off_by_a_hundredth(*given):
+        loss, dx, *rest = right(*given)
+        return [loss, 1.01 * dx, *rest]
+
+    def other_ranks(*given):
+        *found, ranks = right(*given)
+        return [*found, ranks.flip(0)]
+
+    for wrong in (off_by_a_hundredth, other_ranks):
+        monkeypatch.setattr(losses, "fused", wrong)
+        assert not losses.check_losses(out, "wrong", few)
+    assert "FAILS" in out.file.getvalue()

@@ -142,6 +142,16 @@ def test_shuffles_and_guards():
     assert lanes(code, a).tolist() == [0, 1, 2, 3] + [7] * 28
 
 
+def test_sums_over_a_warp_and_bits_counted():
+    a = np.arange(-3, 29, dtype=np.int32)
+    total = "mov.b32 %r12, -1;\nredux.sync.add.s32 %r30, %r10, %r12;"
+    assert lanes(total, a).tolist() == [int(a.sum())] * 32
+    with pytest.raises(UnsupportedError, match="redux"):
+        lanes("redux.sync.min.s32 %r30, %r10, -1;", a)
+    bits = [int(value).bit_count() for value in a.view(np.uint32)]
+    assert lanes("popc.b32 %r30, %r10;", a).tolist() == bits
+
+
 def test_unknown_instructions_are_refused_by_name():
     for instruction in ("sin.approx.f32 %r30, %r10;", "add.rz.f32 %r30, %r10, %r10;"):
         with pytest.raises(UnsupportedError, match=instruction.split()[0]):

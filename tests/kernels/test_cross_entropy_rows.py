@@ -80,6 +80,7 @@ def test_a_certain_target_keeps_its_gradient(turn, device):
     assert 0 <= loss.item() <= 1e-6
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # numpy's, of inf - inf
 @EVERY
 def test_logits_that_are_not_finite(turn, device):
     logits, targets = drawn(4, 1100, torch.float32, device)

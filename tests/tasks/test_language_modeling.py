@@ -120,7 +120,7 @@ def test_by_blocks_the_loss_and_its_gradients_are_the_same(make_task, monkeypatc
         losses.append(task.training_step(batch(0), 0))
         losses[-1].backward()
         gradients.append([p.grad for p in task.parameters()])
-    assert type(losses[1].grad_fn).__name__ == "_BlocksBackward"
+    assert "linear_cross_entropy" in type(losses[1].grad_fn).__name__
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-12, atol=0)
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-9, atol=1e-14)
 

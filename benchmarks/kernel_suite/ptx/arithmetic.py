@@ -369,6 +369,7 @@ BUILD: dict[str, Callable[[Instruction], Step]] = {
     "shl": shift(np.left_shift),
     "shr": shift(np.right_shift),
     "bfe": extract,
+    "popc": same_type(np.bitwise_count, 1),
     "ex2": floats_only(np.exp2, 1),
     "lg2": floats_only(np.log2, 1),
     "tanh": floats_only(np.tanh, 1),

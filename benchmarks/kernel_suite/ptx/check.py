@@ -8,6 +8,7 @@ from unittest import mock
 import torch
 from rich.console import Console
 
+from kernel_suite import losses
 from kernel_suite.cases import LIMITS, Case, errors_of, inputs_of, results, small_cases
 from kernel_suite.check import console, error_row, error_table, poisoned_memory
 from kernel_suite.ptx.device import emulated
@@ -64,7 +65,14 @@ def check(out: Console, target: str, whole: bool) -> bool:
             out.print(f"{case.cell} {case.dtype} {case.label}: {error}", markup=False)
     out.print(table)
     out.print(f"{good} of {len(chosen)} cases hold")
-    return good == len(chosen)
+    return good == len(chosen) and check_loss(out, target)
+
+
+def check_loss(out: Console, target: str) -> bool:
+    """The output layer and its cross-entropy: of one tile, and of several."""
+    shapes = [(5, 7, 37), (2, 5, 5001)]
+    few = [losses.LossCase(d, *shape, smoothing=0.1) for d in ("bf16", "fp32") for shape in shapes]
+    return losses.check_losses(out, f"Linear + cross-entropy, for {target}", few, target=target)
 
 
 def check_weakened(out: Console, target: str) -> bool:

@@ -268,6 +268,22 @@ def shuffle(instruction: Instruction) -> Step:
     return step
 
 
+def reduce(instruction: Instruction) -> Step:
+    """redux.sync.add of all lanes: every lane has the sum over the warp."""
+    target, source, members = instruction.operands
+    if instruction.guard or instruction.opcode[2] != "add":
+        raise UnsupportedError(f"{instruction.text}: not a sum of all lanes")
+    write, value, asked = writer(target, None), reader(source, "u32"), reader(members, "u32")
+
+    def step(warp: Warp) -> None:
+        if (asked(warp) != 0xFFFFFFFF).any():
+            raise UnsupportedError(f"{instruction.text}: not of all lanes")
+        total = value(warp).astype(np.uint64).sum() & 0xFFFFFFFF
+        write(warp, np.full(LANES, total, np.uint32))
+
+    return step
+
+
 BUILD: dict[str, Callable[[Instruction], Step]] = {
     "ld": load,
     "st": store,
@@ -277,4 +293,5 @@ BUILD: dict[str, Callable[[Instruction], Step]] = {
     "membar": fence,
     "cp": copy,
     "shfl": shuffle,
+    "redux": reduce,
 }
