@@ -100,7 +100,7 @@ def _remedies(budget: Mapping[str, Any], trainer: Mapping[str, Any], where: str)
         )
     if budget["window"] > 1:
         yield f"budget.window={budget['window'] // 2}"
-    if where == "the GPU" and trainer["precision"] == "32-true":
+    if where == "the GPU" and trainer["precision"] in ("32-true", "auto"):
         yield "trainer.precision=bf16-mixed"
     yield "a smaller budget.hidden_size"
 

@@ -36,8 +36,8 @@ def test_a_gpu_is_not_waited_for(monkeypatch):
     """Tensors without values, as of a GPU: whoever asked for one would raise."""
     monkeypatch.setattr(head_loss, "MANY_LOGITS", 0)
     with FakeTensorMode():
-        head = nn.Linear(6, 9, device="cuda")
         y_NH = torch.empty(12, 6, device="cuda", requires_grad=True)
+        weight_VH, bias_V = torch.empty(9, 6, device="cuda"), torch.empty(9, device="cuda")
         targets_N = torch.zeros(12, dtype=torch.int64, device="cuda")
-        loss = head_loss.head_loss(y_NH, head.weight, head.bias, targets_N)
+        loss = head_loss.head_loss(y_NH, weight_VH, bias_V, targets_N)
     assert (loss.shape, loss.device.type, loss.requires_grad) == ((), "cuda", True)
