@@ -36,8 +36,9 @@ def test_targets_that_do_not_count(ignore, smoothing, projected, monkeypatch):
 def test_a_gpu_is_not_waited_for(monkeypatch):
     """Tensors without values, as of a GPU: whoever asked for one would raise."""
     monkeypatch.setattr(head_loss, "MANY_LOGITS", 0)
+    head = nn.Linear(6, 9, bias=False)
     with FakeTensorMode():
-        head = nn.Linear(6, 9, device="cuda")
+        head.weight = nn.Parameter(torch.empty(9, 6, device="cuda"))
         y_BTH = torch.empty(3, 4, 6, device="cuda", requires_grad=True)
         targets_BT = torch.zeros(3, 4, dtype=torch.int64, device="cuda")
         loss = head_loss.head_loss(head, y_BTH, targets_BT)
