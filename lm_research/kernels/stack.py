@@ -71,8 +71,7 @@ class RecurrentStack(nn.Module, ABC):
         self._check_probabilities()
         if plain.proj_size and (self._beyond() or backend not in ("auto", "torch")):
             raise ValueError(
-                "proj_size is served by backend='torch' alone, with one head, without "
-                "state_dropout and zoneout"
+                "proj_size is served by backend='torch', one head, no state_dropout or zoneout"
             )
         for name, weight in plain.named_parameters():
             own = self._of_heads(weight) if name.startswith("weight_hh") else weight

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lm_research.tasks.evaluation import DivergenceError
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.tasks.streaming import Stream, StreamingModel, select
 from lm_research.text.tokenizer import Tokenizer
@@ -44,7 +45,16 @@ class Sampling:
 
 
 def choose(log_p_V: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """Draw one id from log-probabilities (nats)."""
+    """Draw one id from log-probabilities (nats).
+
+    Raises:
+        DivergenceError: they are not numbers.
+    """
+    if log_p_V.isnan().any():
+        raise DivergenceError(
+            "the model's probabilities are not numbers (NaN): training diverged; lower "
+            "optimizer.lr, or set trainer.gradient_clip"
+        )
     if sampling.temperature == 0:
         return int(log_p_V.argmax())
     ordered, ids = log_p_V.double().sort(descending=True, stable=True)

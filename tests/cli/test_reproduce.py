@@ -28,6 +28,7 @@ TINY = {
         "train_bytes": 20000, "eval_bytes": 500,
     },
     "callbacks": {"samples": {"length": 2}},
+    "trainer": {"precision": "32-true"},
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from torch import Tensor
 
+from lm_research.tasks.evaluation import DivergenceError
 from lm_research.tasks.generation import Sampling, choose, generate, generate_several
 from lm_research.text.byte import ByteTokenizer
 
@@ -108,6 +109,12 @@ def test_a_token_of_no_probability_never_comes() -> None:
     log_p_V = torch.tensor([-math.inf, math.log(0.5), -math.inf, math.log(0.5)])
     for options in ({}, {"temperature": 100.0}, {"top_k": 3}, {"top_p": 1.0}):
         assert set(draws(log_p_V, 200, **options)) == {1, 3}
+
+
+@pytest.mark.parametrize("options", [{}, {"temperature": 0}, {"top_k": 2}])
+def test_a_model_that_diverged_is_told(options: dict[str, float]) -> None:
+    with pytest.raises(DivergenceError, match=r"not numbers.*lower optimizer\.lr"):
+        draws(torch.tensor([0.0, math.nan]), 1, **options)
 
 
 @pytest.mark.parametrize(
