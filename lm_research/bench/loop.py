@@ -96,8 +96,8 @@ def bare_loop(module: Any, batches: Any, clip: float, cast: bool) -> float:
             state = None
         with torch.autocast("cpu", torch.bfloat16, enabled=cast, cache_enabled=False):
             y_BTH, state = module.model(module.vectorizer(batch.ids_BT), state)
-            logits_BTV = module.head(y_BTH)
-            loss = F.cross_entropy(logits_BTV.flatten(0, 1), batch.targets_BT.flatten())
+            logits_NV = module.head(y_BTH.flatten(0, 1))
+            loss = F.cross_entropy(logits_NV, batch.targets_BT.flatten())
         state = [
             tuple(s.detach() for s in layer) if isinstance(layer, tuple) else layer.detach()
             for layer in state

@@ -87,7 +87,7 @@ def test_layers_are_compared_before_they_are_timed(cell, dtype):
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("streams", [1, 3])
-def test_both_sides_write_the_same_tokens(cell, streams):
+def test_both_sides_read_tokens_alike(cell, streams):
     case = generation.case(cell, 16, streams)
     case.equal()
     assert all(side() > 0 for side in case.sides.values())
