@@ -71,7 +71,8 @@ class RecurrentStack(nn.Module, ABC):
         self._check_probabilities()
         if plain.proj_size and (self._beyond() or backend not in ("auto", "torch")):
             raise ValueError(
-                "proj_size is served by backend='torch', one head, no state_dropout or zoneout"
+                "proj_size is served by backend='torch' alone, with one head, without "
+                "state_dropout and zoneout"
             )
         for name, weight in plain.named_parameters():
             own = self._of_heads(weight) if name.startswith("weight_hh") else weight
@@ -380,8 +381,7 @@ class RecurrentStack(nn.Module, ABC):
     def extra_repr(self) -> str:
         """As ``torch.nn`` prints it, with what is beyond."""
         usual = {"num_heads": 1, "state_dropout": 0, "zoneout": (0, 0), "recompute": False}
-        own = {name: getattr(self, name) for name in usual}
-        more = [f", {name}={value}" for name, value in own.items() if value != usual[name]]
+        more = [f", {k}={getattr(self, k)}" for k, v in usual.items() if getattr(self, k) != v]
         return f"{self._plain[0].extra_repr()}{''.join(more)}, backend={self.backend}"
 
 
