@@ -1,12 +1,14 @@
 """A classification step with sparse steps on its tables, beside the dense optimizers.
 
 256 documents of 100 to 400 words, drawn by Zipf's law from 30,000, 128 columns, one linear layer.
-Prints medians in ms. Tables of 2 million buckets take 3 GB with Adam's moments.
+First every sparse optimizer has to leave the dense one's weights. Prints medians in ms. Tables of
+2 million buckets take 3 GB with Adam's moments.
 
     python benchmarks/sparse_steps.py sparse_adam adam --vectorizer ngrams --buckets 2000000
 """
 
 import argparse
+import copy
 import time
 from functools import partial
 from typing import Any
@@ -36,6 +38,16 @@ OPTIMIZERS: dict[str, Any] = {
     "sparse_adamw": partial(SparseAdamW, lr=0.001, weight_decay=0.1),
     "lazy": partial(SparseAdam, lr=0.001, untouched="lazy"),
 }
+EQUAL = {
+    "sparse_sgd": ("sgd", 5),
+    "sparse_adagrad": ("adagrad", 5),
+    "sparse_adam": ("adam", 5),
+    "sparse_adamw": ("adamw", 5),
+    "lazy": ("adam", 1),
+}
+"""Sparse optimizer -> the dense one with the same weights, and after how many steps still."""
+NEAR = 1e-5
+"""Of the weights' norm."""
 
 
 def batch(rng: np.random.Generator) -> DocumentBatch:
@@ -55,10 +67,34 @@ def vectorizer(name: str, buckets: int) -> Vectorizer:
     return Embedding(WORDS, WIDTH) if name == "embedding" else BagOfWords(WORDS, projection=WIDTH)
 
 
+def task_of(name: str, made: Vectorizer) -> Classification:
+    make = partial(OPTIMIZERS[name], fused=True)
+    return Classification(made, Bag(WIDTH), make, lambda step: 1.0, classes=list("abcd"))
+
+
+def check(name: str, made: Vectorizer) -> None:
+    """Raises AssertionError where weights differ from the dense optimizer's."""
+    dense, steps = EQUAL.get(name, (name, 0))
+    given = [batch(np.random.default_rng(step)) for step in range(steps)]
+    found = []
+    for kind in (name, dense):
+        task = task_of(kind, copy.deepcopy(made))
+        torch.nn.init.constant_(task.head.weight, 0.1)
+        torch.nn.init.normal_(task.head.bias, generator=torch.Generator().manual_seed(0))
+        optimizer = task.configure_optimizers()["optimizer"]
+        for step, each in enumerate(given):
+            optimizer.zero_grad()
+            task.training_step(each, step).backward()
+            optimizer.step()
+        optimizer.state_dict()  # brings all rows up to date
+        found.append(torch.cat([p.detach().flatten() for p in task.parameters()]))
+    apart = ((found[0] - found[1]).norm() / found[1].norm()).item()
+    assert apart <= NEAR, f"{name}: weights are {apart:.1e} of the norm from those of {dense}"
+
+
 def measure(name: str, made: Vectorizer, steps: int) -> str:
     rng = np.random.default_rng(0)
-    make = partial(OPTIMIZERS[name], fused=True)
-    task = Classification(made, Bag(WIDTH), make, lambda step: 1.0, classes=list("abcd"))
+    task = task_of(name, made)
     optimizer = task.configure_optimizers()["optimizer"]
     given, seconds = [batch(rng) for _ in range(min(steps, 60))], []
     for step in range(steps):
@@ -87,6 +123,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     options = parser.parse_args()
     for name in options.optimizers:
+        check(name, vectorizer(options.vectorizer, 5000))
         torch.manual_seed(0)
         print(measure(name, vectorizer(options.vectorizer, options.buckets), options.steps))
 

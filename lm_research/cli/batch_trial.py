@@ -49,7 +49,7 @@ def steps(config: dict[str, Any], batch_size: int) -> None:
     import torch
 
     from lm_research.cli.assembly import assemble
-    from lm_research.cli.fitting import make_trainer
+    from lm_research.cli.fitting import make_trainer, trainer_options
     from lm_research.tasks.counted import CountedLanguageModel
 
     trainer = {**config["trainer"], "devices": 1, "strategy": "auto", "accumulate": 1}
@@ -61,7 +61,8 @@ def steps(config: dict[str, Any], batch_size: int) -> None:
     if isinstance(assembly.model, CountedLanguageModel):
         return
     keep_freed_memory()  # as the run does
-    make_trainer(trainer, []).fit(assembly.model, datamodule=assembly.data)
+    options = trainer_options(tried, Path(tried["output"]))
+    make_trainer(options, []).fit(assembly.model, datamodule=assembly.data)
     module: Any = assembly.model.eval()  # a language model: no other task is tried out
     ids_BT = torch.zeros(1, module.eval_window, dtype=torch.long)
     module.advance(ids_BT, module.start(1))

@@ -91,7 +91,7 @@ def _train(
 
 
 def trainer_options(config: Config, run: Path) -> Config:
-    """The group ``trainer`` of a run; a precision of ``auto`` is the one that the run began with.
+    """The group ``trainer``; its precision, if ``auto``, is what the run in the folder began with.
 
     Else it might go on in another, on another processor.
     """
@@ -157,19 +157,18 @@ def make_trainer(
     """Lightning's Trainer without what we do ourselves: logging, checkpoints, progress.
 
     Args:
-        options: the config's group ``trainer``.
+        options: of :func:`trainer_options`.
         callbacks: in the order in which they are called.
         patience_s: how long data-parallel processes wait for one another; None: torch's 1800 s.
     """
-    strategy, precision = options["strategy"], options["precision"]
-    accelerator = options["accelerator"]
+    strategy = options["strategy"]
     if strategy == "ddp" and patience_s is not None:
         strategy = DDPStrategy(timeout=timedelta(seconds=patience_s))
     trainer = pl.Trainer(
-        accelerator=accelerator,
+        accelerator=options["accelerator"],
         devices=options["devices"],
         strategy=strategy,
-        precision=fastest_precision(accelerator) if precision == "auto" else precision,
+        precision=options["precision"],
         gradient_clip_val=options["gradient_clip"] or None,
         accumulate_grad_batches=options["accumulate"],
         deterministic=options["deterministic"],

@@ -6,6 +6,7 @@ docs/decisions/0028-sparse-steps.md.
 """
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -34,7 +35,7 @@ def obstacle(table: Tensor) -> str | None:
     return None
 
 
-class TakesTables(Optimizer):
+class TakesTables(Optimizer, ABC):
     """Mix-in before a class of ``torch.optim``, which updates what has a dense gradient."""
 
     def take_tables(self) -> list[tuple[dict[str, Any], Tensor]]:
@@ -53,11 +54,11 @@ class TakesTables(Optimizer):
                     taken.append((group, parameter))
         return taken
 
+    @abstractmethod
     def step_rows(
         self, group: dict[str, Any], table_VD: Tensor, rows_U: Tensor, gradient_UD: Tensor
     ) -> None:
         """Update a table in place; ``rows_U`` are distinct."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]

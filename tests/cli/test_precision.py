@@ -30,11 +30,11 @@ def test_what_auto_stands_for(monkeypatch, has, accelerator, precision):
 
 
 @pytest.mark.parametrize(("native", "precision"), [(True, "bf16-mixed"), (False, "32-true")])
-def test_the_trainer_has_it(monkeypatch, native, precision):
+def test_the_trainer_has_it(monkeypatch, tmp_path, native, precision):
     monkeypatch.setattr(bfloat16, "multiplies_bfloat16", lambda: native)
     config = compose(TINY).config
     assert config["trainer"]["precision"] == "auto"
-    assert make_trainer(config["trainer"], []).precision == precision
+    assert make_trainer(trainer_options(config, tmp_path), []).precision == precision
 
 
 def test_a_run_keeps_the_one_that_it_began_with(train, monkeypatch):

@@ -100,13 +100,13 @@ class Largest(TorchDispatchMode):
 
 def test_no_tensor_holds_the_logits_of_all_rows():
     vocabulary = 30_000
-    given, targets = inputs(2048, 8, vocabulary, torch.float32)
+    given, targets = inputs(4096, 8, vocabulary, torch.float32)
     rows = block_rows(vocabulary)
     options = (torch.float32, 0.1, -100, rows, True, False, [True] * 3)
     given = [t.detach() for t in given]
     with Largest() as seen:  # it does not look into operators of our own
         cross_entropy_ops.compute(*given, targets, *options)
-    assert seen.numel == rows * vocabulary < 2048 * vocabulary / 7
+    assert seen.numel == rows * vocabulary < 4096 * vocabulary / 10
 
 
 @pytest.mark.parametrize("backend", ["torch", "triton"])
