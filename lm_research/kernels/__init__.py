@@ -22,6 +22,7 @@ from lm_research.kernels.normalized import (
     layer_norm_lstm_scan,
     layer_norm_rnn_scan,
 )
+from lm_research.kernels.table_rows import TableRows
 
 __all__ = [
     "Choice",
@@ -33,6 +34,7 @@ __all__ = [
     "LayerNormRNN",
     "MinGRU",
     "MinLSTM",
+    "TableRows",
     "explain",
     "explain_diagonal",
     "gru_scan",

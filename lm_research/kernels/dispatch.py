@@ -99,6 +99,7 @@ def explain(
     training: bool = True,
     timed: bool = True,
     beyond_torch: bool = False,
+    table_rows: bool = False,
     masks: bool = False,
     backend: Backend = "auto",
     precision: Precision = "tf32x3",
@@ -119,6 +120,7 @@ def explain(
             with a projection, or one that recomputes its gates. Its layers are no wavefront.
         beyond_torch: whether the call asks for what ``torch.nn`` does not know: resets, heads,
             state dropout, zoneout.
+        table_rows: whether inputs are rows of a short table (:class:`TableRows`).
         masks: whether state dropout or zoneout is among that.
         backend: what was asked for.
         precision: of float32 products in a fused kernel.
@@ -130,7 +132,7 @@ def explain(
     if backend == "auto" and not beyond:
         where = device if isinstance(device, torch.device) else torch.device(device)
         if where.type == "cpu":
-            return on_cpu(cell, dtype, hidden_size, (batch, steps))
+            return on_cpu(cell, dtype, hidden_size, (batch, steps), table_rows)
         if not timed:
             return UNTIMED
         mode = "both" if training else "forward"
@@ -217,36 +219,50 @@ def _faster(asked: tuple, batch: Pair | None, steps: Pair | None) -> Choice:
     return _fastest(_Asked(*asked), batch, steps)
 
 
-def on_cpu(cell: Cell, dtype: torch.dtype, hidden: int, size: tuple[int, int] | None) -> Choice:
+def on_cpu(
+    cell: Cell,
+    dtype: torch.dtype,
+    hidden: int,
+    size: tuple[int, int] | None,
+    table_rows: bool = False,
+) -> Choice:
     """What serves a layer on a CPU that ``torch.nn`` can serve, too; calls may be short there.
 
     Compiled scans of the GRU and of the Elman network were slower than torch.nn's at two of 116
     shapes of ``lm-research bench recurrent``, of one row and few steps, which are left to it;
-    torch.nn's LSTM is one operator of oneDNN.
+    torch.nn's LSTM is one operator of oneDNN, which a compiled scan is faster than if it takes
+    W x by the rows of a table.
 
     Args:
         size: rows and steps of the input; None: many of both.
+        table_rows: whether inputs are rows of a short table.
     """
     batch, steps = size or (2, MANY_STEPS)
     few = steps < FEWEST_STEPS or (batch == 1 and steps < hidden // STEPS_OF_ONE_ROW)
-    return _on_cpu(cell, dtype, hidden, few)
+    return _on_cpu(cell, dtype, hidden, few, table_rows)
 
 
 @_constant
-def _on_cpu(cell: Cell, dtype: torch.dtype, hidden: int, short: bool) -> Choice:
-    return _compiled_or_torch(cell, dtype, hidden, short)
+def _on_cpu(cell: Cell, dtype: torch.dtype, hidden: int, short: bool, table_rows: bool) -> Choice:
+    return _compiled_or_torch(cell, dtype, hidden, short, table_rows)
 
 
 @lru_cache(256)
-def _compiled_or_torch(cell: Cell, dtype: torch.dtype, hidden: int, short: bool) -> Choice:
+def _compiled_or_torch(
+    cell: Cell, dtype: torch.dtype, hidden: int, short: bool, table_rows: bool
+) -> Choice:
     obstacle = cpu_obstacle(Wanted(cell, torch.device("cpu"), dtype, hidden, hidden, "ieee"))
-    if cell not in ("rnn", "gru"):
-        obstacle = f"torch.nn's {cell.upper()} is one operator on a CPU"
+    if cell not in ("rnn", "gru") and not (table_rows and cell == "lstm"):
+        obstacle = (
+            f"torch.nn's {cell.upper()} is one operator on a CPU, slower only where inputs are "
+            "rows of a short table"
+        )
     elif short and not obstacle:
         obstacle = "so few steps are not worth packing the weight for"
     if obstacle:
         return Choice("torch", f"torch.nn serves it, and no compiled scan: {obstacle}")
-    return Choice("cpu", "a compiled scan is faster than torch.nn's steps", "cpu")
+    theirs = "operator where inputs are rows of a short table" if cell == "lstm" else "steps"
+    return Choice("cpu", f"a compiled scan is faster than torch.nn's {theirs}", "cpu")
 
 
 @lru_cache(4096)

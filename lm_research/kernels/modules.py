@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lm_research.kernels.functional import gru_scan, lstm_scan, rnn_scan
 from lm_research.kernels.obstacles import Cell
 from lm_research.kernels.stack import RecurrentStack, Weights
+from lm_research.kernels.table_rows import Inputs, input_gates
 
 
 class FusedRNN(RecurrentStack):
@@ -46,10 +47,10 @@ class FusedRNN(RecurrentStack):
         return "relu" if self.mode == "RNN_RELU" else "tanh"
 
     def _scan(
-        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
+        self, x_BTI: Inputs, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         w, u, bias, _ = self._weights(layer)
-        gates = F.linear(x_BTI, w, bias)
+        gates = input_gates(x_BTI, w, bias)
         y, h = rnn_scan(gates, u, before[0], nonlinearity=self.nonlinearity, **options)
         return y, (h,)
 
@@ -61,10 +62,10 @@ class FusedLSTM(RecurrentStack):
     namesake = nn.LSTM
 
     def _scan(
-        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
+        self, x_BTI: Inputs, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         w, u, bias, _ = self._weights(layer)
-        gates = F.linear(x_BTI, w, bias)
+        gates = input_gates(x_BTI, w, bias)
         return lstm_scan(gates, u, (before[0], before[1]), **options)
 
 
@@ -84,9 +85,9 @@ class FusedGRU(RecurrentStack):
         return w, u, bias, inner_R3H[:, 2].flatten()
 
     def _scan(
-        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
+        self, x_BTI: Inputs, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         w, u, bias, bias_n = self._weights(layer)
-        gates = F.linear(x_BTI, w, bias)
+        gates = input_gates(x_BTI, w, bias)
         y, h = gru_scan(gates, u, before[0], bias_n=bias_n, **options)
         return y, (h,)

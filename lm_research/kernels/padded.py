@@ -31,6 +31,28 @@ RUN: dict[str, Any] = {
 States = tuple[Tensor, ...]
 
 
+def uneven(
+    layer: nn.RNNBase, x_BTI: Tensor, hx: Any, states: States, lengths_B: Tensor
+) -> tuple[Tensor, Any]:
+    """Rows of unequal length: y (B, T, directions x H), and the states as the layer returns them.
+
+    Args:
+        layer: ``batch_first``.
+        hx: as the layer takes it.
+        states: the same as a tuple.
+    """
+    if x_BTI.is_cpu and not layer.proj_size:
+        y_BTH, last = padded(layer, x_BTI, states, lengths_B)
+        return y_BTH, last if layer.mode == "LSTM" else last[0]
+    packed = nn.utils.rnn.pack_padded_sequence(
+        x_BTI, lengths_B.cpu(), batch_first=True, enforce_sorted=False
+    )
+    packed_y, after = layer(packed, hx)
+    steps = x_BTI.shape[1]
+    y_BTH, _ = nn.utils.rnn.pad_packed_sequence(packed_y, True, total_length=steps)
+    return y_BTH, after
+
+
 def padded(
     layer: nn.RNNBase, x_BTI: Tensor, states: States, lengths_B: Tensor
 ) -> tuple[Tensor, States]:

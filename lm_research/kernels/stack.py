@@ -25,7 +25,14 @@ from lm_research.kernels.checks import (
 from lm_research.kernels.dispatch import ALONE, Backend, Choice, explain, on_cpu
 from lm_research.kernels.obstacles import Cell, Precision
 from lm_research.kernels.one_step import is_one_step, one_step
-from lm_research.kernels.padded import padded
+from lm_research.kernels.padded import uneven
+from lm_research.kernels.parameters import (
+    check_probabilities,
+    of_heads,
+    remove_recurrent_bias,
+    summed,
+)
+from lm_research.kernels.table_rows import Inputs, TableRows
 
 Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 """W, U, the gates' bias, and the GRU's b' of n."""
@@ -56,7 +63,7 @@ class RecurrentStack(nn.Module, ABC):
         super().__init__()
         plain = type(self).namesake(*args, **kwargs)
         if not recurrent_bias:
-            _remove_recurrent_bias(plain)
+            remove_recurrent_bias(plain)
         self.input_size, self.hidden_size = plain.input_size, plain.hidden_size
         self.num_layers, self.bidirectional = plain.num_layers, plain.bidirectional
         self.bias, self.batch_first, self.dropout = plain.bias, plain.batch_first, plain.dropout
@@ -68,39 +75,23 @@ class RecurrentStack(nn.Module, ABC):
         self.num_heads, self.backend, self.precision = num_heads, backend, precision
         self.state_dropout, self.recompute = state_dropout, recompute
         self.zoneout = zoneout if isinstance(zoneout, tuple) else (zoneout, zoneout)
-        self._check_probabilities()
+        check_probabilities(state_dropout, self.zoneout)
         if plain.proj_size and (self._beyond() or backend not in ("auto", "torch")):
             raise ValueError(
                 "proj_size is served by backend='torch' alone, with one head, without "
                 "state_dropout and zoneout"
             )
         for name, weight in plain.named_parameters():
-            own = self._of_heads(weight) if name.startswith("weight_hh") else weight
+            own = of_heads(weight, num_heads) if name.startswith("weight_hh") else weight
             self.register_parameter(name, own)
         for name, zeros in plain.named_buffers():
             self.register_buffer(name, zeros, persistent=False)
         self._plain = [plain]  # in a list, so that it is no submodule
 
-    def _check_probabilities(self) -> None:
-        given = (("state_dropout", self.state_dropout), *(("zoneout", p) for p in self.zoneout))
-        for name, p in given:
-            if not 0 <= p < 1:
-                raise ValueError(f"{name} is {p}; it must be at least 0 and less than 1")
-
     def _beyond(self) -> bool:
         """Whether a call without resets asks for what ``torch.nn`` does not know."""
         dropped = self.training and self.state_dropout > 0
         return self.num_heads > 1 or dropped or any(self.zoneout)
-
-    def _of_heads(self, weight: nn.Parameter) -> nn.Parameter:
-        """Every head's own recurrent matrix, drawn as ``torch.nn`` draws its weights."""
-        if self.num_heads == 1:
-            return weight
-        size = self.hidden_size // self.num_heads
-        fewer = nn.Parameter(weight.new_empty(len(weight), size))
-        bound = self.hidden_size**-0.5
-        nn.init.uniform_(fewer, -bound, bound)
-        return fewer
 
     def plain(self) -> nn.RNNBase:
         """The ``torch.nn`` layer on our weights as they are now, loaded, swapped or made anew."""
@@ -122,13 +113,16 @@ class RecurrentStack(nn.Module, ABC):
             self.plain().flatten_parameters()
         return self
 
-    def choice(self, x: Tensor, beyond: bool = False, packed: bool = False) -> Choice:
+    def choice(
+        self, x: Tensor, beyond: bool = False, packed: bool = False, table_rows: bool = False
+    ) -> Choice:
         """The backend for input ``x``, or a vector for one of no certain size.
 
         Args:
             x: the input; of a packed one its data.
             beyond: with resets.
             packed: whether it is.
+            table_rows: whether they are those of a short table (:class:`TableRows`).
         """
         beyond = beyond or self._beyond()
         # torch.nn alone takes these
@@ -138,7 +132,7 @@ class RecurrentStack(nn.Module, ABC):
             rows, steps = (0, 1) if self.batch_first else (1, 0)
             size = (x.shape[rows], x.shape[steps]) if x.dim() == 3 else None
             alone = plain or self.proj_size
-            return ALONE if alone else on_cpu(self.cell, dtype, self.hidden_size, size)
+            return ALONE if alone else on_cpu(self.cell, dtype, self.hidden_size, size, table_rows)
         untimed = plain or self.bidirectional or self.recompute or self.proj_size > 0
         sizes = {}
         if x.dim() == 3:
@@ -155,6 +149,7 @@ class RecurrentStack(nn.Module, ABC):
             training=torch.is_grad_enabled(),
             timed=not untimed,
             beyond_torch=beyond,
+            table_rows=table_rows,
             masks=any(self.zoneout) or (self.training and self.state_dropout > 0),
             backend=self.backend,
             precision=self.precision,
@@ -162,7 +157,7 @@ class RecurrentStack(nn.Module, ABC):
 
     def forward(
         self,
-        input: Tensor | PackedSequence,
+        input: Inputs | PackedSequence,
         hx: Any = None,
         *,
         lengths: Tensor | None = None,
@@ -171,7 +166,8 @@ class RecurrentStack(nn.Module, ABC):
         """Run the layers.
 
         Args:
-            input: (T, B, I), (B, T, I) if ``batch_first``, or (T, I); packed for ``torch`` alone.
+            input: (T, B, I), (B, T, I) if ``batch_first``, or (T, I); packed for ``torch`` alone;
+                or what is still to be looked up in a table, its ids (T, B) or (B, T).
             hx: the state before the first step, as ``torch.nn`` has it; zeros if not given.
             lengths: (B), int64, at least 1 and at most T: real steps of every row. Outputs beyond
                 are zero, the returned state is the one after the last real step.
@@ -181,43 +177,67 @@ class RecurrentStack(nn.Module, ABC):
         Raises:
             RuntimeError: sizes, types or devices do not fit.
         """
+        if isinstance(input, TableRows):
+            return self._of_rows(input, hx, lengths, reset_mask)
         packed = isinstance(input, PackedSequence)
         x = cast(Tensor, input.data if packed else input)
-        given = () if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx)
         by_name = self.backend.startswith(("reference", "triton", "cpu"))
         if by_name:
-            self._check_input(x, given)
+            self._check_input(x, hx)
         choice = self.choice(x, reset_mask is not None, packed)
-        chosen = choice.backend
-        if chosen == "torch" and lengths is None:
+        if choice.backend == "torch" and lengths is None:
             if not packed and is_one_step(self, x):
-                self._check_input(x, given)
+                self._check_input(x, hx)
                 x_BTI = x if self.batch_first else x.transpose(0, 1)
                 return one_step(self, x, self._states(x_BTI, hx))
             return self.plain().forward(input, hx)  # checks its input itself
         if not by_name:
-            self._check_input(x, given)
+            self._check_input(x, hx)
         if packed or x.dim() != 3 or x.numel() == 0:
             raise RuntimeError(
                 "packed, unbatched and empty inputs are served by backend='torch' without lengths, "
                 "reset_mask, num_heads, state_dropout and zoneout; give a batch, and lengths in "
                 "place of packing"
             )
+        return self._walk(x, hx, lengths, reset_mask, choice)
+
+    def _of_rows(
+        self, rows: TableRows, hx: Any, lengths: Tensor | None, reset_mask: Tensor | None
+    ) -> Any:
+        """Where a compiled scan takes W x by the table's rows; elsewhere they are looked up."""
+        x = rows.stand_in()
+        choice = self.choice(x, reset_mask is not None, table_rows=True)
+        if choice.backend != "cpu" or not rows.are_few(self.cell):
+            return self(rows.vectors(), hx, lengths=lengths, reset_mask=reset_mask)
+        self._check_input(x, hx)
+        return self._walk(rows, hx, lengths, reset_mask, choice)
+
+    def _walk(
+        self,
+        x: Inputs,
+        hx: Any,
+        lengths: Tensor | None,
+        reset_mask: Tensor | None,
+        choice: Choice,
+    ) -> Any:
+        """By the backend that was chosen; ``torch`` serves rows of unequal length here."""
         x_BTI = x if self.batch_first else x.transpose(0, 1)
         states = self._states(x_BTI, hx)
         if reset_mask is not None and not self.batch_first:
             reset_mask = reset_mask.t()
-        if chosen == "torch":
-            y_BTH, after = self._uneven(x_BTI, hx, states, cast(Tensor, lengths))
+        if choice.backend == "torch":
+            given = cast(Tensor, x_BTI), hx, states, cast(Tensor, lengths)
+            y_BTH, after = uneven(self.plain(), *given)
         elif choice.form == "wavefront":
-            y_BTH, after = self._wavefront(x_BTI, states, lengths, reset_mask)
+            y_BTH, after = self._wavefront(cast(Tensor, x_BTI), states, lengths, reset_mask)
         else:
-            scan = f"triton:{choice.form}" if chosen == "triton" else chosen
+            scan = f"triton:{choice.form}" if choice.backend == "triton" else choice.backend
             y_BTH, after = self._layers(x_BTI, states, lengths, reset_mask, scan)
         return (y_BTH if self.batch_first else y_BTH.transpose(0, 1)), after
 
-    def _check_input(self, x: Tensor, states: tuple[Tensor, ...]) -> None:
+    def _check_input(self, x: Tensor, hx: Any) -> None:
         """Types and devices, in the words of ``torch.nn``."""
+        states = () if hx is None else (hx,) if isinstance(hx, Tensor) else tuple(hx)
         weight = cast(Tensor, self.weight_ih_l0)
         check_device("parameter", weight, x)
         if x.dtype != weight.dtype and not autocast(x):
@@ -229,8 +249,9 @@ class RecurrentStack(nn.Module, ABC):
             check_device("hidden", state, x)
             check_type("hidden", state, x)
 
-    def _states(self, x_BTI: Tensor, hx: Any) -> tuple[Tensor, ...]:
+    def _states(self, x_BTI: Inputs, hx: Any) -> tuple[Tensor, ...]:
         """The initial states, checked as ``torch.nn`` checks them, each (L, B, H)."""
+        x_BTI = x_BTI if isinstance(x_BTI, Tensor) else x_BTI.stand_in()
         if x_BTI.shape[-1] != self.input_size:
             raise RuntimeError(
                 f"input.size(-1) must be equal to input_size. Expected {self.input_size}, "
@@ -247,24 +268,9 @@ class RecurrentStack(nn.Module, ABC):
                 raise RuntimeError(f"Expected hidden size {shape}, got {list(part.shape)}")
         return given
 
-    def _uneven(
-        self, x_BTI: Tensor, hx: Any, states: tuple[Tensor, ...], lengths_B: Tensor
-    ) -> tuple[Tensor, Any]:
-        """Rows of unequal length by ``torch.nn``."""
-        if x_BTI.is_cpu and not self.proj_size:
-            y_BTH, last = padded(self.plain(), x_BTI, states, lengths_B)
-            return y_BTH, last if self.mode == "LSTM" else last[0]
-        packed = nn.utils.rnn.pack_padded_sequence(
-            x_BTI, lengths_B.cpu(), batch_first=True, enforce_sorted=False
-        )
-        packed_y, after = self.plain()(packed, hx)
-        steps = x_BTI.shape[1]
-        y_BTH, _ = nn.utils.rnn.pad_packed_sequence(packed_y, True, total_length=steps)
-        return y_BTH, after
-
     def _layers(
         self,
-        x_BTI: Tensor,
+        x_BTI: Inputs,
         states: tuple[Tensor, ...],
         lengths: Tensor | None,
         reset_BT: Tensor | None,
@@ -282,14 +288,14 @@ class RecurrentStack(nn.Module, ABC):
         after: list[tuple[Tensor, ...]] = []
         for layer in range(self.num_layers):
             if layer and self.dropout:
-                x_BTI = F.dropout(x_BTI, self.dropout, self.training)
+                x_BTI = F.dropout(cast(Tensor, x_BTI), self.dropout, self.training)
             own = slice(layer * count, (layer + 1) * count)
             before = tuple(part[own].transpose(0, 1).flatten(1) for part in states)
             options = {**common, **self._masks(x_BTI, before[0])}
             x_BTI, last = self._run(x_BTI, before, layer, options)
             after.append(tuple(p.unflatten(1, (count, -1)).transpose(0, 1) for p in last))
         joined = tuple(torch.cat(parts) for parts in zip(*after, strict=True))
-        return x_BTI, joined if self.mode == "LSTM" else joined[0]
+        return cast(Tensor, x_BTI), joined if self.mode == "LSTM" else joined[0]
 
     def _wavefront(
         self,
@@ -325,7 +331,7 @@ class RecurrentStack(nn.Module, ABC):
             return reset_BT
         return torch.stack([reset_BT, back_BT])
 
-    def _masks(self, x_BTI: Tensor, h0_BH: Tensor) -> dict[str, Any]:
+    def _masks(self, x_BTI: Inputs, h0_BH: Tensor) -> dict[str, Any]:
         """State dropout's and zoneout's part of a layer's options, drawn anew."""
         masks: dict[str, Any] = {}
         if self.training and self.state_dropout:
@@ -338,7 +344,7 @@ class RecurrentStack(nn.Module, ABC):
         return masks
 
     def _run(
-        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
+        self, x_BTI: Inputs, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """A layer; to recompute, its gates W x are made again from x when the gradient needs them.
 
@@ -358,7 +364,7 @@ class RecurrentStack(nn.Module, ABC):
 
     @abstractmethod
     def _scan(
-        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
+        self, x_BTI: Inputs, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """A layer in all its directions, states (B, R x H): y and the state after it."""
 
@@ -383,17 +389,3 @@ class RecurrentStack(nn.Module, ABC):
         usual = {"num_heads": 1, "state_dropout": 0, "zoneout": (0, 0), "recompute": False}
         more = [f", {k}={getattr(self, k)}" for k, v in usual.items() if getattr(self, k) != v]
         return f"{self._plain[0].extra_repr()}{''.join(more)}, backend={self.backend}"
-
-
-def summed(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    """Two biases as one; the first may be all there is, or none."""
-    return one if other is None or one is None else one + other
-
-
-def _remove_recurrent_bias(layer: nn.RNNBase) -> None:
-    """Make b' a constant zero: neither a parameter nor part of the saved state."""
-    for name, bias in list(layer.named_parameters()):
-        if name.startswith("bias_hh"):
-            delattr(layer, name)
-            layer.register_buffer(name, torch.zeros_like(bias, requires_grad=False), False)
-            setattr(layer, name, getattr(layer, name))  # tells torch.nn's list of weights

@@ -20,7 +20,9 @@ from lm_research.kernels import (
     LayerNormGRU,
     LayerNormLSTM,
     LayerNormRNN,
+    TableRows,
 )
+from lm_research.kernels.table_rows import Inputs
 from lm_research.models.dropout import DropoutKind, check_dropout, sequence_dropout
 from lm_research.models.lengths import check_lengths
 from lm_research.models.sequence_model import SequenceModel, State
@@ -58,6 +60,7 @@ class Recurrent(SequenceModel):
     """
 
     states_per_layer = 1
+    reads_rows = True
 
     def __init__(
         self,
@@ -102,22 +105,29 @@ class Recurrent(SequenceModel):
         return [self._initial_layer_state(index, batch) for index in range(len(self.layers))]
 
     def forward(
-        self, x_BTD: Tensor, state: State | None = None, *, lengths: Tensor | None = None
+        self, x_BTD: Inputs, state: State | None = None, *, lengths: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """Run T steps; see :meth:`SequenceModel.forward`."""
+        below = self._entering(x_BTD, lengths)
+        if state is None:
+            state = self.initial_state(below.shape[0])
+        new_state: list[LayerState] = []
+        for index, (layer, before) in enumerate(zip(self._layers(), state, strict=True)):
+            inputs = self._drop(cast(Tensor, below), self.dropout) if index else below
+            y_BTH, after = run_layer(layer, inputs, before, lengths)
+            below = y_BTH + cast(Tensor, below) if self.residual and index else y_BTH
+            new_state.append(after)
+        return self._drop(cast(Tensor, below), self.output_dropout), new_state
+
+    def _entering(self, x_BTD: Inputs, lengths: Tensor | None) -> Inputs:
+        """What the first layer reads; vectors where each step's own is asked for."""
+        if isinstance(x_BTD, TableRows):
+            if lengths is None and not (self.training and self.input_dropout):
+                return x_BTD
+            x_BTD = x_BTD.vectors()
         if lengths is not None:
             check_lengths(lengths, x_BTD)
-        if state is None:
-            state = self.initial_state(x_BTD.shape[0])
-        y_BTH, new_state = self._drop(x_BTD, self.input_dropout), []
-        for index, (layer, before) in enumerate(zip(self._layers(), state, strict=True)):
-            below = y_BTH
-            inputs = self._drop(below, self.dropout) if index else below
-            y_BTH, after = run_layer(layer, inputs, before, lengths)
-            if self.residual and index:
-                y_BTH = y_BTH + below
-            new_state.append(after)
-        return self._drop(y_BTH, self.output_dropout), new_state
+        return self._drop(x_BTD, self.input_dropout)
 
     def _drop(self, x_BTD: Tensor, p: float) -> Tensor:
         return sequence_dropout(x_BTD, p, self.dropout_kind) if self.training else x_BTD
@@ -144,11 +154,11 @@ class Recurrent(SequenceModel):
 
 
 def run_layer(
-    layer: Layer, x_BTD: Tensor, state: LayerState, lengths_B: Tensor | None
+    layer: Layer, x_BTD: Inputs, state: LayerState, lengths_B: Tensor | None
 ) -> tuple[Tensor, LayerState]:
     """One layer over one window, its state batch-first before and after."""
     device = x_BTD.device.type
-    if torch.is_autocast_enabled(device):
+    if isinstance(x_BTD, Tensor) and torch.is_autocast_enabled(device):
         # torch 2.13's LSTM on CPU refuses float32 inputs under bfloat16 autocast.
         x_BTD = x_BTD.to(torch.get_autocast_dtype(device))
     if isinstance(state, Tensor):
@@ -161,7 +171,7 @@ def run_layer(
     return y_BTH, tuple(part.squeeze(0) for part in hidden)
 
 
-def _as_hidden(part_BH: Tensor, x_BTD: Tensor) -> Tensor:
+def _as_hidden(part_BH: Tensor, x_BTD: Inputs) -> Tensor:
     # torch.nn wants a layer dimension in front, cuDNN wants memory to be contiguous.
     if part_BH.dtype != x_BTD.dtype:
         part_BH = part_BH.to(x_BTD.dtype)

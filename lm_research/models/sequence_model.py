@@ -24,6 +24,8 @@ class SequenceModel(nn.Module, ABC):
     """
 
     output_size: int
+    reads_rows: bool = False
+    """Whether x_BTD may also be a :class:`~lm_research.kernels.TableRows`, not looked up yet."""
 
     @abstractmethod
     def forward(

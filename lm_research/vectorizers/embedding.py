@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
+from lm_research.kernels import TableRows
 from lm_research.vectorizers.checks import check_choice, check_setting
 from lm_research.vectorizers.document_bags import averaged
-from lm_research.vectorizers.tables import row_table
+from lm_research.vectorizers.tables import row_table, unread_rows
 from lm_research.vectorizers.vectorizer import Vectorizer
 from lm_research.vectorizers.window import look_up
 
@@ -69,6 +70,11 @@ class Embedding(Vectorizer):
             return x_BTD
         keep_V1 = F.dropout(self.weight.new_ones(self.vocabulary_size, 1), self.dropout)
         return x_BTD * look_up(ids_BT, keep_V1)
+
+    def rows(self, ids_BT: Tensor) -> TableRows | None:
+        """Of ``weight``, unless rows of it are being dropped."""
+        dropped = self.training and self.dropout
+        return None if dropped else unread_rows(ids_BT, self.weight)
 
     def document(self, ids_N: Tensor) -> Tensor:
         """x_D, the mean of the tokens' rows; zero for an empty document."""

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from lm_research.config.types import PositiveInt
+from lm_research.kernels import TableRows
+from lm_research.kernels.tracing import is_traced
 from lm_research.vectorizers.checks import check_setting
 from lm_research.vectorizers.document_bags import count
 from lm_research.vectorizers.vectorizer import Vectorizer
@@ -28,6 +30,12 @@ class OneHot(Vectorizer):
         """x_BTV, zero where there is no token."""
         ones_BT = torch.ones(ids_BT.shape, device=ids_BT.device)
         return dense_bag(ids_BT[..., None], ones_BT[..., None], self.vocabulary_size)
+
+    def rows(self, ids_BT: Tensor) -> TableRows | None:
+        """Of the identity, whose product with W is W itself."""
+        if is_traced():
+            return None
+        return TableRows(torch.eye(self.vocabulary_size, device=ids_BT.device), ids_BT)
 
     def document(self, ids_N: Tensor) -> Tensor:
         """x_V, the share of each token in the document (the mean of its one-hot vectors)."""

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from lm_research.kernels import TableRows
+from lm_research.kernels.tracing import is_traced
 from lm_research.vectorizers.compiled import has_numba
 
 _NAME = "_row_reads"
@@ -65,6 +67,13 @@ def is_sparse(table_VP: Tensor) -> bool:
     """Whether reads give sparse gradients; then ids must be those of tokens, with no padding."""
     reads = row_reads(table_VP)
     return reads is not None and reads.sparse
+
+
+def unread_rows(ids_BT: Tensor, table_VP: Tensor) -> TableRows | None:
+    """What :func:`read` would look up, where nothing has to be told of it; elsewhere None."""
+    reads = row_reads(table_VP)
+    told = reads is not None and (reads.sparse or reads.before is not None)
+    return None if told or is_traced() else TableRows(table_VP, ids_BT)
 
 
 def read(ids: Tensor, table_VP: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lm_research.kernels import TableRows
 from lm_research.vectorizers.tables import bring_up_to_date
 
 NOTHING = -1
@@ -44,6 +45,13 @@ class Vectorizer(nn.Module, ABC):
     @abstractmethod
     def forward(self, ids_BT: Tensor) -> Tensor:
         """x_BTD (float) of ids_BT (int64; ``NOTHING`` where there is no token)."""
+
+    def rows(self, ids_BT: Tensor) -> TableRows | None:
+        """x_BTD before its look-up, for models that need only the table's rows; None: it is none.
+
+        For ids that are all tokens.
+        """
+        return None
 
     def document(self, ids_N: Tensor) -> Tensor:
         """x_D of a whole document: by default the mean of its positions' vectors."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lm_research.config.problems import ConfigError
 from lm_research.data.batches import Batch, TrainingBatches
 from lm_research.data.document import DataError
+from lm_research.kernels import TableRows
 from lm_research.models.lstm import LSTM
 from lm_research.tasks import head_loss
 from lm_research.tasks.evaluation import evaluate, evaluating
@@ -366,3 +367,34 @@ def test_random_windows_carry_no_state_and_come_of_one_stream(train):
             "task.windows=random", "task.carry_state=false", "data=mixture", "data.schedule={}",
             "data.weights={dialogue_en: 1, quotations: 2}", "budget=smoke",
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("model", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("vectorizer", [Embedding, OneHot])
+def test_training_by_rows_of_the_table_is_training_by_vectors(
+    make_task, model, vectorizer, monkeypatch
+) -> None:
+    """float32, where rows serve; a window of 40 steps, the state carried."""
+    if vectorizer is Embedding:
+        vectorizer = partial(Embedding, dim=WIDTH)
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(VOCABULARY, (4, BATCH, 41), generator=generator)
+    found = []
+    for reads_rows in (True, False):
+        torch.manual_seed(1)
+        task = make_task(model, vectorizer(VOCABULARY), dtype=torch.float32)
+        seen = []
+        monkeypatch.setattr(task.model, "reads_rows", reads_rows)
+        task.model.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))
+        made = task.configure_optimizers()["optimizer"]
+        losses = []
+        for number, part in enumerate(ids):
+            made.zero_grad()
+            loss = task.training_step(Batch(part[:, :-1], part[:, 1:], number == 0), number)
+            loss.backward()
+            made.step()
+            losses.append(loss.item())
+        assert all(isinstance(x, TableRows) == reads_rows for x in seen)
+        found.append([torch.tensor(losses), *task.state_dict().values()])
+    for rows, vectors in zip(*found, strict=True):
+        torch.testing.assert_close(rows, vectors, rtol=2e-5, atol=2e-6)

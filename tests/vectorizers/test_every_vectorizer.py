@@ -19,6 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from lm_research.vectorizers.embedding import Embedding
+from lm_research.vectorizers.tables import row_reads
 from lm_research.vectorizers.vectorizer import NOTHING, Vectorizer
 
 CONF = Path(__file__).parents[2] / "conf" / "vectorizer"
@@ -254,3 +256,35 @@ def test_a_vocabulary_of_one(stem: str, field: str, value: Any) -> None:
 def test_an_empty_vocabulary_is_refused(stem: str) -> None:
     with pytest.raises(ValueError, match=r"vocabulary_size is 0; it must be at least 1"):
         build(stem, "", None, size=0)
+
+
+@every
+def test_rows_of_a_table_are_its_vectors(stem: str, field: str, value: Any) -> None:
+    vectorizer = fitted(stem, field, value)
+    ids_BT = torch.tensor([[3, 1, 3, 0], [5, 5, 2, 10]])
+    for training in (False, True):
+        vectorizer.train(training)
+        rows = vectorizer.rows(ids_BT)
+        if rows is not None:
+            assert vectorizer.context == 0
+            assert torch.equal(rows.vectors(), vectorizer(ids_BT))
+
+
+def test_which_vectorizers_give_rows() -> None:
+    given = {
+        path.stem
+        for path in CONF.glob("*.yaml")
+        if fitted(path.stem, "", None).rows(torch.tensor([[1]])) is not None
+    }
+    assert given == {"embedding", "one_hot"}
+
+
+def test_an_embedding_that_drops_rows_or_is_sparse_gives_none() -> None:
+    ids_BT = torch.tensor([[1]])
+    embedding = Embedding(V, WIDTH, dropout=0.5)
+    assert embedding.rows(ids_BT) is None
+    assert embedding.eval().rows(ids_BT) is not None
+    reads = row_reads(embedding.weight)
+    assert reads is not None
+    reads.sparse = True
+    assert embedding.rows(ids_BT) is None

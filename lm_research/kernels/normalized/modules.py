@@ -21,7 +21,9 @@ from lm_research.kernels.normalized.scans import (
     layer_norm_rnn_scan,
 )
 from lm_research.kernels.obstacles import Cell
-from lm_research.kernels.stack import RecurrentStack, summed
+from lm_research.kernels.parameters import summed
+from lm_research.kernels.stack import RecurrentStack
+from lm_research.kernels.table_rows import Inputs, input_gates
 
 
 class _LayerNorm(RecurrentStack):
@@ -39,9 +41,9 @@ class _LayerNorm(RecurrentStack):
         """Always: ``torch.nn`` has no such layers."""
         return True
 
-    def _gates(self, x_BTI: Tensor, layer: int, bias_G: Tensor | None) -> Tensor:
+    def _gates(self, x_BTI: Inputs, layer: int, bias_G: Tensor | None) -> Tensor:
         """LN(W x) and the gates' bias, all steps at once, in the type of the product."""
-        products = F.linear(x_BTI, cast(Tensor, self._part(f"weight_ih_l{layer}")))
+        products = input_gates(x_BTI, cast(Tensor, self._part(f"weight_ih_l{layer}")), None)
         gain = self._gain("ih", layer)
         size = self.hidden_size // self.num_heads
         blocks = (2 if self.bidirectional else 1, self.num_heads, size)
@@ -75,7 +77,7 @@ class LayerNormRNN(_LayerNorm):
         return "relu" if self.mode == "RNN_RELU" else "tanh"
 
     def _scan(
-        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
+        self, x_BTI: Inputs, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         _, u, b, b_hh = self.parts(layer)
         y, h = layer_norm_rnn_scan(
@@ -107,7 +109,7 @@ class LayerNormLSTM(_LayerNorm):
                 self.register_parameter("bias_c" + suffix, bias)
 
     def _scan(
-        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
+        self, x_BTI: Inputs, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         _, u, b, b_hh = self.parts(layer)
         gates = self._gates(x_BTI, layer, summed(b, b_hh))
@@ -123,7 +125,7 @@ class LayerNormGRU(_LayerNorm):
     namesake = nn.GRU
 
     def _scan(
-        self, x_BTI: Tensor, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
+        self, x_BTI: Inputs, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         _, u, b, b_hh = self.parts(layer)
         bias, bias_n = b, None
