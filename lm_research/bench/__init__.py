@@ -7,6 +7,7 @@ else the machine does meets all of them; a ratio is that of a peer's seconds ove
 
 NAMES = {
     "founding_example": "Embedding, LSTM or GRU or RNN, Dense: a training step beside bare PyTorch",
+    "time_to_loss": "the same trained on text until a validation loss is reached",
     "recurrent": "layers of lm_research.kernels beside torch.nn's",
     "cross_entropy": "the output layer's loss by blocks beside all logits at once",
     "loop": "a whole training step of a run beside a bare loop over the same batches",

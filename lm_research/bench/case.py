@@ -19,6 +19,8 @@ class Case:
         equal: raises AssertionError where the sides do not compute the same.
         flops: of the work once, where most of it is products; None where it is not.
         extra: further columns, filled by the benchmark itself (memory).
+        done: whether the sides have been run often enough; more rounds are taken until they are.
+        scale: by side, how many rounds of it the work takes in all; its seconds are multiplied.
         close: lets go of what the sides hold (processes).
         work: what a profile looks at, where our side is a process of its own.
     """
@@ -27,6 +29,8 @@ class Case:
     equal: Callable[[], None]
     flops: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    done: Callable[[], bool] = lambda: True
+    scale: Callable[[], dict[str, float]] | None = None
     close: Callable[[], None] = lambda: None
     work: Callable[[], object] | None = None
 
@@ -63,16 +67,23 @@ def timed(call: Callable[[], object]) -> Side:
     return side
 
 
-def in_turns(sides: dict[str, Side], seconds: float, fewest: int = 5) -> dict[str, list[float]]:
+def in_turns(
+    sides: dict[str, Side],
+    seconds: float,
+    fewest: int = 5,
+    done: Callable[[], bool] = lambda: True,
+) -> dict[str, list[float]]:
     """Seconds of every round, the sides one after another, until ``seconds`` have passed.
 
-    Every second round goes through them in reverse, so that no side always follows the same one.
+    And until all is ``done``. Every second round goes through them in reverse, so that no side
+    always follows the same one.
     """
     times: dict[str, list[float]] = {name: [] for name in sides}
     for side in sides.values():
         side()  # caches, memory, compilation
     began = time.perf_counter()
-    while len(next(iter(times.values()))) < fewest or time.perf_counter() - began < seconds:
+    rounds = next(iter(times.values()))
+    while len(rounds) < fewest or time.perf_counter() - began < seconds or not done():
         order = list(sides)
         for name in order if len(times[order[0]]) % 2 == 0 else reversed(order):
             times[name].append(sides[name]())

@@ -56,6 +56,10 @@ class KerasWorker(Worker):
         """One batch by itself."""
         return self.model.train_on_batch(*self._pair(self.next()))
 
+    def loss_of(self, ids: np.ndarray) -> float:
+        """By Keras' own loss, in the model's own policy."""
+        return float(self.model.test_on_batch(*self._pair(ids)))
+
     def seconds(self, steps: int) -> float:
         """By ``fit``, which is Keras' own loop."""
         data = np.concatenate([self.next() for _ in range(steps)])

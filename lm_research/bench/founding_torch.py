@@ -43,6 +43,15 @@ class Ours(Worker):
         self.schedule.step()
         return loss.detach()
 
+    def loss_of(self, ids: np.ndarray) -> float:
+        """By the task's own loss."""
+        batch = Batch(torch.from_numpy(ids[:, :-1]), torch.from_numpy(ids[:, 1:]), fresh=True)
+        kept, self.task.stream = self.task.stream, None
+        with torch.no_grad():
+            loss = self.task.training_step(batch, 0)
+        self.task.stream = kept
+        return float(loss)
+
 
 class Bare(Worker):
     """Embedding, recurrent layer, linear layer, cross-entropy, Adam; nothing tuned."""
@@ -77,16 +86,24 @@ class Bare(Worker):
         ids_BT = self.ids[self.number % len(self.ids)]
         self.number += 1
         with torch.autocast("cpu", torch.bfloat16, enabled=self.shape.dtype == "bfloat16"):
-            y_BTH, _ = self.layers(self.embedding(ids_BT[:, :-1]))
-            targets_BT = ids_BT[:, 1:]
-            if self.shape.predict == "last":
-                y_BTH, targets_BT = y_BTH[:, -1:], targets_BT[:, -1:]
-            logits_BTV = self.linear(y_BTH)
-            loss = F.cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten())
+            loss = self._loss(ids_BT)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         return loss.detach()
+
+    def _loss(self, ids_BT: Tensor) -> Tensor:
+        y_BTH, _ = self.layers(self.embedding(ids_BT[:, :-1]))
+        targets_BT = ids_BT[:, 1:]
+        if self.shape.predict == "last":
+            y_BTH, targets_BT = y_BTH[:, -1:], targets_BT[:, -1:]
+        logits_BTV = self.linear(y_BTH)
+        return F.cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten())
+
+    def loss_of(self, ids: np.ndarray) -> float:
+        """Without gradients."""
+        with torch.no_grad():
+            return float(self._loss(torch.from_numpy(ids)))
 
 
 SIDES = {"ours": Ours, "torch": Bare}

@@ -26,9 +26,11 @@ def row_of(plan: Plan, seconds: float, machine: Machine) -> Row:
     case = plan.make()
     try:
         case.equal()
-        times = in_turns(case.sides, seconds)
+        times = in_turns(case.sides, seconds, done=case.done)
     finally:
         case.close()
+    scale = case.scale() if case.scale else {}
+    times = {side: [t * scale.get(side, 1.0) for t in each] for side, each in times.items()}
     middle = {name: median(each) for name, each in times.items()}
     row: Row = {
         **plan.what,
@@ -37,6 +39,8 @@ def row_of(plan: Plan, seconds: float, machine: Machine) -> Row:
         "seconds": {name: float(f"{value:.4g}") for name, value in middle.items()},
         "rounds": len(times["ours"]),
     }
+    if scale:
+        row["rounds_of_a_side"] = {side: round(count, 2) for side, count in scale.items()}
     if case.flops is not None:
         peak = machine.peak_gflops(str(plan.what.get("dtype")))
         row["share_of_peak"] = round(case.flops / middle["ours"] / 1e9 / peak, 3)

@@ -13,7 +13,7 @@ FEW = 60
 TICKS = [0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 50, 100]
 
 Row = dict[str, Any]
-NOT_COLUMNS = ("ratios", "seconds", "rounds", "machine", "share_of_peak")
+NOT_COLUMNS = ("ratios", "seconds", "rounds", "rounds_of_a_side", "machine", "share_of_peak")
 
 
 def label(row: Row) -> str:

@@ -17,10 +17,12 @@ Compares results first, then times both sides in turns: how many times as fast a
 the spread of the rounds and the share of the machine's own best product. Writes a table (JSON) and
 a plot (HTML).
 
-  NAME --with keras    founding_example: Keras' own fit beside it, by each backend installed
+  NAME --with keras    founding_example and time_to_loss: Keras' own fit beside it, by each
+                       backend installed
   NAME --profile       where the time of our side goes in the first row, by PyTorch's profiler
 """
 VERSIONS = ("torch", "lm-research", "keras", "tensorflow-cpu", "jax", "scikit-learn", "numba")
+WITH_KERAS = ("founding_example", "time_to_loss")
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ def run(arguments: list[str]) -> int:
         raise ConfigError([Problem("bench", "there is no such one", name, listing(names), near)])
     peers, profile, rest = _flags(rest)
     options, _ = parse(Options, rest)
-    if peers and name != "founding_example":
-        problem = Problem("--with", "only founding_example has such peers", name, "none")
+    if peers and name not in WITH_KERAS:
+        told = f"only {' and '.join(WITH_KERAS)} have such peers"
+        problem = Problem("--with", told, name, "none")
         raise ConfigError([problem])
     return _measured(name, options, peers, profile)
 

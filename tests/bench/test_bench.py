@@ -3,6 +3,7 @@
 import json
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from lm_research.bench import (
     recurrent,
     runner,
     shown,
+    time_to_loss,
 )
 from lm_research.bench.case import Case, Plan, in_turns, ratios
 from lm_research.bench.founding_model import ours
@@ -79,8 +81,9 @@ def test_rows_are_chosen_by_their_words():
 
 @pytest.mark.parametrize("cell", recurrent.LAYERS)
 @pytest.mark.parametrize("dtype", recurrent.NEAR)
-def test_layers_are_compared_before_they_are_timed(cell, dtype):
-    case = recurrent.case(cell, "both", 8, 2, 40, dtype)
+@pytest.mark.parametrize(("inputs", "batch"), [("vectors", 2), ("rows", 64)])
+def test_layers_are_compared_before_they_are_timed(cell, dtype, inputs, batch):
+    case = recurrent.case(cell, "both", 8, batch, 40, dtype, inputs)
     case.equal()
     assert all(seconds > 0 for seconds in (side() for side in case.sides.values()))
 
@@ -140,6 +143,35 @@ def test_keras_is_the_same_model_in_a_process_of_its_own(cell, more, monkeypatch
         case.close()
 
 
+def test_a_loss_is_reached_by_both_sides(monkeypatch):
+    small = {"batch": 16, "steps": 40, "hidden": 16, "embedding": 8, "vocabulary": 100}
+    monkeypatch.setitem(founding_example.SHAPES, "A", small)
+    monkeypatch.setitem(time_to_loss.TARGET, "A", 4.2)
+    monkeypatch.setattr(time_to_loss, "ROUND", 10)
+    plan = next(iter(time_to_loss.plans(quick=True)))
+    row = runner.row_of(plan, 0, MACHINE)
+    rounds, seconds = row["rounds_of_a_side"], row["seconds"]
+    assert rounds["ours"] == pytest.approx(rounds["torch"], rel=0.1)
+    assert 1 < rounds["ours"] < 100
+    assert row["ratios"]["torch"]["median"] == pytest.approx(
+        seconds["torch"] / seconds["ours"], rel=1e-2
+    )
+    monkeypatch.setattr(time_to_loss, "MOST", 20)
+    monkeypatch.setitem(time_to_loss.TARGET, "A", 0.1)
+    with pytest.raises(RuntimeError, match=r"has not reached 0\.1 nats in 25 steps"):
+        runner.row_of(plan, 0, MACHINE)
+
+
+def test_validation_text_is_not_trained_on():
+    shape = Shape("lstm", 4, 60, 8, 8, 100, text=True)
+    train, held = shape.batches(), shape.validation(3)
+    assert held.shape == (3, 4, 61)
+    assert 0 <= train.min() < train.max() <= 95
+    windows = {row.tobytes() for row in train.reshape(-1, 61)}
+    assert not any(row.tobytes() in windows for row in held.reshape(-1, 61))
+    assert np.array_equal(shape.validation(3), held)
+
+
 def test_a_side_that_ends_is_named(tmp_path):
     shape = Shape("lstm", 2, 3, 4, 5, 6)
     side = founding_example.Process("keras-nothing", shape, tmp_path / "none.npz")
@@ -174,7 +206,10 @@ def test_a_profile_names_operators(capsys):
     [
         (["recurent"], "did you mean `recurrent`"),
         (["recurrent", "only=nothing"], "no row has all these words"),
-        (["recurrent", "--with", "keras"], "only founding_example has such peers"),
+        (
+            ["recurrent", "--with", "keras"],
+            "only founding_example and time_to_loss have such peers",
+        ),
         (["founding_example", "--with=theano"], "there is no such peer"),
         (["vectors", "second=1"], "did you mean `seconds`"),
         (["vectors", "output=/no/such/folder/x.json", "quick=true"], "no such folder"),
