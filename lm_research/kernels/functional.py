@@ -94,7 +94,7 @@ def rnn_scan(
     from lm_research.kernels import ops
 
     save, relu = _needs_gradient(gates, weight, h0), nonlinearity == "relu"
-    y, h, _ = ops.rnn_scan(gates, weight, h0, save, relu, *walk.flat())
+    y, h, _ = ops.rnn(gates, weight, h0, save, relu, *walk.flat())
     return y, h
 
 
@@ -134,7 +134,7 @@ def lstm_scan(
     from lm_research.kernels import ops
 
     save = _needs_gradient(gates, weight, h0, c0)
-    y, h, c, *_ = ops.lstm_scan(gates, weight, h0, c0, save, *walk.flat())
+    y, h, c, *_ = ops.lstm(gates, weight, h0, c0, save, *walk.flat())
     return y, (h, c)
 
 
@@ -182,7 +182,7 @@ def gru_scan(
     from lm_research.kernels import ops
 
     save = _needs_gradient(gates, weight, bias_n, h0)
-    y, h, _ = ops.gru_scan(gates, weight, h0, bias_n, save, *walk.flat())
+    y, h, _ = ops.gru(gates, weight, h0, bias_n, save, *walk.flat())
     return y, h
 
 
@@ -196,13 +196,14 @@ def _served(
     precision = cast(Precision, walk.precision)
     chosen = scan_backend(cell, gates, weight, backend, precision, walk.masks, walk.directions)
     reset, dropout = real_resets(walk.reset_BT, walk.lengths_B), walk.dropout_BH
-    fits = chosen.form != "single" or can_recompute(cell, gates, weight, precision, walk.masks)
-    walk = replace(
-        walk,
-        reset_BT=reset,
-        dropout_BH=dropout if dropout is None else dropout.to(gates.dtype),
-        recompute=walk.recompute and fits,
-    )
+    if reset is not None or dropout is not None or walk.recompute:
+        fits = chosen.form != "single" or can_recompute(cell, gates, weight, precision, walk.masks)
+        walk = replace(
+            walk,
+            reset_BT=reset,
+            dropout_BH=dropout if dropout is None else dropout.to(gates.dtype),
+            recompute=walk.recompute and fits,
+        )
     return chosen.backend, in_form(walk, chosen.form)
 
 

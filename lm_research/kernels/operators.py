@@ -18,15 +18,16 @@ def or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
 
 def not_twice(backward: Any) -> None:
     """Make a second derivative through the operator ``backward`` an error that names the fix."""
-    backward.register_autograd(_refuse, setup_context=_remember_nothing)
+    backward.register_autograd(refuse, setup_context=remember_nothing)
 
 
-def _refuse(ctx: Any, *gradients: Any) -> Any:
+def refuse(ctx: Any, *gradients: Any) -> Any:
+    """The gradient of a backward scan. Raises RuntimeError: there is none."""
     raise RuntimeError(
         "a fused scan cannot be differentiated twice: use backend='reference' for second "
         "derivatives"
     )
 
 
-def _remember_nothing(ctx: Any, inputs: Any, output: Any) -> None:
+def remember_nothing(ctx: Any, inputs: Any, output: Any) -> None:
     """There is no second derivative to remember anything for."""

@@ -1,7 +1,9 @@
 """The fused scans as PyTorch operators: known to autograd, to torch.compile and to autocast.
 
 Weight gradients are one product over all steps after the backward scan. The backward operators have
-no gradient of their own. Every operator ends with the walk's flat arguments (``walk.SCHEMA``).
+no gradient of their own. ``rnn``, ``lstm`` and ``gru`` are what a layer calls: the operator only
+where it has to be seen (:mod:`.direct`). Every operator ends with the walk's flat arguments
+(``walk.SCHEMA``).
 
 Shapes: B batch, T time, G gates x hidden size, H hidden size, D head size.
 """
@@ -13,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
-from lm_research.kernels.operators import empty_as, not_twice, or_zeros
+from lm_research.kernels.direct import direct
+from lm_research.kernels.operators import empty_as, not_twice, or_zeros, refuse, remember_nothing
 from lm_research.kernels.walk import SCHEMA, TENSORS, VALUES, Walk
 
 _WALK_HAS_NONE = (None,) * (TENSORS + VALUES)
@@ -141,12 +144,14 @@ def _rnn_context(ctx: Any, inputs: Any, output: Any) -> None:
 def _rnn_gradient(ctx: Any, dy: Tensor | None, dh: Tensor | None, *rest: Any) -> Any:
     y, saved, weight, h0, *masks = ctx.saved_tensors
     dy, dh = or_zeros(dy, y), or_zeros(dh, h0)
-    gradients = rnn_scan_backward(dy, dh, y, saved, weight, h0, ctx.relu, *masks, *ctx.values)
+    gradients = _rnn_back(dy, dh, y, saved, weight, h0, ctx.relu, *masks, *ctx.values)
     return *gradients, None, None, *_WALK_HAS_NONE
 
 
 rnn_scan.register_autograd(_rnn_gradient, setup_context=_rnn_context)
 not_twice(rnn_scan_backward)
+rnn = direct(rnn_scan, _rnn, _rnn_context, _rnn_gradient)
+_rnn_back = direct(rnn_scan_backward, _rnn_backward, remember_nothing, refuse)
 
 
 # --- LSTM
@@ -233,12 +238,14 @@ def _lstm_gradient(
 ) -> Any:
     kept = y, _, _, _, h0, *_ = ctx.saved_tensors  # to be asked for once
     given = or_zeros(dy, y), or_zeros(dh, h0), or_zeros(dc, h0)
-    gradients = lstm_scan_backward(*given, *kept, *ctx.values)
+    gradients = _lstm_back(*given, *kept, *ctx.values)
     return *gradients, None, *_WALK_HAS_NONE
 
 
 lstm_scan.register_autograd(_lstm_gradient, setup_context=_lstm_context)
 not_twice(lstm_scan_backward)
+lstm = direct(lstm_scan, _lstm, _lstm_context, _lstm_gradient)
+_lstm_back = direct(lstm_scan_backward, _lstm_backward, remember_nothing, refuse)
 
 
 # --- GRU
@@ -322,12 +329,14 @@ def _gru_context(ctx: Any, inputs: Any, output: Any) -> None:
 def _gru_gradient(ctx: Any, dy: Tensor | None, dh: Tensor | None, *rest: Any) -> Any:
     kept = y, _, _, h0, *_ = ctx.saved_tensors  # to be asked for once
     given = or_zeros(dy, y), or_zeros(dh, h0)
-    gradients = gru_scan_backward(*given, *kept, *ctx.values)
+    gradients = _gru_back(*given, *kept, *ctx.values)
     return *gradients, None, *_WALK_HAS_NONE
 
 
 gru_scan.register_autograd(_gru_gradient, setup_context=_gru_context)
 not_twice(gru_scan_backward)
+gru = direct(gru_scan, _gru, _gru_context, _gru_gradient)
+_gru_back = direct(gru_scan_backward, _gru_backward, remember_nothing, refuse)
 
 
 def operator(cell: str) -> Any:

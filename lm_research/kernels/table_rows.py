@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.library import custom_op
 
 from lm_research.kernels.checks import autocast
+from lm_research.kernels.direct import direct
 from lm_research.kernels.operators import empty_as
 
 FEWEST_STEPS_A_ROW = {"rnn": 2, "gru": 2, "lstm": 8}
@@ -74,7 +75,7 @@ def input_gates(x: Inputs, weight_GI: Tensor, bias_G: Tensor | None) -> Tensor:
     kind = torch.get_autocast_dtype("cpu") if autocast(x.table_VI) else x.table_VI.dtype
     with torch.autocast("cpu", enabled=False):  # so few rows cost nothing in the weights' own type
         gates_VG = F.linear(x.table_VI, weight_GI, bias_G)
-    found: Tensor = look_up(gates_VG, x.ids_BT, kind)
+    found: Tensor = _directly(gates_VG, x.ids_BT, kind)
     return found
 
 
@@ -131,7 +132,7 @@ def _context(ctx: Any, inputs: Any, output: Any) -> None:
 
 def _gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
     ids, table = ctx.saved_tensors
-    return look_up_backward(gradient, ids, table), None, None
+    return _sums_directly(gradient, ids, table), None, None
 
 
 look_up.register_autograd(_gradient, setup_context=_context)
@@ -149,3 +150,6 @@ def _context_of_sums(ctx: Any, inputs: Any, output: Any) -> None:
 
 
 look_up_backward.register_autograd(_gradient_of_sums, setup_context=_context_of_sums)
+
+_directly = direct(look_up, _look_up, _context, _gradient)
+_sums_directly = direct(look_up_backward, _row_sums, _context_of_sums, _gradient_of_sums)

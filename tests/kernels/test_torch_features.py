@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 from torch.nn.utils import parametrizations, parametrize
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lm_research.kernels import FusedGRU, FusedLSTM, FusedRNN
 
@@ -151,3 +152,31 @@ def test_an_overflow_is_seen_by_the_scaler(backend, device):
     scaler.update()
     assert scaler.get_scale() == 2.0**39
     assert all(torch.equal(a, b) for a, b in zip(before, layer.parameters(), strict=True))
+
+
+@EVERY
+@pytest.mark.parametrize("cls", LAYERS)
+def test_a_scan_is_seen_as_an_operator_only_by_what_watches(cls, backend, device):
+    """Its results and gradients are the same to the bit either way."""
+    if backend in ("torch", "reference"):
+        pytest.skip("no operator of ours")
+    layer, x = made(cls, backend, device)
+    seen = []
+
+    class Watching(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            seen.append(str(function))
+            return function(*args, **(kwargs or {}))
+
+    quick = gradients(layer, x)
+    with Watching():
+        watched = gradients(layer, x)
+    name = {"FusedRNN": "rnn", "FusedLSTM": "lstm", "FusedGRU": "gru"}[cls.__name__]
+    assert {f"lm_research.{name}_scan.default", f"lm_research.{name}_scan_backward.default"} <= {
+        *seen
+    }
+    assert all(torch.equal(quick[key], watched[key]) for key in quick)
+    loss = layer(x.requires_grad_())[0].square().sum()
+    (first,) = torch.autograd.grad(loss, x, create_graph=True)
+    with pytest.raises(RuntimeError, match="cannot be differentiated twice"):
+        first.sum().backward()
