@@ -10,6 +10,7 @@ gradient, which for each row is first summed over the steps that read it.
 Shapes: B batch, T time, I input size, V rows of the table, G gates x hidden size.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -72,8 +73,11 @@ def input_gates(x: Inputs, weight_GI: Tensor, bias_G: Tensor | None) -> Tensor:
     """W x + b of all steps, (B, T, G)."""
     if isinstance(x, Tensor):
         return F.linear(x, weight_GI, bias_G)
-    kind = torch.get_autocast_dtype("cpu") if autocast(x.table_VI) else x.table_VI.dtype
-    with torch.autocast("cpu", enabled=False):  # so few rows cost nothing in the weights' own type
+    kind = x.dtype
+    own: AbstractContextManager[Any] = nullcontext()
+    if autocast(x.table_VI):  # so few rows cost nothing in the weights' own type
+        kind, own = torch.get_autocast_dtype("cpu"), torch.autocast("cpu", enabled=False)
+    with own:
         gates_VG = F.linear(x.table_VI, weight_GI, bias_G)
     found: Tensor = _directly(gates_VG, x.ids_BT, kind)
     return found
