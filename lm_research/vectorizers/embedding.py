@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
 from lm_research.vectorizers.checks import check_choice, check_setting
 from lm_research.vectorizers.document_bags import averaged
-from lm_research.vectorizers.tables import row_table
-from lm_research.vectorizers.vectorizer import Vectorizer
+from lm_research.vectorizers.tables import bring_up_to_date, row_table
+from lm_research.vectorizers.vectorizer import HistoryStep, Vectorizer
 from lm_research.vectorizers.window import look_up
 
 Init = Literal["normal", "uniform", "keras"]
@@ -69,6 +69,14 @@ class Embedding(Vectorizer):
             return x_BTD
         keep_V1 = F.dropout(self.weight.new_ones(self.vocabulary_size, 1), self.dropout)
         return x_BTD * look_up(ids_BT, keep_V1)
+
+    def stepper(self) -> HistoryStep:
+        """Rows of the matrix, looked up without a test for ids of no token."""
+        if self.training and self.dropout:
+            return self.step
+        bring_up_to_date(self)
+        weight_VD = self.weight.detach()
+        return lambda ids_B, _: (F.embedding(ids_B, weight_VD), None)
 
     def document(self, ids_N: Tensor) -> Tensor:
         """x_D, the mean of the tokens' rows; zero for an empty document."""

@@ -11,7 +11,8 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from lm_research.tasks.evaluation import DivergenceError
-from lm_research.tasks.generation import Sampling, choose, generate, generate_several
+from lm_research.tasks.generation import generate, generate_several
+from lm_research.tasks.sampling import Sampling, choose
 from lm_research.text.byte import ByteTokenizer
 
 DRAWS = 4000

@@ -3,10 +3,17 @@
 Shapes: N rows, H what the model gives, D width of a shared matrix, V vocabulary; ``...`` any.
 """
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lm_research.tasks.output_layers.output_layer import OutputLayer, OutputSpec, log_softmax
+from lm_research.tasks.output_layers.output_layer import (
+    OutputLayer,
+    OutputSpec,
+    fine,
+    log_softmax,
+)
 
 BEFORE = {"0.weight": "projection", "1.weight": "weight", "1.bias": "bias"}
 """Names in checkpoints of before, where a projected layer was an ``nn.Sequential`` of two."""
@@ -43,6 +50,13 @@ class LinearOutput(OutputLayer):
     def log_probs(self, y: Tensor) -> Tensor:
         """See :class:`OutputLayer`."""
         return log_softmax(self(y))
+
+    def scorer(self) -> Callable[[Tensor], Tensor]:
+        """Logits."""
+        weight_VD, bias_V = self.weight.detach(), self.bias
+        if self.projection is not None:
+            return lambda y: fine(self(y))
+        return lambda y: fine(F.linear(y, weight_VD, bias_V))
 
     def _load_from_state_dict(self, state_dict, prefix, *rest):  # type: ignore[no-untyped-def]
         for old, new in BEFORE.items():
