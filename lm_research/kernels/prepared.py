@@ -10,13 +10,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lm_research.kernels.checks import autocast
-from lm_research.kernels.obstacles import Wanted, cpu_obstacle
+from lm_research.kernels.obstacles import Cell, Wanted, cpu_obstacle
 from lm_research.kernels.one_step import CELLS
 from lm_research.kernels.stack import RecurrentStack
 
+PACKED = 1 << 22
+"""Numbers of a matrix that is packed for a linear map at most: 16 MB, a few steps' time."""
 Step = Callable[[Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]
 """x_BI and the states (h_BH; of an LSTM h_BH, c_BH), to the states after the step. h is y."""
 
@@ -33,16 +37,31 @@ def prepared_step(layer: RecurrentStack) -> Step | None:
     if several or not weight.is_cpu or autocast(weight) or layer._beyond():
         return None
     parts = tuple(None if part is None else part.detach() for part in layer.parts(0))
-    size = layer.hidden_size
-    if layer.backend in ("auto", "cpu"):
-        wanted = Wanted(layer.cell, weight.device, weight.dtype, size, size, "ieee")
-        if weight.dtype.itemsize == 4 and cpu_obstacle(wanted) is None:
-            from lm_research.kernels.fused.cpu.steps import CompiledStep
+    if layer.backend in ("auto", "cpu") and _compiles(layer.cell, weight, layer.hidden_size):
+        from lm_research.kernels.fused.cpu.steps import CompiledStep
 
-            return CompiledStep(layer.mode, *cast(Any, parts))
+        return CompiledStep(layer.mode, *cast(Any, parts))
     if layer.backend not in ("auto", "torch"):
         return None
     return partial(_by_cell, CELLS[layer.mode], parts)
+
+
+def prepared_linear(weight_NK: Tensor, bias_N: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """x_BK to W x + b, on the weights as they are now and without gradients."""
+    weight_NK = weight_NK.detach()
+    bias_N = None if bias_N is None else bias_N.detach()
+    small = weight_NK.numel() <= PACKED
+    if small and not autocast(weight_NK) and _compiles("rnn", weight_NK, len(weight_NK)):
+        from lm_research.kernels.fused.cpu.steps import CompiledLinear
+
+        return CompiledLinear(weight_NK, bias_N)
+    return lambda x_BK: F.linear(x_BK, weight_NK, bias_N)
+
+
+def _compiles(cell: Cell, weight: Tensor, size: int) -> bool:
+    """Whether there is compiled code for such a weight."""
+    wanted = Wanted(cell, weight.device, weight.dtype, size, size, "ieee")
+    return weight.dtype == torch.float32 and cpu_obstacle(wanted) is None
 
 
 def _by_cell(

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from lm_research.data.pair_batches import END
-from lm_research.tasks.sampling import Sampling
 from lm_research.tasks.sampling import Sampling, choose_rows
 from lm_research.tasks.streaming import select
 

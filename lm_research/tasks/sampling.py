@@ -83,7 +83,7 @@ def most_probable(scores_RV: Tensor) -> Tensor:
     scores = scores_RV.cpu().numpy()  # whose argmax goes over vectors, which PyTorch's does not
     ids_R = scores.argmax(1)
     # One of NaN is the largest to numpy, so that one look a row sees any.
-    if not np.isfinite(scores[np.arange(len(ids_R)), ids_R]).all():
+    if not math.isfinite(scores[np.arange(len(ids_R)), ids_R].sum()):
         raise DivergenceError(
             "the model's probabilities are not numbers (NaN): training diverged; lower "
             "optimizer.lr, or set trainer.gradient_clip"

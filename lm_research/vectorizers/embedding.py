@@ -76,7 +76,7 @@ class Embedding(Vectorizer):
             return self.step
         bring_up_to_date(self)
         weight_VD = self.weight.detach()
-        return lambda ids_B, _: (F.embedding(ids_B, weight_VD), None)
+        return lambda ids_B, _: (weight_VD.index_select(0, ids_B), None)
 
     def document(self, ids_N: Tensor) -> Tensor:
         """x_D, the mean of the tokens' rows; zero for an empty document."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lm_research.kernels.prepared import prepared_linear
 from lm_research.tasks.output_layers.output_layer import (
     OutputLayer,
     OutputSpec,
@@ -53,10 +54,11 @@ class LinearOutput(OutputLayer):
 
     def scorer(self) -> Callable[[Tensor], Tensor]:
         """Logits."""
-        weight_VD, bias_V = self.weight.detach(), self.bias
-        if self.projection is not None:
-            return lambda y: fine(self(y))
-        return lambda y: fine(F.linear(y, weight_VD, bias_V))
+        logits = prepared_linear(self.weight, self.bias)
+        if self.projection is None:
+            return lambda y: fine(logits(y))
+        project = prepared_linear(self.projection, None)
+        return lambda y: fine(logits(project(y)))
 
     def _load_from_state_dict(self, state_dict, prefix, *rest):  # type: ignore[no-untyped-def]
         for old, new in BEFORE.items():

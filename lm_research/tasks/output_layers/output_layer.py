@@ -95,6 +95,8 @@ def log_softmax(logits: Tensor) -> Tensor:
 
 def fine(logits: Tensor) -> Tensor:
     """float32, or finer where ``logits`` are."""
+    if logits.dtype in (torch.float32, torch.float64):
+        return logits
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 

@@ -1,4 +1,4 @@
-"""Single steps on a CPU, for generation: both products, the gates and the state in one call.
+"""Single steps on a CPU, for generation: products, gates and state of a layer in one call.
 
 Weights are packed once for all steps to come. Sums are taken in one order whatever the number of
 rows, so that a stream's numbers do not depend on those beside it.
@@ -6,6 +6,7 @@ rows, so that a stream's numbers do not depend on those beside it.
 Shapes: B rows, I input size, H hidden size, G gates x H. float32.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -19,7 +20,7 @@ from lm_research.kernels.fused.cpu.vectors import Vector, rowwise, sigmoid, tanh
 ROWS = 48
 """Worked on at once, so that sums stay in a cache; a multiple of the product's six."""
 ALONE = 1 << 19
-"""Products of fewer numbers than this are done before another thread has woken up."""
+"""So few products of two numbers are done before another thread has woken up."""
 
 
 def _lstm(i: Vector, f: Vector, g: Vector, o: Vector, c: Vector) -> tuple[Vector, Vector]:
@@ -124,6 +125,43 @@ _ROWS = {"LSTM": _lstm_rows, "GRU": _gru_rows, "RNN_TANH": _tanh_rows, "RNN_RELU
 """By the mode of a layer."""
 
 
+@compiled
+def _linear_rows(x, weights, sums, first, end):
+    panels, bias = weights
+    width = bias.size
+    for start in range(first, end, ROWS):
+        rows = min(ROWS, end - start)
+        into = sums.reshape(-1)[start * width : (start + rows) * width]
+        for row in range(rows):
+            into[row * width : (row + 1) * width] = bias
+        _plus(x, start, rows, x.shape[1], panels, into, width)
+
+
+class CompiledLinear:
+    """W x + b with the weights that it was made with.
+
+    Args:
+        weight_NK, bias_N: float32 on a CPU; the bias may be None.
+    """
+
+    def __init__(self, weight_NK: Tensor, bias_N: Tensor | None) -> None:
+        self.size, self.inputs = weight_NK.shape
+        self.weights = _packed(weight_NK), _bias(bias_N, int(width_of(self.size)))
+
+    def __call__(self, x_BK: Tensor) -> Tensor:
+        """(B, N) float32.
+
+        Raises:
+            RuntimeError: size or type do not fit.
+        """
+        rows = len(x_BK)
+        x = _checked(x_BK, rows, self.inputs)
+        sums = np.empty((rows, self.weights[1].size), np.float32)
+        _walked(partial(_linear_rows, x, self.weights, sums), rows, rows * self.size * self.inputs)
+        found = torch.from_numpy(sums)
+        return found if len(self.weights[1]) == self.size else found[:, : self.size]
+
+
 class CompiledStep:
     """A step of one layer with the weights that it was made with.
 
@@ -153,11 +191,16 @@ class CompiledStep:
         rows = len(x_BI)
         read = _checked(x_BI, rows, self.inputs), *(_checked(s, rows, self.hidden) for s in states)
         written = [np.empty((rows, self.hidden), np.float32) for _ in states]
-        if rows * self.elements < ALONE:
-            self.walk(*read, self.weights, *written, 0, rows)
-        else:
-            over_rows(partial(self.walk, *read, self.weights, *written), rows)
+        walk = partial(self.walk, *read, self.weights, *written)
+        _walked(walk, rows, rows * self.elements)
         return tuple(map(torch.from_numpy, written))
+
+
+def _walked(walk: Callable[[int, int], None], rows: int, products: int) -> None:
+    if products < ALONE:
+        walk(0, rows)
+    else:
+        over_rows(walk, rows)
 
 
 def _checked(part: Tensor, rows: int, size: int) -> np.ndarray:
