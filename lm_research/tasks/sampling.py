@@ -4,7 +4,7 @@ Shapes: R rows (streams), V vocabulary, K candidates (the most probable tokens).
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 
 from lm_research.tasks.evaluation import DivergenceError
+
+FEW = 1024
+"""So few scores are sorted before they are ready for anything faster."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +63,18 @@ def choose_rows(
         DivergenceError: a row's largest score is not finite.
     """
     scores_RV = scores_RV.cpu()
-    chosen_R = most_probable(scores_RV)
+    chosen_R = most_probable(scores_RV).numpy()
     groups: dict[tuple[int | None, float | None], list[int]] = {}
     for row, how in enumerate(samplings):
         if how.temperature:
             groups.setdefault((how.top_k, how.top_p), []).append(row)
     for (top_k, top_p), rows in groups.items():
-        some_RV = scores_RV if len(rows) == len(scores_RV) else scores_RV[rows]
-        temperatures = [samplings[row].temperature for row in rows]
-        p_RK, ids_RK, counts_R = _candidates(some_RV, temperatures, top_k, top_p)
-        drawn_R = _drawn(p_RK, counts_R, (generators[row] for row in rows))
-        chosen_R[rows] = ids_RK.gather(1, drawn_R[:, None])[:, 0]
-    return chosen_R.tolist()
+        temperatures_R = np.array([samplings[row].temperature for row in rows])
+        p_RK, ids_RK, counts_R = _candidates(scores_RV.numpy()[rows], temperatures_R, top_k, top_p)
+        drawn_R = _drawn(p_RK, counts_R, [generators[row] for row in rows])
+        chosen_R[rows] = ids_RK[np.arange(len(rows)), drawn_R]
+    found: list[int] = chosen_R.tolist()
+    return found
 
 
 def most_probable(scores_RV: Tensor) -> Tensor:
@@ -92,47 +95,51 @@ def most_probable(scores_RV: Tensor) -> Tensor:
 
 
 def _candidates(
-    scores_RV: Tensor, temperatures: Sequence[float], top_k: int | None, top_p: float | None
-) -> tuple[Tensor, Tensor, list[int]]:
+    scores_RV: np.ndarray, temperatures_R: np.ndarray, top_k: int | None, top_p: float | None
+) -> tuple[np.ndarray, np.ndarray, Sequence[int]]:
     """p_RK (float64) in falling order, their ids_RK, and how many are to be drawn among.
 
     The others' p are zero.
     """
-    size = scores_RV.shape[1]
-    ordered_RK, ids_RK = _ordered(scores_RV, min(top_k or size, size))
-    temperature_R1 = torch.tensor(temperatures, dtype=torch.float64)[:, None]
-    # Relative to the largest, so that no temperature is low enough to lose it, too.
-    p_RK = ((ordered_RK - ordered_RK[:, :1]) / temperature_R1).softmax(1)
+    rows, size = scores_RV.shape
+    ids_RK = _ordered(scores_RV, min(top_k or size, size))
+    ordered_RK = scores_RV[np.arange(rows)[:, None], ids_RK].astype(np.float64)
+    with np.errstate(over="ignore"):
+        # Relative to the largest, so that no temperature is low enough to lose it, too.
+        p_RK = np.exp((ordered_RK - ordered_RK[:, :1]) / temperatures_R[:, None])
+    p_RK /= p_RK.sum(1, keepdims=True)
     if top_p is None:
-        return p_RK, ids_RK, [p_RK.shape[1]] * len(p_RK)
+        return p_RK, ids_RK, [p_RK.shape[1]] * rows
     # A token stays if what comes before it does not yet reach top_p: at least one always does.
     kept_RK = p_RK.cumsum(1) - p_RK < top_p
     return p_RK * kept_RK, ids_RK, kept_RK.sum(1).tolist()
 
 
-def _ordered(scores_RV: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The greatest scores (float64) in falling order, and their ids; of equal ones lower first."""
-    if scores_RV.dtype != torch.float32:
-        ordered_RV, ids_RV = scores_RV.double().sort(descending=True, stable=True)
-        return ordered_RV[:, :count], ids_RV[:, :count]
+def _ordered(scores_RV: np.ndarray, count: int) -> np.ndarray:
+    """Ids of the greatest scores in falling order; of equal ones the lower first."""
+    if scores_RV.dtype != np.float32 or scores_RV.size < FEW:
+        return (-scores_RV).argsort(1, kind="stable")[:, :count]
     # A whole number for each, of score and id: none are equal, and any sort of them is stable.
-    bits_RV = (scores_RV + 0.0).numpy().view(np.int32)  # no zero has a sign
+    bits_RV = (scores_RV + np.float32(0)).view(np.int32)  # no zero has a sign
     rising_RV = bits_RV ^ ((bits_RV >> 31) & np.int32(0x7FFFFFFF))
     size = scores_RV.shape[1]
     keys_RK = rising_RV.astype(np.int64) << 32 | np.arange(size - 1, -1, -1)
     if count < size:
         keys_RK = np.partition(keys_RK, size - count)[:, size - count :]
     keys_RK.sort()
-    ids_RK = torch.from_numpy(size - 1 - (keys_RK[:, ::-1] & 0xFFFFFFFF))
-    return scores_RV.gather(1, ids_RK).double(), ids_RK
+    ids_RK: np.ndarray = size - 1 - (keys_RK[:, ::-1] & 0xFFFFFFFF)
+    return ids_RK
 
 
-def _drawn(p_RK: Tensor, counts_R: Sequence[int], generators: Iterable[torch.Generator]) -> Tensor:
+def _drawn(
+    p_RK: np.ndarray, counts_R: Sequence[int], generators: Sequence[torch.Generator]
+) -> np.ndarray:
     """A place in each row, as ``torch.multinomial`` draws it from the row's candidates alone.
 
     That is the largest p / q, q being exponential: which of so many waiting times is over first.
     """
-    q_RK = torch.ones_like(p_RK)
-    for q_K, count, generator in zip(q_RK, counts_R, generators, strict=True):
-        q_K[:count].exponential_(generator=generator)
-    return (p_RK / q_RK).argmax(1)
+    q_RK = torch.ones(p_RK.shape, dtype=torch.float64)
+    for q_K, count, generator in zip(q_RK.unbind(), counts_R, generators, strict=True):
+        q_K.narrow(0, 0, count).exponential_(generator=generator)
+    places_R: np.ndarray = (p_RK / q_RK.numpy()).argmax(1)
+    return places_R
