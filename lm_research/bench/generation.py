@@ -17,6 +17,8 @@ from lm_research.bench.compare import same
 from lm_research.bench.founding_model import ours
 from lm_research.bench.founding_torch import Bare
 from lm_research.bench.founding_worker import Shape
+from lm_research.tasks.sampling import most_probable
+from lm_research.tasks.streaming import stepper
 
 VOCABULARY, LENGTH = 256, 50
 HIDDEN, STREAMS = (128, 512), (1, 64)
@@ -59,12 +61,12 @@ def case(cell: str, hidden: int, streams: int) -> Case:
 
 def by_task(task: Any, ids_B: Tensor, given_BT: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """ids_BT and the last token's log_p_BV; ``given_BT`` are read in place of those written."""
-    stream, found = task.start(len(ids_B)), []
-    for step in range(LENGTH):
-        log_p_BTV, stream = task.advance(ids_B[:, None], stream)
-        ids_B = log_p_BTV[:, -1].argmax(-1) if given_BT is None else given_BT[:, step]
+    stream, step, found = task.start(len(ids_B)), stepper(task), []
+    for number in range(LENGTH):
+        scores_BV, stream = step(ids_B, stream)
+        ids_B = most_probable(scores_BV) if given_BT is None else given_BT[:, number]
         found.append(ids_B)
-    return torch.stack(found, 1), log_p_BTV[:, -1]
+    return torch.stack(found, 1), scores_BV.log_softmax(-1)
 
 
 @torch.inference_mode()

@@ -9,7 +9,8 @@ from lm_research.callbacks.pause import pause
 from lm_research.config.types import NonNegativeFloat, PositiveInt
 from lm_research.data.module import TextDataModule
 from lm_research.tasks.evaluation import evaluating
-from lm_research.tasks.generation import Sampling, generate
+from lm_research.tasks.generation import generate
+from lm_research.tasks.sampling import Sampling
 from lm_research.tracking.recorder import Recorder
 
 

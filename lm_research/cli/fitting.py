@@ -26,10 +26,11 @@ from lm_research.tasks.bfloat16 import fastest_precision, use_bfloat16
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.evaluation import DivergenceError, Evaluation, evaluate, evaluating
-from lm_research.tasks.generation import Sampling, generate
+from lm_research.tasks.generation import generate
 from lm_research.tasks.held_out import evaluate_held_out
 from lm_research.tasks.lean_loop import LeanLoop, Unprofiled
 from lm_research.tasks.models import TrainedModel
+from lm_research.tasks.sampling import Sampling
 from lm_research.tasks.sequence_to_sequence import SequenceToSequence
 from lm_research.tasks.tagging import Tagging
 from lm_research.tracking.checkpoint_store import CheckpointStore

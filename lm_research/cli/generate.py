@@ -37,8 +37,9 @@ def run(arguments: list[str]) -> int:
     options, _ = parse(Options, arguments)
     from lm_research.cli.saved import SavedRunError, load
     from lm_research.tasks.classification import Classification
-    from lm_research.tasks.generation import Sampling, generate, generate_several
+    from lm_research.tasks.generation import generate, generate_several
     from lm_research.tasks.language_modeling import LanguageModeling
+    from lm_research.tasks.sampling import Sampling
     from lm_research.tasks.sequence_to_sequence import SequenceToSequence
     from lm_research.tasks.tagging import Tagging
 

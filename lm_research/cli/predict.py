@@ -196,7 +196,7 @@ def _search(saved: Any, options: Options) -> Any:
     """The run's way to search, changed as the options say."""
     from dataclasses import replace
 
-    from lm_research.tasks.generation import Sampling
+    from lm_research.tasks.sampling import Sampling
 
     names = ("beam", "length_penalty", "coverage_penalty")
     asked = {name: getattr(options, name) for name in names if getattr(options, name) is not None}

@@ -28,8 +28,9 @@ from lm_research.config.problems import ConfigError, Problem
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.classifying import classify
 from lm_research.tasks.counted import CountedLanguageModel
-from lm_research.tasks.generation import Sampling, generate
+from lm_research.tasks.generation import generate
 from lm_research.tasks.language_modeling import LanguageModeling
+from lm_research.tasks.sampling import Sampling
 from lm_research.tasks.sequence_to_sequence import SequenceToSequence
 from lm_research.tasks.writing import write_texts
 from lm_research.text.spaced import SpacedTokenizer

@@ -7,7 +7,8 @@ the outputs are those of ``torch.nn``.
 Shapes: B batch, T time, D input size, H hidden size, G gates (RNN 1, GRU 3, LSTM 4).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, cast
 
 import torch
@@ -22,10 +23,11 @@ from lm_research.kernels import (
     LayerNormRNN,
     TableRows,
 )
+from lm_research.kernels.prepared import Step, prepared_step
 from lm_research.kernels.table_rows import Inputs
 from lm_research.models.dropout import DropoutKind, check_dropout, sequence_dropout
 from lm_research.models.lengths import check_lengths
-from lm_research.models.sequence_model import SequenceModel, State
+from lm_research.models.sequence_model import SequenceModel, State, StateStep
 
 Start = Literal["zeros", "learned"]
 Init = Literal["torch", "keras", "uniform"]
@@ -128,6 +130,26 @@ class Recurrent(SequenceModel):
         if lengths is not None:
             check_lengths(lengths, x_BTD)
         return self._drop(x_BTD, self.input_dropout)
+
+    def stepper(self) -> StateStep:
+        """Each layer's step with its weights packed, where there is such a one."""
+        steps = [prepared_step(layer) for layer in self._layers()]
+        if self.training or None in steps:
+            return self.step
+        return partial(self._stepped, cast(list[Step], steps))
+
+    def _stepped(
+        self, steps: Sequence[Step], x_BD: Tensor, state: State | None
+    ) -> tuple[Tensor, State]:
+        if state is None:
+            state = self.initial_state(len(x_BD))
+        y_BH, new_state = x_BD, list[LayerState]()
+        for index, (step, before) in enumerate(zip(steps, state, strict=True)):
+            one = isinstance(before, Tensor)
+            after = step(y_BH, (before,) if one else before)
+            y_BH = y_BH + after[0] if self.residual and index else after[0]
+            new_state.append(after[0] if one else after)
+        return y_BH, new_state
 
     def _drop(self, x_BTD: Tensor, p: float) -> Tensor:
         return sequence_dropout(x_BTD, p, self.dropout_kind) if self.training else x_BTD

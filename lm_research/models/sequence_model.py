@@ -4,6 +4,7 @@ Shapes: B batch, T time, D input size, H output size, V vocabulary, L layers.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 
 State = Any
 """A tensor, or nested tuples / lists of tensors, batch-first: what a model carries over time."""
+
+StateStep = Callable[[Tensor, State | None], tuple[Tensor, State]]
+"""x_BD and the state, to y_BH and the state on."""
 
 
 class SequenceModel(nn.Module, ABC):
@@ -49,6 +53,13 @@ class SequenceModel(nn.Module, ABC):
         """One step: y_BH and the new state."""
         y_B1H, state = self(x_BD[:, None], state)
         return y_B1H[:, 0], state
+
+    def stepper(self) -> StateStep:
+        """:meth:`step` for many steps without gradients, by mode and weights as they are now.
+
+        An architecture prepares here what each of them would otherwise do anew.
+        """
+        return self.step
 
 
 class CountModel(ABC):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lm_research.data.pair_batches import END
-from lm_research.tasks.generation import Sampling, choose
+from lm_research.tasks.sampling import Sampling, choose_rows
 from lm_research.tasks.streaming import select
 
 
@@ -239,10 +239,13 @@ def _sampled(
     while not all(ended):
         log_p_RV, _, state = model.write(last_R, memory, state)
         log_p_RV, last = log_p_RV.double().cpu(), last_R.tolist()
-        for row in (r for r, over in enumerate(ended) if not over):
-            token = END
-            if len(drawn[row]) < room[row]:
-                token = choose(log_p_RV[row], how.sampling, generators[row])
+        going = [row for row, over in enumerate(ended) if not over]
+        tokens = dict.fromkeys(going, END)
+        choosing = [row for row in going if len(drawn[row]) < room[row]]
+        some = [generators[row] for row in choosing]
+        found = choose_rows(log_p_RV[choosing], [how.sampling] * len(choosing), some)
+        tokens.update(zip(choosing, found, strict=True))
+        for row, token in tokens.items():
             log_p[row] += float(log_p_RV[row, token])
             last[row], ended[row] = token, token == END
             if token != END:

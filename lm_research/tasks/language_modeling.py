@@ -5,6 +5,7 @@ Shapes: B batch, T time, D vector, H hidden, V vocabulary.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -12,13 +13,13 @@ from torch import Tensor, nn
 
 from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
 from lm_research.data.batches import Batch
-from lm_research.models.sequence_model import SequenceModel
+from lm_research.models.sequence_model import SequenceModel, StateStep
 from lm_research.tasks.clipping import ClippedTask
 from lm_research.tasks.output_layers.full import Full
 from lm_research.tasks.output_layers.output_layer import Init, OutputLayer, OutputSpec, initialise
-from lm_research.tasks.streaming import Stream, map_tensors
+from lm_research.tasks.streaming import Step, Stream, map_tensors
 from lm_research.vectorizers.tables import read_whole
-from lm_research.vectorizers.vectorizer import Vectorizer
+from lm_research.vectorizers.vectorizer import HistoryStep, Vectorizer
 
 
 class LanguageModeling(ClippedTask):
@@ -136,6 +137,32 @@ class LanguageModeling(ClippedTask):
             y_BTH, stream = self.hidden(ids_BT.to(self.device), stream)
             return self.head.log_probs(y_BTH), stream
 
+    def stepper(self) -> Step:
+        """Single steps by the weights as they are at this call (see ``streaming.stepper``).
+
+        What they need of vectorizer, model and output layer is prepared once. The mode is the
+        caller's here, too.
+        """
+        with torch.inference_mode():
+            parts = self.vectorizer.stepper(), self.model.stepper(), self.head.scorer()
+        return partial(self._step, *parts, self.device, self.dtype)
+
+    def _step(
+        self,
+        vectors: HistoryStep,
+        model: StateStep,
+        scores: Callable[[Tensor], Tensor],
+        device: torch.device,
+        dtype: torch.dtype | str,
+        ids_B: Tensor,
+        stream: Stream,
+    ) -> tuple[Tensor, Stream]:
+        history_BC, state = stream
+        with torch.inference_mode(), default_dtype(dtype):
+            x_BD, history_BC = vectors(ids_B.to(device), history_BC)
+            y_BH, state = model(x_BD, state)
+            return scores(y_BH), (history_BC, state)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """The carried state is part of where training stands."""
         checkpoint["stream"] = self.stream
@@ -161,6 +188,9 @@ class LanguageModeling(ClippedTask):
 def default_dtype(dtype: torch.dtype | str) -> Iterator[None]:
     """The type that a vectorizer without weights gives: that of the weights, as in training."""
     before = torch.get_default_dtype()
+    if before == dtype:
+        yield
+        return
     torch.set_default_dtype(dtype)  # type: ignore[arg-type]
     try:
         yield

@@ -11,8 +11,8 @@ from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
 from lm_research.kernels import TableRows
 from lm_research.vectorizers.checks import check_choice, check_setting
 from lm_research.vectorizers.document_bags import averaged
-from lm_research.vectorizers.tables import row_table, unread_rows
-from lm_research.vectorizers.vectorizer import Vectorizer
+from lm_research.vectorizers.tables import bring_up_to_date, row_table, unread_rows
+from lm_research.vectorizers.vectorizer import HistoryStep, Vectorizer
 from lm_research.vectorizers.window import look_up
 
 Init = Literal["normal", "uniform", "keras"]
@@ -75,6 +75,14 @@ class Embedding(Vectorizer):
         """Of ``weight``, unless rows of it are being dropped."""
         dropped = self.training and self.dropout
         return None if dropped else unread_rows(ids_BT, self.weight)
+
+    def stepper(self) -> HistoryStep:
+        """Rows of the matrix, looked up without a test for ids of no token."""
+        if self.training and self.dropout:
+            return self.step
+        bring_up_to_date(self)
+        weight_VD = self.weight.detach()
+        return lambda ids_B, _: (weight_VD.index_select(0, ids_B), None)
 
     def document(self, ids_N: Tensor) -> Tensor:
         """x_D, the mean of the tokens' rows; zero for an empty document."""

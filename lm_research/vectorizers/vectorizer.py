@@ -4,7 +4,7 @@ Shapes: B batch, T time, D vector size, V vocabulary, C context. Ids are int64.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from lm_research.vectorizers.tables import bring_up_to_date
 
 NOTHING = -1
 """The id of a position before the stream began; its vector contribution is zero."""
+HistoryStep = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
+"""ids_B of tokens and the history, to x_BD and the history on."""
 
 
 class Vectorizer(nn.Module, ABC):
@@ -83,6 +85,18 @@ class Vectorizer(nn.Module, ABC):
             history_BC = ids_BT.new_full((ids_BT.shape[0], self.context), NOTHING)
         joined = torch.cat([history_BC, ids_BT], dim=1)
         return self(joined)[:, self.context :], joined[:, -self.context :]
+
+    def step(self, ids_B: Tensor, history_BC: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """One token a stream: x_BD and the history on."""
+        x_B1D, history_BC = self.stream(ids_B[:, None], history_BC)
+        return x_B1D[:, 0], history_BC
+
+    def stepper(self) -> HistoryStep:
+        """:meth:`step` for many steps without gradients, by mode and weights as they are now.
+
+        A vectorizer prepares here what each of them would otherwise do anew.
+        """
+        return self.step
 
 
 def _up_to_date(module: nn.Module, prefix: str, keep_vars: bool) -> None:

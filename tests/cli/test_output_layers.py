@@ -15,7 +15,8 @@ from lm_research.cli.saved import load
 from lm_research.config.compose import compose
 from lm_research.config.problems import ConfigError
 from lm_research.hub.folder import exported_config
-from lm_research.tasks.generation import Sampling, generate
+from lm_research.tasks.generation import generate
+from lm_research.tasks.sampling import Sampling
 from lm_research.tasks.transfer import TransferError
 from lm_research.tracking.checkpoint_store import CheckpointStore
 from lm_research.tracking.run_identity import config_hash

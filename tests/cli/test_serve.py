@@ -20,7 +20,8 @@ from lm_research.cli.serve import run as serve
 from lm_research.cli.serve_answers import Trial
 from lm_research.cli.serve_http import TrialServer
 from lm_research.tasks.classifying import classify
-from lm_research.tasks.generation import Sampling, generate
+from lm_research.tasks.generation import generate
+from lm_research.tasks.sampling import Sampling
 from lm_research.tasks.writing import write_texts
 
 LM = ("text=byte", "model=lstm")

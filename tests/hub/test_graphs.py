@@ -10,7 +10,8 @@ from safetensors.numpy import load_file
 
 from lm_research.hub.graph_files import TOLERANCE, write_graph
 from lm_research.hub.graphs import GraphError
-from lm_research.tasks.generation import Sampling, generate
+from lm_research.tasks.generation import generate
+from lm_research.tasks.sampling import Sampling
 
 ANY, ONE = ["batch", "time"], ["batch", 1]
 CLASSES = ("task=classification", "text=word")

@@ -101,6 +101,22 @@ def test_without_recurrent_bias_there_is_one_bias(cell, init):
 
 
 @every_class
+def test_prepared_steps_have_residuals_and_a_learned_start(cls):
+    model = cls(HIDDEN_SIZE, HIDDEN_SIZE, 3, residual=True, start="learned").eval()
+    with torch.no_grad():
+        for start_SH in model.start_SH:
+            start_SH.normal_()
+        x_BTD, found, state = torch.randn(4, 6, HIDDEN_SIZE), [], None
+        step, expected = model.stepper(), model.double()(x_BTD.double())[0]
+        model.float()
+        for t in range(6):
+            y_BH, state = step(x_BTD[:, t], state)
+            found.append(y_BH)
+    assert step != model.step
+    torch.testing.assert_close(torch.stack(found, 1).double(), expected, rtol=0, atol=3e-6)
+
+
+@every_class
 def test_learned_start_is_trained_and_used(cls):
     model = cls(INPUT_SIZE, HIDDEN_SIZE, 2, start="learned").double()
     count = 2 if cls is LSTM else 1

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
+from lm_research.kernels import obstacles
 from lm_research.models.sequence_model import SequenceModel
 
 CONF = Path(__file__).parents[2] / "conf" / "model"
@@ -148,6 +149,42 @@ def test_single_steps_equal_one_call(option):
             whole, end = model(x_BTD)
         torch.testing.assert_close(torch.stack(steps, 1), whole, **tolerance)
         assert_same_state(state, end, **tolerance)
+
+
+@every_model
+@pytest.mark.parametrize("compiler", [True, False])
+def test_a_prepared_step_goes_on_from_any_state_and_any_state_from_it(
+    option, compiler, monkeypatch
+):
+    monkeypatch.setattr(obstacles, "COMPILER", compiler)
+    for dtype, tolerance in ((torch.float32, SINGLE), (torch.float64, DOUBLE)):
+        model, x_BTD, steps = build(option, dtype), random_input(dtype=dtype), []
+        with torch.no_grad():
+            step, (y_BTH, state) = model.stepper(), model(x_BTD[:, :4])
+            kept = map_state(torch.clone, state)
+            for t in range(4, 9):
+                y_BH, state = step(x_BTD[:, t], state)
+                steps.append(y_BH)
+            end_BTH, end = model(x_BTD[:, 9:], state)
+            whole, expected = model(x_BTD)
+            first_BH, _ = step(x_BTD[:, 0], None)
+            assert_same_state(model(x_BTD[:, :4])[1], kept, **tolerance)
+        found = torch.cat([y_BTH, torch.stack(steps, 1), end_BTH], 1)
+        torch.testing.assert_close(found, whole, **tolerance)
+        assert_same_state(end, expected, **tolerance)
+        torch.testing.assert_close(first_BH, whole[:, 0], **tolerance)
+
+
+@every_model
+def test_a_prepared_step_is_that_of_the_mode(option):
+    """In training dropout is drawn as the model draws it."""
+    model, x_BTD = build(option, dropout=0.9, num_layers=2).train(), random_input()
+    drawn = []
+    for step in (model.step, model.stepper()):
+        torch.manual_seed(0)
+        drawn.append(step(x_BTD[:, 0], None)[0])
+    assert torch.equal(*drawn)
+    assert not torch.equal(drawn[0], model.eval().stepper()(x_BTD[:, 0], None)[0])
 
 
 @every_model

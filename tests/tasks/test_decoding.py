@@ -15,7 +15,7 @@ from lm_research.data.document_batches import PADDING
 from lm_research.data.pair_batches import END, inputs_of, pair_batch
 from lm_research.models.attention import Attention
 from lm_research.tasks.decoding import Search
-from lm_research.tasks.generation import Sampling
+from lm_research.tasks.sampling import Sampling
 from lm_research.tasks.sequence_to_sequence import SequenceToSequence, turned
 from lm_research.tasks.writing import write_batch, write_texts
 from lm_research.vectorizers.embedding import Embedding

@@ -1,5 +1,6 @@
 """Sampling: which tokens may come, how often they do, where it ends."""
 
+import copy
 import math
 from collections import Counter
 
@@ -11,8 +12,11 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from lm_research.tasks.evaluation import DivergenceError
-from lm_research.tasks.generation import Sampling, choose, generate, generate_several
+from lm_research.tasks.generation import generate, generate_several
+from lm_research.tasks.sampling import Sampling, choose, choose_rows
+from lm_research.tasks.streaming import select, stepper
 from lm_research.text.byte import ByteTokenizer
+from lm_research.vectorizers.bag_of_words import BagOfWords
 
 DRAWS = 4000
 P = [0.05, 0.4, 0.1, 0.25, 0.2]
@@ -117,6 +121,56 @@ def test_a_model_that_diverged_is_told(options: dict[str, float]) -> None:
         draws(torch.tensor([0.0, math.nan]), 1, **options)
 
 
+def drawn_alone(log_p_V: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+    """A draw as its definition has it: the row sorted in float64, and torch.multinomial."""
+    if sampling.temperature == 0:
+        return int(log_p_V.argmax())
+    ordered, ids = log_p_V.double().sort(descending=True, stable=True)
+    p = ((ordered - ordered[0]) / sampling.temperature)[: sampling.top_k].softmax(0)
+    if sampling.top_p is not None:
+        p = p[p.cumsum(0) - p < sampling.top_p]
+    return int(ids[torch.multinomial(p, 1, generator=generator)])
+
+
+HOW = [
+    {},
+    {"temperature": 0},
+    {"temperature": 0.3, "top_k": 5},
+    {"temperature": 2.0, "top_k": 5},
+    {"top_p": 0.9},
+    {"temperature": 1.5, "top_k": 40, "top_p": 0.7},
+    {"top_k": 1000},
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("size", [1, 2, 17, 300])
+def test_many_rows_are_each_drawn_as_alone(size: int, dtype: torch.dtype) -> None:
+    """Rows of all kinds at once, equal scores and scores of minus infinity among them."""
+    draw = torch.Generator().manual_seed(size)
+    how = [Sampling(**HOW[row % len(HOW)]) for row in range(20)]
+    together, alone = ([torch.Generator().manual_seed(n) for n in range(20)] for _ in range(2))
+    for _ in range(30):
+        scores_RV = (torch.randn(20, size, generator=draw, dtype=dtype) * 8).round() / 4
+        scores_RV[:, 1:][torch.rand(20, size - 1, generator=draw) < 0.1] = -math.inf
+        scores_RV[scores_RV == 0] *= torch.randn(1, generator=draw, dtype=dtype).sign()
+        found = choose_rows(scores_RV, how, together)
+        assert found == [*map(drawn_alone, scores_RV, how, alone)]
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_row_that_is_no_distribution_is_told(wrong: float, dtype: torch.dtype) -> None:
+    scores_RV = torch.randn(4, 6, dtype=dtype)
+    if wrong == -math.inf:
+        scores_RV[2] = wrong
+    else:
+        scores_RV[2, 3] = wrong
+    generators = [torch.Generator() for _ in range(4)]
+    with pytest.raises(DivergenceError, match="not numbers"):
+        choose_rows(scores_RV, [Sampling()] * 4, generators)
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -218,6 +272,40 @@ def test_several_at_once_are_each_what_it_is_alone(make_task, name: str) -> None
     assert len(set(map(len, alone))) > 2  # some end before others
     assert generate_several(task, Tokens(), "some prompt", 30, how[4:6]) == alone[4:6]
     assert generate_several(task, Tokens(), "", 0, how[:1]) == [[]]
+
+
+@pytest.mark.parametrize("name", ["rnn", "gru", "lstm", "cnn", "transformer"])
+@pytest.mark.parametrize("vectorizer", [None, BagOfWords(11, window=3)], ids=["embedding", "bag"])
+def test_prepared_steps_have_the_probabilities_of_float64(make_task, name, vectorizer) -> None:
+    """Float32 steps of several streams, some of which leave, beside the whole text at once."""
+    exact = make_task(name, copy.deepcopy(vectorizer)).eval()
+    task = copy.deepcopy(exact).float()
+    ids_BT = torch.randint(11, (5, 12), generator=torch.Generator().manual_seed(0))
+    expected, _ = exact.advance(ids_BT, exact.start(5))
+    _, stream = task.advance(ids_BT[:, :2], task.start(5))
+    step, rows = stepper(task), torch.arange(5)
+    for t in range(2, 12):
+        if t == 6:
+            rows = torch.tensor([4, 0, 2])
+            stream = select(stream, rows)
+        scores_BV, stream = step(ids_BT[rows, t], stream)
+        assert scores_BV.dtype == torch.float32
+        found = scores_BV.double().log_softmax(-1)
+        torch.testing.assert_close(found, expected[rows, t], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
+def test_a_stepper_is_of_the_weights_when_it_was_made(make_task, name: str) -> None:
+    task = make_task(name, dtype=torch.float32).eval()
+    how, length = Sampling(temperature=0), 12
+    before = list(generate(task, Tokens(), "some prompt", length, how))
+    with torch.no_grad():
+        for parameter in task.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator()))
+    fresh = make_task(name, dtype=torch.float32).eval()
+    fresh.load_state_dict(task.state_dict())
+    after = list(generate(task, Tokens(), "some prompt", length, how))
+    assert after == list(generate(fresh, Tokens(), "some prompt", length, how)) != before
 
 
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm", "cnn", "transformer"])

@@ -283,6 +283,21 @@ def test_evaluation_is_normalised_and_how_a_stream_is_cut_changes_nothing(make_t
 
 
 @pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"shared": True}], ids=str)
+def test_scores_are_log_probabilities_up_to_a_constant_of_each_row(name, options):
+    if name == "adaptive" and "shared" in options:
+        options = {}
+    shared_VD = nn.Parameter(torch.randn(V, H - 3)) if options.get("shared") else None
+    spec = OutputSpec(H, V, options.get("bias", True), shared_VD, counts_V=counts())
+    for dtype, near in ((torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 5e-2)):
+        layer, y_NH = LAYERS[name](spec).to(dtype), rows()[0].detach().to(dtype)
+        with torch.no_grad():
+            scores_NV, log_p_NV = layer.scorer()(y_NH), layer.log_probs(y_NH)
+        assert scores_NV.dtype == log_p_NV.dtype
+        torch.testing.assert_close(scores_NV.log_softmax(-1), log_p_NV, rtol=near, atol=near)
+
+
+@pytest.mark.parametrize("name", LAYERS)
 def test_the_last_position_alone_has_a_say(make_task, name):
     task, given = make_task(output_layer=LAYERS[name], predict="last"), batch(0)
     other = Batch(given.ids_BT, given.targets_BT.clone(), True)

@@ -196,6 +196,22 @@ def test_cutting_a_stream_changes_nothing(
 
 
 @every
+def test_prepared_steps_are_those_of_the_stream(stem: str, field: str, value: Any) -> None:
+    vectorizer = fitted(stem, field, value)
+    ids_BT = torch.randint(V, (3, 9), generator=torch.Generator().manual_seed(0))
+    expected = vectorizer(ids_BT)
+    with torch.inference_mode():
+        first, history = vectorizer.stream(ids_BT[:, :4], None)
+        step, found = vectorizer.stepper(), [first]
+        for t in range(4, 8):
+            x_BD, history = step(ids_BT[:, t], history)
+            found.append(x_BD[:, None])
+        found.append(vectorizer.stream(ids_BT[:, 8:], history)[0])
+        assert torch.equal(step(ids_BT[:, 0], None)[0], expected[:, 0])
+    assert torch.equal(torch.cat(found, 1), expected)
+
+
+@every
 def test_gradients_reach_what_is_trainable(stem: str, field: str, value: Any) -> None:
     vectorizer = copy.deepcopy(fitted(stem, field, value)).train()
     x_BTD = vectorizer(torch.arange(V)[None])

@@ -3,10 +3,18 @@
 Shapes: N rows, H what the model gives, D width of a shared matrix, V vocabulary; ``...`` any.
 """
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lm_research.tasks.output_layers.output_layer import OutputLayer, OutputSpec, log_softmax
+from lm_research.kernels.prepared import prepared_linear
+from lm_research.tasks.output_layers.output_layer import (
+    OutputLayer,
+    OutputSpec,
+    fine,
+    log_softmax,
+)
 
 BEFORE = {"0.weight": "projection", "1.weight": "weight", "1.bias": "bias"}
 """Names in checkpoints of before, where a projected layer was an ``nn.Sequential`` of two."""
@@ -43,6 +51,14 @@ class LinearOutput(OutputLayer):
     def log_probs(self, y: Tensor) -> Tensor:
         """See :class:`OutputLayer`."""
         return log_softmax(self(y))
+
+    def scorer(self) -> Callable[[Tensor], Tensor]:
+        """Logits."""
+        logits = prepared_linear(self.weight, self.bias)
+        if self.projection is None:
+            return lambda y: fine(logits(y))
+        project = prepared_linear(self.projection, None)
+        return lambda y: fine(logits(project(y)))
 
     def _load_from_state_dict(self, state_dict, prefix, *rest):  # type: ignore[no-untyped-def]
         for old, new in BEFORE.items():

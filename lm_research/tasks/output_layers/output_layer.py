@@ -4,6 +4,7 @@ Shapes: N rows, H what the model gives, D width of a shared matrix, V vocabulary
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -60,6 +61,13 @@ class OutputLayer(nn.Module, ABC):
     def log_probs(self, y: Tensor) -> Tensor:
         """log p (..., V) of y (..., H): nats, normalised exactly; float32, or finer where y is."""
 
+    def scorer(self) -> Callable[[Tensor], Tensor]:
+        """y (..., H) to :meth:`log_probs` up to a constant of each row, by the weights as now.
+
+        A layer whose normalisation is that of a softmax leaves it out here.
+        """
+        return self.log_probs
+
     @abstractmethod
     def rows_loss(self, y_NH: Tensor, targets_N: Tensor) -> Tensor:
         """The loss that training takes of rows that all have a target, as their mean, in nats."""
@@ -82,7 +90,14 @@ class OutputLayer(nn.Module, ABC):
 
 def log_softmax(logits: Tensor) -> Tensor:
     """Over the last dimension; float32, or finer where ``logits`` are."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+    return fine(logits).log_softmax(-1)
+
+
+def fine(logits: Tensor) -> Tensor:
+    """float32, or finer where ``logits`` are."""
+    if logits.dtype in (torch.float32, torch.float64):
+        return logits
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 Init = Literal["torch", "keras", "uniform"]

@@ -197,6 +197,38 @@ def width_of(columns: int) -> int:
     return -(-columns // COLUMNS) * COLUMNS
 
 
+def _zipped(builder: ir.IRBuilder, one: ir.Value, other: ir.Value, half: int) -> ir.Value:
+    """The numbers of the lower (0) or the upper (1) halves of two vectors, in turns."""
+    start = half * WIDTH // 2
+    places = [start + n // 2 + n % 2 * WIDTH for n in range(WIDTH)]
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), places)
+    return builder.shuffle_vector(one, other, mask)
+
+
+def _transpose(typing: Any, source: Any, step: Any, target: Any, pitch: Any) -> Any:
+    """A square of vectors, transposed; its rows are ``step`` apart, those written ``pitch``."""
+    signature = types.void(source, types.intp, target, types.intp)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        source, step, target, pitch = arguments
+        at, half = ir.Constant(INDEX, 0), WIDTH // 2
+        rows = [
+            builder.load(_at(builder, _row(builder, source, step, n), at), align=4)
+            for n in range(WIDTH)
+        ]
+        for _ in range(WIDTH.bit_length() - 1):
+            pairs = [*zip(rows[:half], rows[half:], strict=True)]
+            rows = [_zipped(builder, *pair, part) for pair in pairs for part in (0, 1)]
+        for n, value in enumerate(rows):
+            builder.store(value, _at(builder, _row(builder, target, pitch, n), at), align=4)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+_turned: Any = intrinsic(_transpose)
+
+
 @compiled
 def packed(weight, rows, size, row_step, column_step):
     """Panels (N / columns, K, columns) of a weight's transpose, as one axis; zeros beyond N.
@@ -204,11 +236,18 @@ def packed(weight, rows, size, row_step, column_step):
     ``weight`` is one axis, in which (n, k) lies at n row_step + k column_step.
     """
     panels = -(-rows // COLUMNS)
-    found = np.zeros(panels * size * COLUMNS, np.float32)
+    found = np.empty(panels * size * COLUMNS, np.float32)
+    found[rows // COLUMNS * size * COLUMNS :] = 0
     for first in range(0, rows, COLUMNS):
-        for k in range(0, size, WIDTH):  # a block fits the nearest cache, whichever way it lies
-            for n in range(first, min(first + COLUMNS, rows)):
-                for j in range(k, min(k + WIDTH, size)):
+        end = min(first + COLUMNS, rows)
+        for k in range(0, size, WIDTH):
+            squares = (end - first) // WIDTH if column_step == 1 and k + WIDTH <= size else 0
+            at = first * size + k * COLUMNS
+            for n in range(0, squares * WIDTH, WIDTH):
+                source = pointer(weight, (first + n) * row_step + k)
+                _turned(source, row_step, pointer(found, at + n), COLUMNS)
+            for j in range(k, min(k + WIDTH, size)):
+                for n in range(first + squares * WIDTH, end):
                     value = weight[n * row_step + j * column_step]
                     found[first * size + j * COLUMNS + n - first] = value
     return found
