@@ -143,7 +143,8 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def differing_fields(runs: Sequence[Run]) -> dict[str, list[Any]]:
     """Field -> its different values, over runs that are meant to differ in the seed alone.
 
-    Every dotted field counts that a run's numbers may depend on, but the seed; and its data.
+    Every dotted field counts that a run's numbers may depend on, but the seed; and its data, unless
+    they are drawn by the seed (``data.fold_seed``).
     """
     parts = _differing_parts(runs)
     flats = [flatten({key: run.config[key] for key in parts if key in run.config}) for run in runs]
@@ -153,6 +154,8 @@ def differing_fields(runs: Sequence[Run]) -> dict[str, list[Any]]:
     found = {}
     for name in dict.fromkeys(name for flat in flats for name in flat):
         if name in OF_ONE_CHECKPOINT or _follows_seed(name, runs, flats):
+            continue
+        if name == FINGERPRINT and _drawn_by_seed(runs, flats):
             continue
         values = [flat.get(name) for flat in flats]
         different = [v for i, v in enumerate(values) if v not in values[:i]]
@@ -164,9 +167,15 @@ def differing_fields(runs: Sequence[Run]) -> dict[str, list[Any]]:
 def _follows_seed(name: str, runs: Sequence[Run], flats: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a part's own seed (``vectorizer.seed``) is the run's in every run that has it."""
     pairs = zip(runs, flats, strict=True)
-    return name.endswith(".seed") and all(
+    return name.endswith((".seed", "_seed")) and all(
         flat[name] == run.seed for run, flat in pairs if name in flat
     )
+
+
+def _drawn_by_seed(runs: Sequence[Run], flats: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a seed of the data's own is the run's in every run, as of folds."""
+    names = {name for name in flats[0] if name.startswith("data.")}
+    return any(_follows_seed(name, runs, flats) for name in names)
 
 
 def _differing_parts(runs: Sequence[Run]) -> list[str]:

@@ -82,6 +82,10 @@ def _nodes(experiment: Experiment, changed: Mapping[str, Any]) -> dict[str, dict
     """Row -> the method's node. Raises ConfigError for a field that is wrong."""
     assert experiment.method is not None
     base = load_yaml(experiment.method.read_bytes())
+    if means := [row for row in experiment.expected.rows if row.mean_over]:
+        message, allowed = "is for runs, and a method takes its own means", "no such field"
+        told = ", ".join(means[0].mean_over)
+        raise ConfigError([Problem(f"rows.{means[0].name}.mean_over", message, told, allowed)])
     nodes = {row.name: {**base, **row.setting, **changed} for row in experiment.expected.rows}
     file = str(experiment.method)
     problems = {

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from lm_research.cli.axes import split_axes
@@ -12,7 +13,6 @@ from lm_research.cli.sweep import Study, planned_study, run_study
 from lm_research.config.expected import Row
 from lm_research.config.problems import ConfigError, Problem
 from lm_research.studies.experiments import Experiment
-from lm_research.studies.jobs import Planned
 from lm_research.studies.plan import SEED, override_text
 from lm_research.studies.states import standings
 from lm_research.tracking.json_files import read_json
@@ -42,6 +42,7 @@ def measure(experiment: Experiment, arguments: Sequence[str]) -> Measured:
         check_files(experiment, _files(one.config["data"]))
     measured = Measured(study.folder)
     _compare(study, base, measured)
+    _require_whole_means(experiment, study, measured)
     run_study(study, study.planned, retry=False, reported=False)
     _collect(experiment, study, measured)
     return measured
@@ -62,7 +63,7 @@ def study_arguments(experiment: Experiment, arguments: Sequence[str]) -> list[st
         "name": experiment.name, "title": expected.paper, "question": expected.table,
         "metric": "val/bits_per_byte", "direction": "minimize", "report": REPORT,
     }  # fmt: skip
-    if cases := [row.setting for row in expected.rows if row.setting]:
+    if cases := [case for row in expected.rows for case in row.settings() if case]:
         node["cases"] = cases
     fixed = [f"experiment={experiment.name}", "hydra/hydra_logging=none", "hydra/job_logging=none"]
     fixed += [f"+sweep.{key}={override_text(value)}" for key, value in node.items()]
@@ -98,12 +99,30 @@ def _compare(study: Study, base: Study, measured: Measured) -> None:
             measured.incomparable = f"another configuration: {told}"
 
 
+def _require_whole_means(experiment: Experiment, study: Study, measured: Measured) -> None:
+    """Say so where the command runs some of a row's settings only: two of ten folds."""
+    planned = [one.job.setting for one in study.planned]
+    for row in experiment.expected.rows:
+        wanted = _settings(row)
+        run = [setting for setting in wanted if setting in planned]
+        if run and len(run) < len(wanted) and measured.incomparable is None:
+            over = ", ".join(row.mean_over)
+            told = f"{row.name} is a mean over {over}: {len(run)} runs of {len(wanted)}"
+            measured.incomparable = told
+
+
+def _settings(row: Row) -> list[dict[str, str]]:
+    """Of the runs whose mean a row is, as the study's jobs have them."""
+    return [{k: override_text(v) for k, v in case.items()} for case in row.settings()]
+
+
 def _key(setting: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(setting.items()))
 
 
 def _collect(experiment: Experiment, study: Study, measured: Measured) -> None:
     found = standings(study.folder, [one.job for one in study.planned])
+    parts: dict[tuple[str, int], list[float]] = {}
     for standing, one in zip(found, study.planned, strict=True):
         if standing.state != "done":
             measured.undone += 1
@@ -112,27 +131,27 @@ def _collect(experiment: Experiment, study: Study, measured: Measured) -> None:
         measured.took(seed, standing.seconds)
         judged = measured.incomparable is not None or not measured.partial
         for row in experiment.expected.rows:
-            if judged and _of(row, one):
-                value = _value(place, row.metric)
-                measured.values.setdefault(row.name, {})[seed] = value
+            if judged and one.job.setting in _settings(row):
+                parts.setdefault((row.name, seed), []).append(_value(place, row.metric))
         if experiment.expected.course:
             for tokens, value in _course(place, experiment.expected.course.metric).items():
                 measured.course.setdefault(tokens, {})[seed] = value
-
-
-def _of(row: Row, one: Planned) -> bool:
-    return {key: override_text(value) for key, value in row.setting.items()} == one.job.setting
+    for (name, seed), values in parts.items():
+        measured.values.setdefault(name, {})[seed] = fmean(values)
 
 
 def _value(place: Path, metric: str) -> float:
     """One score of a finished run; of its test split, scored now if it was not yet.
 
+    A task that scores the test split itself, at its end, has it in the summary.
+
     Raises:
         ConfigError: there is no such score.
     """
+    value = read_json(place / "summary.json").get(metric)
     split, _, name = metric.partition("/")
-    scores = _test_scores(place) if split == "test" else read_json(place / "summary.json")
-    value = scores.get(name if split == "test" else metric)
+    if value is None and split == "test":
+        value = _test_scores(place).get(name)
     if not isinstance(value, int | float):
         raise ConfigError([Problem("rows.metric", "the run has no such score", metric)])
     return float(value)

@@ -1,6 +1,7 @@
 """The typed shape of experiments/NAME/expected.yaml: a paper's numbers, and what agrees."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,10 +39,18 @@ class Row:
     unit: str = ""
     setting: dict[str, Any] = field(default_factory=dict)
     """of this row alone: overrides of the run, or fields of the method"""
+    mean_over: dict[str, list[Any]] = field(default_factory=dict)
+    """overrides, each with its values: the number is the mean over runs with every combination of
+    them (``data.fold: [0, 1, 2]``)"""
     needs: str | None = None
     """a package without which ours is not the same thing"""
     incomparable: str | None = None
     """why ours is not the same thing, if it is not; there is no verdict then"""
+
+    def settings(self) -> list[dict[str, Any]]:
+        """The overrides of each run, of one seed, whose mean the number is."""
+        combinations = itertools.product(*self.mean_over.values())
+        return [{**self.setting, **dict(zip(self.mean_over, c, strict=True))} for c in combinations]
 
 
 @dataclass
@@ -144,11 +153,23 @@ def _rules(node: Mapping[str, Any], file: str) -> Iterator[Problem]:
         yield Problem("rows", "has no published number", "[]", "at least one", file=file)
     for name in sorted({str(name) for name in names if names.count(name) > 1}):
         yield Problem("rows", "two rows have this name", name, "names of their own", file=file)
+    for number, row in enumerate(rows):
+        yield from _of_mean(f"rows.{number}", row, file)
     seeds = node.get("seeds")
     if isinstance(seeds, list) and (not seeds or len(set(map(str, seeds))) < len(seeds)):
         yield Problem("seeds", "each once, at least one", str(seeds), "[1, 2, 3]", file=file)
     if node.get("deterministic") is True and isinstance(seeds, list) and len(seeds) > 1:
         yield Problem("seeds", "a deterministic method has one", str(seeds), "[1]", file=file)
+
+
+def _of_mean(path: str, row: Mapping[str, Any], file: str) -> Iterator[Problem]:
+    means, setting = row.get("mean_over"), row.get("setting")
+    for key, values in means.items() if isinstance(means, Mapping) else ():
+        where, told = f"{path}.mean_over.{key}", str(values)[:60]
+        if not isinstance(values, list) or len(set(map(str, values))) < max(len(values), 2):
+            yield Problem(where, "is no list of values", told, "two or more, each once", file=file)
+        if isinstance(setting, Mapping) and key in setting:
+            yield Problem(where, "is in setting, too", told, "one of the two", file=file)
 
 
 def made(schema: Any, value: Any) -> Any:

@@ -7,7 +7,8 @@ from lm_research.config.problems import Problem
 
 DENSE = {
     "lm_research.tasks.sparse_optimizers.SparseSGD": "sgd",
-    "lm_research.tasks.sparse_optimizers.SparseAdagrad": "adam",
+    "lm_research.tasks.sparse_optimizers.SparseAdagrad": "adagrad",
+    "lm_research.tasks.sparse_optimizers.SparseAdadelta": "adadelta",
     "lm_research.tasks.sparse_adam.SparseAdam": "adam",
     "lm_research.tasks.sparse_adam.SparseAdamW": "adamw",
 }

@@ -251,6 +251,9 @@ RANGES: dict[str, Any] = {
     "eps": NonNegativeFloat,
     "weight_decay": NonNegativeFloat,
     "momentum": NonNegativeFloat,
+    "rho": DropProbability,
+    "lr_decay": NonNegativeFloat,
+    "initial_accumulator_value": NonNegativeFloat,
 }
 """Ranges for arguments of optimizers. The annotations of ``torch.optim`` carry none: this is what
 its constructors refuse, told before torch is loaded (see ``cross_checks.py``, too)."""

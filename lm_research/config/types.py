@@ -37,6 +37,8 @@ class Interval:
 
 PositiveInt = Annotated[int, Interval(low=1)]
 NonNegativeInt = Annotated[int, Interval(low=0)]
+FoldCount = Annotated[int, Interval(low=2)]
+"""Of cross-validation: at least two, one of which is held out."""
 PositiveFloat = Annotated[float, Interval(low=0, open_low=True)]
 NonNegativeFloat = Annotated[float, Interval(low=0)]
 Probability = Annotated[float, Interval(low=0, high=1)]

@@ -10,6 +10,7 @@ from lm_research.config.signatures import InstanceOf
 from lm_research.config.types import PositiveInt
 from lm_research.data.document import DataError, Source
 from lm_research.data.downloads import Downloads
+from lm_research.data.folds import stratified_folds
 from lm_research.data.sources.downloaded import DownloadedSource
 from lm_research.methods.method import Method, Progress
 from lm_research.models.naive_bayes import LinearClassifier
@@ -100,14 +101,3 @@ def ngram_counts(texts: Sequence[str], longest: int, presence: bool) -> csr_arra
             columns.append(column_of.setdefault(gram, len(column_of)))
     shape = (len(texts), len(column_of))
     return csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)
-
-
-def stratified_folds(positive_N: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """The fold of each text, int64: each class is shuffled and dealt out in turn."""
-    rng, fold_N = np.random.default_rng(seed), np.empty(len(positive_N), dtype=np.int64)
-    dealt = 0
-    for own in (positive_N, ~positive_N):
-        texts = rng.permutation(np.flatnonzero(own))
-        fold_N[texts] = (np.arange(len(texts)) + dealt) % folds
-        dealt += len(texts)
-    return fold_N

@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lm_research.config.types import PositiveInt
-from lm_research.data.document_batches import DocumentBatch
+from lm_research.config.types import DropProbability, PositiveInt
+from lm_research.data.document_batches import PADDING, DocumentBatch
 from lm_research.models.document_models import DocumentModel, VectorModel
 from lm_research.models.sequence_model import SequenceModel
+from lm_research.models.word_dropout import drop_words
 from lm_research.tasks.document_task import DocumentTask
 from lm_research.tasks.language_modeling import default_dtype
 from lm_research.tasks.pooling import Pooling
@@ -41,6 +42,8 @@ class Classification(DocumentTask):
         class_weights: ``balanced`` weighs a document of class c by D / (C D_c), where D_c of the D
             training documents are of it; None: all alike.
         max_tokens: of a document that are read; None: all.
+        word_dropout: probability of leaving a token out of its document, while training; see
+            :func:`drop_words`.
         baseline: score scikit-learn's linear models on the same tokens, too.
     """
 
@@ -61,11 +64,13 @@ class Classification(DocumentTask):
         pooling: Literal["last", "mean", "max", "attention"] = "max",
         class_weights: Literal["balanced"] | None = None,
         max_tokens: PositiveInt | None = 1024,
+        word_dropout: DropProbability = 0.0,
         baseline: bool = False,
     ) -> None:
         super().__init__(optimizer, scheduler)
         self.vectorizer, self.model = vectorizer, model
         self.classes, self.max_tokens = list(classes), max_tokens
+        self.word_dropout = word_dropout
         pools = isinstance(model, SequenceModel)
         self.pooling = Pooling(pooling, model.output_size) if pools else None
         self.head = nn.Linear(model.output_size, len(self.classes))
@@ -93,6 +98,11 @@ class Classification(DocumentTask):
 
     def training_step(self, batch: DocumentBatch, batch_index: int) -> Tensor:
         """Mean cross-entropy in nats over the documents, weighed by class."""
+        if self.word_dropout:
+            ids_BT, lengths_B = drop_words(
+                batch.ids_BT, batch.lengths_B, self.word_dropout, PADDING
+            )
+            batch = batch._replace(ids_BT=ids_BT, lengths_B=lengths_B)
         return F.cross_entropy(self.logits(batch), batch.labels_B, self.class_weight_C)
 
     def log_probabilities(self, batch: DocumentBatch) -> Tensor:

@@ -66,6 +66,30 @@ def adagrad(
     loops.adagrad(*given, number(rate), number(eps))
 
 
+def adadelta(
+    rows_U: Tensor,
+    gradient_UD: Tensor,
+    table_VD: Tensor,
+    square_VD: Tensor,
+    delta_VD: Tensor,
+    shrink_U1: Tensor,
+    lr: float,
+    rho: float,
+    eps: float,
+) -> None:
+    """s and a times ``shrink_U1``; then s = rho s + (1 - rho) g g, x = g sqrt((a + eps)/(s + eps)),
+    a = rho a + (1 - rho) x x, w -= lr x.
+    """
+    s_UD = square_VD.index_select(0, rows_U).mul_(shrink_U1 * rho)
+    a_UD = delta_VD.index_select(0, rows_U).mul_(shrink_U1)
+    s_UD.addcmul_(gradient_UD, gradient_UD, value=1 - rho)
+    x_UD = (a_UD + eps).sqrt_().div_((s_UD + eps).sqrt_()).mul_(gradient_UD)
+    a_UD.mul_(rho).addcmul_(x_UD, x_UD, value=1 - rho)
+    square_VD.index_copy_(0, rows_U, s_UD)
+    delta_VD.index_copy_(0, rows_U, a_UD)
+    table_VD.index_add_(0, rows_U, x_UD, alpha=-lr)
+
+
 def adam(
     rows_U: Tensor, gradient_UD: Tensor, tables: AdamTables, step: AdamStep, settings: AdamSettings
 ) -> None:

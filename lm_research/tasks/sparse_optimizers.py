@@ -13,9 +13,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.optim import SGD, Adagrad, Optimizer
+from torch.optim import SGD, Adadelta, Adagrad, Optimizer
 
-from lm_research.config.types import NonNegativeFloat, PositiveFloat
+from lm_research.config.types import DropProbability, NonNegativeFloat, PositiveFloat
 from lm_research.tasks import row_steps
 from lm_research.vectorizers.tables import row_reads, rows_of
 
@@ -154,3 +154,47 @@ class SparseAdagrad(TakesTables, Adagrad):
         state["step"] += 1
         rate = group["lr"] / (1 + (float(state["step"]) - 1) * group["lr_decay"])
         row_steps.adagrad(rows_U, gradient_UD, table_VD, state["sum"], rate, group["eps"])
+
+
+class SparseAdadelta(TakesTables, Adadelta):
+    """AdaDelta (Zeiler 2012, arXiv:1212.5701), equal to ``torch.optim.Adadelta`` without decay.
+
+    s = rho s + (1 - rho) g g, x = g sqrt(a + eps) / sqrt(s + eps), a = rho a + (1 - rho) x x,
+    theta -= lr x. No row moves without a gradient; its s and a shrink by rho at every step, which
+    is made up for at its next gradient (``last`` of the state: the step of a row's last one).
+
+    Args:
+        params: parameters, or groups of them.
+        lr: on the step.
+        rho: of both means.
+        eps: added below both roots.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: PositiveFloat = 1.0,
+        rho: DropProbability = 0.95,
+        eps: PositiveFloat = 1e-6,
+    ) -> None:
+        super().__init__(params, lr=lr, rho=rho, eps=eps)
+        self.take_tables()
+
+    def step_rows(
+        self, group: dict[str, Any], table_VD: Tensor, rows_U: Tensor, gradient_UD: Tensor
+    ) -> None:
+        """See the base class."""
+        state = self.state[table_VD] or self._begun(table_VD)
+        state["step"] += 1
+        missed_U = state["step"] - state["last"][rows_U] - 1
+        shrink_U1 = (group["rho"] ** missed_U.double()).to(table_VD.dtype)[:, None]
+        given = rows_U, gradient_UD, table_VD, state["square_avg"], state["acc_delta"], shrink_U1
+        row_steps.adadelta(*given, group["lr"], group["rho"], group["eps"])
+        state["last"][rows_U] = int(state["step"])
+
+    def _begun(self, table_VD: Tensor) -> dict[str, Tensor]:
+        state: dict[str, Tensor] = self.state[table_VD]
+        state["step"] = torch.zeros((), dtype=torch.float32)  # as PyTorch has it, exact up to 2^24
+        state["last"] = torch.zeros(len(table_VD), dtype=torch.float32)
+        state["square_avg"], state["acc_delta"] = (torch.zeros_like(table_VD) for _ in range(2))
+        return state

@@ -43,8 +43,9 @@ class GloVe(Pretrained):
         memory_gib: counts beyond it are kept on the disk while they are added up and, with numba,
             trained on. The tables and the counts of one part of the text come on top.
         unknown: rows of tokens without a vector: "random", drawn like the known ones' numbers;
-            "zero"; "mean" of the known ones; "subword", of those that share character n-grams
-            (of a file; "mean" where the vectors are trained). See ``unknown_words.py``.
+            "uniform", U(-0.25, 0.25) (Kim 2014); "zero"; "mean" of the known ones; "subword", of
+            those that share character n-grams (of a file; "mean" where the vectors are trained).
+            See ``unknown_words.py``.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class GloVe(Pretrained):
         seed: int = 0,
         solver: Literal["auto", "numba", "numpy", "torch"] = "auto",
         memory_gib: PositiveFloat = 4.0,
-        unknown: Literal["random", "zero", "mean", "subword"] = "random",
+        unknown: Literal["random", "uniform", "zero", "mean", "subword"] = "random",
     ) -> None:
         super().__init__(vocabulary_size, dim, path, trainable, seed, unknown)
         check_setting("window", window, PositiveInt)

@@ -38,8 +38,9 @@ class Pretrained(Fitted):
         trainable: whether the model's training moves the vectors ("non-static") or not.
         seed: of the rows drawn.
         unknown: rows of tokens without a vector: "random", drawn like the known ones' numbers;
-            "zero"; "mean" of the known ones; "subword", of those that share character n-grams
-            (of a file; "mean" where the vectors are trained). See ``unknown_words.py``.
+            "uniform", U(-0.25, 0.25) (Kim 2014); "zero"; "mean" of the known ones; "subword", of
+            those that share character n-grams (of a file; "mean" where the vectors are trained).
+            See ``unknown_words.py``.
     """
 
     coverage: Tensor
@@ -53,7 +54,7 @@ class Pretrained(Fitted):
         path: str | None,
         trainable: bool,
         seed: int,
-        unknown: Literal["random", "zero", "mean", "subword"],
+        unknown: Literal["random", "uniform", "zero", "mean", "subword"],
     ) -> None:
         super().__init__(vocabulary_size)
         check_setting("vocabulary_size", vocabulary_size, PositiveInt)

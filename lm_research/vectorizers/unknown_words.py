@@ -10,7 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Unknown = Literal["random", "zero", "mean", "subword"]
+Unknown = Literal["random", "uniform", "zero", "mean", "subword"]
+UNIFORM = 0.25
+"""The bound of "uniform": about the variance of word2vec's published vectors."""
 
 
 def fill(
@@ -18,17 +20,20 @@ def fill(
 ) -> Tensor:
     """``weight_VD`` with the rows that are not known made up.
 
-    "random": N(0, s^2), s being the standard deviation of the known rows' numbers. "zero". "mean":
-    the mean of the known rows. "subword": the mean, over the token's character 3- to 6-grams (with
-    "<" and ">" at its ends, as fastText has them) that known tokens share, of those tokens' mean
-    rows; where none is shared, or without ``tokens``, the mean.
+    "random": N(0, s^2), s being the standard deviation of the known rows' numbers. "uniform":
+    U(-0.25, 0.25), as Kim 2014 (arXiv:1408.5882). "zero". "mean": the mean of the known rows.
+    "subword": the mean, over the token's character 3- to 6-grams (with "<" and ">" at its ends, as
+    fastText has them) that known tokens share, of those tokens' mean rows; where none is shared, or
+    without ``tokens``, the mean.
     """
     known_KD = weight_VD[known_V]
+    generator = torch.Generator().manual_seed(seed)
     if how == "random":
-        generator = torch.Generator().manual_seed(seed)
         made_VD = (
             torch.randn(weight_VD.shape, generator=generator) * known_KD.std(correction=0).item()
         )
+    elif how == "uniform":
+        made_VD = torch.empty(weight_VD.shape).uniform_(-UNIFORM, UNIFORM, generator=generator)
     elif how == "zero":
         made_VD = torch.zeros_like(weight_VD)
     else:

@@ -51,8 +51,9 @@ class Word2Vec(Pretrained):
         memory_gib: text beyond it (4 bytes a token) is kept on the disk. The tables and the pairs
             of a chunk (about 64 MiB, twice) come on top.
         unknown: rows of tokens without a vector: "random", drawn like the known ones' numbers;
-            "zero"; "mean" of the known ones; "subword", of those that share character n-grams
-            (of a file; "mean" where the vectors are trained). See ``unknown_words.py``.
+            "uniform", U(-0.25, 0.25) (Kim 2014); "zero"; "mean" of the known ones; "subword", of
+            those that share character n-grams (of a file; "mean" where the vectors are trained).
+            See ``unknown_words.py``.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Word2Vec(Pretrained):
         seed: int = 0,
         solver: Literal["auto", "numba", "numpy"] = "auto",
         memory_gib: PositiveFloat = 4.0,
-        unknown: Literal["random", "zero", "mean", "subword"] = "random",
+        unknown: Literal["random", "uniform", "zero", "mean", "subword"] = "random",
     ) -> None:
         super().__init__(vocabulary_size, dim, path, trainable, seed, unknown)
         check_choice("architecture", architecture, Architecture)

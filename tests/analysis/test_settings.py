@@ -94,6 +94,18 @@ def test_different_data_under_one_name_are_refused(make_run) -> None:
         group_settings(runs, find_axes(runs))
 
 
+def test_data_drawn_by_the_runs_own_seed_are_no_difference(make_run) -> None:
+    """Folds of cross-validation; drawn by another seed they are one."""
+    runs = []
+    for seed in (1, 2):
+        config, data = {"data": {"fold_seed": seed}}, {"fingerprint": f"sha256:{seed}"}
+        runs.append(load_run(make_run(str(seed), seed, config=config, data=data)))
+    assert differing_fields(runs) == {}
+    other = {"data": {"fold_seed": 7}}
+    runs.append(load_run(make_run("3", 3, config=other, data={"fingerprint": "sha256:7"})))
+    assert set(differing_fields(runs)) == {"data.fold_seed", "data.json: fingerprint"}
+
+
 def test_a_repeated_seed_is_refused_with_both_folders(make_run) -> None:
     runs = [load_run(make_run("first", 1)), load_run(make_run("again", 1))]
     with pytest.raises(ReplicateError, match=r"seed 1 is repeated \(.*first and .*again\)"):

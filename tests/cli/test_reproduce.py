@@ -1,5 +1,8 @@
 """The command: runs and methods of one's own experiments, resumed, judged, never written over."""
 
+import json
+
+import numpy as np
 import pytest
 import yaml
 
@@ -75,6 +78,56 @@ def test_runs_are_judged_and_gone_on_with(experiment, tmp_path, capsys, read_jso
     assert "1 worse, 1 reproduced" in " ".join(capsys.readouterr().out.split())
 
 
+OVER = {"model.hidden_size": [4, 6]}
+
+
+def test_a_row_may_be_a_mean_over_runs(experiment, tmp_path, read_json):
+    row = {**ROW, "metric": "val/loss_nats", "mean_over": OVER, "published": 5, "tolerance": 4}
+    mine = experiment([row], TINY)
+    measured = reproduce_runs.measure(mine, ["seed=1,2", "trainer=cpu", "output=runs"])
+    losses = {1: [], 2: []}
+    for summary_file in sorted((tmp_path / "runs").rglob("summary.json")):
+        config = yaml.safe_load((summary_file.parent / "config.yaml").read_text())
+        assert config["model"]["hidden_size"] in (4, 6)
+        losses[config["seed"]].append(read_json(summary_file)["val/loss_nats"])
+    assert len(set(losses[1] + losses[2])) == 4
+    assert measured.values == {"a": {s: pytest.approx(np.mean(x)) for s, x in losses.items()}}
+    assert measured.incomparable is None
+    some = reproduce_runs.measure(
+        mine, ["seed=1", "trainer=cpu", "output=runs", "model.hidden_size=4"]
+    )
+    assert some.incomparable == "a is a mean over model.hidden_size: 1 runs of 2"
+
+
+def test_a_classifiers_test_scores_are_those_of_its_best_weights(
+    experiment, tmp_path, read_json, monkeypatch
+):
+    """Which its run has scored: the last weights are not scored in their place."""
+    labelled = [f"{{word}} {{word}} {i}" for i in range(90)]
+    lines = [
+        json.dumps({"text": t.format(word=w), "label": w}) for t in labelled for w in ("up", "down")
+    ]
+    (tmp_path / "texts.jsonl").write_text("\n".join(lines))
+    config = {
+        **TINY,
+        "defaults": [
+            *TINY["defaults"],
+            {"override /data": "files"},
+            {"override /task": "classification"},
+            {"override /model": "bag"},
+        ],
+        "data": {"paths": [str(tmp_path / "texts.jsonl")], "label_field": "label"},
+        "task": {"epochs": 2},
+        "budget": {**TINY["budget"], "eval_bytes": 5000},
+        "callbacks": {"checkpoint": {"monitor": "val/accuracy"}},
+    }
+    monkeypatch.setattr(reproduce_runs, "_test_scores", lambda place: pytest.fail("scored again"))
+    mine = experiment([{**ROW, "metric": "test/accuracy", "tolerance": 1}], config)
+    measured = reproduce_runs.measure(mine, ["seed=1", "trainer=cpu", "output=runs"])
+    (file,) = (tmp_path / "runs").rglob("summary.json")
+    assert measured.values["a"] == {1: read_json(file)["test/accuracy"]}
+
+
 def measured_by(monkeypatch, experiment, *arguments):
     """What a command would compare, without running it."""
     monkeypatch.setattr(reproduce_runs, "run_study", lambda *args, **kwargs: 0)
@@ -145,10 +198,12 @@ METHOD = {
 
 def test_a_method_is_kept_seed_by_seed(experiment, tmp_path, monkeypatch, capsys):
     row = {**ROW, "metric": "accuracy", "published": 100.0, "tolerance": 1.0}
-    mine = experiment(
-        [row], method=METHOD, direction="maximize", data={"files": {}, "option": "code"}
-    )
+    mine_data = {"files": {}, "option": "code"}
     calls = []
+    averaged = experiment([{**row, "mean_over": OVER}], method=METHOD, data=mine_data)
+    with pytest.raises(ConfigError, match="a method takes its own means"):
+        reproduce_method.measure(averaged, [])
+    mine = experiment([row], method=METHOD, direction="maximize", data=mine_data)
 
     def measure(self, source, downloads, seed, progress):
         calls.append(seed)

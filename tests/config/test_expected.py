@@ -53,6 +53,14 @@ def test_a_sound_file(tmp_path):
     assert read_expected(written(tmp_path, course=None)).course is None
 
 
+def test_the_runs_of_a_mean_are_every_combination(tmp_path):
+    over = {"a.fold": [0, 1], "b": ["x", "y"]}
+    found = read_expected(written(tmp_path, rows=row(setting={"c": 1}, mean_over=over))).row("a")
+    pairs = [(0, "x"), (0, "y"), (1, "x"), (1, "y")]
+    assert found.settings() == [{"c": 1, "a.fold": f, "b": b} for f, b in pairs]
+    assert read_expected(written(tmp_path)).row("a").settings() == [{}]
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -64,6 +72,10 @@ def test_a_sound_file(tmp_path):
         ({"rows": row(published="2 %")}, "rows.0.published=2 %: is text"),
         ({"rows": row(tolerence=1)}, "did you mean `tolerance`?"),
         ({"rows": [{"name": "a"}]}, "rows.0.published: is missing"),
+        ({"rows": row(mean_over={"data.fold": [1]})}, "data.fold=[1]: is no list of values"),
+        ({"rows": row(mean_over={"data.fold": [1, 1]})}, "data.fold=[1, 1]: is no list of values"),
+        ({"rows": row(mean_over={"data.fold": 3})}, "rows.0.mean_over.data.fold=3"),
+        ({"rows": row(mean_over={"x": [1, 2]}, setting={"x": 1})}, "is in setting, too"),
         ({"direction": "down"}, "direction=down"),
         ({"seeds": [1, 1]}, "seeds=[1, 1]: each once"),
         ({"seeds": []}, "seeds=[]: each once"),

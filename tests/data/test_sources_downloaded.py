@@ -178,6 +178,65 @@ def test_a_validation_split_may_be_cut_from_the_training_split(corpus: Any) -> N
     assert held_out == texts["validation"]
 
 
+def labelled_lines(texts: dict[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"name": f"tiny/{label}.txt", "label": label, "content": text.encode()}
+        for label, text in texts.items()
+    ]
+
+
+def test_folds_part_a_corpus_and_the_held_out_one_is_the_test_split(corpus: Any) -> None:
+    files = labelled_lines(
+        {
+            "good": "".join(f"good {i}\n\n" for i in range(53)),  # blank lines are left out
+            "bad": "".join(f"bad {i}\n" for i in range(40)) + "good 0\n",
+        }
+    )
+    node = corpus("lines.Lines", files, folds=10, fold_seed=3, leaks="keep", validation_share=0.1)
+    held_out: list[str] = []
+    for fold in range(10):
+        source = build({**node, "fold": fold})
+        documents = list(source)
+        test = [d for d in documents if d.split == "test"]
+        validation = sum(d.split == "validation" for d in documents)
+        assert source.skipped["empty"] == 53
+        assert len(documents) == 94
+        assert 0 < validation < 25
+        assert 4 <= sum(d.label == "bad" for d in test) <= 5  # 41 of ten folds
+        assert 5 <= sum(d.label == "good" for d in test) <= 6  # 53
+        held_out += [d.id for d in test]
+    assert len(set(held_out)) == len(held_out) == 94
+    drawn = {s: {d.id for d in read({**node, "fold_seed": s}) if d.split == "test"} for s in (3, 4)}
+    assert drawn[3] != drawn[4]
+    assert drawn[3] == {d.id for d in read({**node, "only": ["test"]})}
+    signatures = {
+        build({**node, "fold": f, "fold_seed": s}).signature() for f in (0, 1) for s in (1, 2)
+    }
+    assert len(signatures) == 4
+
+
+def test_a_text_that_two_folds_share_does_not_leak(corpus: Any) -> None:
+    files = labelled_lines({"a": "same\n" * 8 + "one\n", "b": "same\n" * 8 + "two\n"})
+    source = build(corpus("lines.Lines", files, folds=2))
+    texts = {s: {d.text for d in source if d.split == s} for s in ("train", "test")}
+    assert "same" in texts["test"] - texts["train"]
+    assert source.skipped[LEAKED] == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"fold": 1}, "fold is 1, and there are no folds; fix: folds=10"),
+        ({"folds": 3, "fold": 3}, "fold is 3; of 3 folds it must be 0 to 2"),
+        ({"folds": 3}, "tiny/train.txt is of an official split; fix: folds=null"),
+    ],
+)
+def test_folds_that_cannot_be_are_told(corpus: Any, options: dict[str, Any], told: str) -> None:
+    files = lines(train="a\n") if "official" in told else labelled_lines({"a": "a\n"})
+    with pytest.raises(BuildError, match=told):
+        build(corpus("lines.Lines", files, **options))
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("leaks", "maybe"), ("only", ["dev"]), ("files", []), ("blank", "yes")]
 )

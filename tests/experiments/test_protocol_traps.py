@@ -12,6 +12,9 @@ from lm_research.config.compose import compose
 from lm_research.config.expected import read_expected
 from lm_research.config.paths import experiments
 from lm_research.models.ngram import KneserNey
+from lm_research.studies.experiments import find
+from lm_research.tasks.classification import shorten
+from lm_research.text.cleaning import Cleaner
 from lm_research.text.spaced import SpacedTokenizer
 
 DOWNLOADS = os.environ.get("LM_RESEARCH_DOWNLOADS")
@@ -101,3 +104,68 @@ def test_the_paper_holds_its_rate_for_four_epochs_and_the_code_for_five():
     middle = [lanes * epoch + lanes // 2 for epoch in range(13)]
     assert [paper(at) for at in middle[:7]] == [1, 1, 1, 1, 0.5, 0.25, 0.125]
     assert [code(at) for at in middle[:7]] == [1, 1, 1, 1, 1, 0.5, 0.25]
+
+
+def test_kims_norm_of_3_is_ours_of_a_half_of_it():
+    """Units dropped and weights halved afterwards, or units dropped and doubled."""
+    torch.manual_seed(0)
+    theirs_CH, z_H = torch.randn(2, 300).double(), torch.rand(300).double()
+    ours_CH, kept_H = theirs_CH / 2, (torch.rand(300) < 0.5).double()
+    bound = compose(["experiment=kim_cnn_mr"]).config["model"]["max_norm"]
+    shorten(theirs_CH, 3.0)  # the paper's s
+    shorten(ours_CH, bound)
+    assert theirs_CH.norm(dim=1).max() == pytest.approx(3.0)
+    torch.testing.assert_close(ours_CH @ (z_H * kept_H * 2), theirs_CH @ (z_H * kept_H))
+    torch.testing.assert_close(ours_CH @ z_H, (theirs_CH * 0.5) @ z_H)
+
+
+KIMS_WORDS = [
+    ("it's so laddish", "it 's so laddish"),
+    ("isn't (really) funny, we've said .", "is n't ( really ) funny , we 've said"),
+    ('a B-movie! why?-- "no"', "a b movie ! why ? no"),
+    ("they'd they'll you're 3.5", "they 'd they 'll you 're 3 5"),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), KIMS_WORDS)
+def test_the_text_of_mr_is_cut_as_kims_code_cuts_it(text, words):
+    rules = build(compose(["experiment=kim_cnn_mr"]).config["text"]["cleaning"])
+    assert Cleaner(rules).clean(text).split() == words.split()
+
+
+@corpora
+def test_kims_vocabulary_of_mr_is_the_published_one():
+    """Table 1: 18,765 words, of 10,662 sentences of 20 words each. One word is not in our files."""
+    config = compose(["experiment=kim_cnn_mr", f"downloads={DOWNLOADS}"]).config
+    clean = Cleaner(build(config["text"]["cleaning"])).clean
+    sentences = [clean(document.text).split() for document in build(config["data"])]
+    assert len(sentences) == 10_662
+    assert len({word for words in sentences for word in words}) == 18_764
+    assert round(np.mean([len(words) for words in sentences])) == 20
+
+
+@pytest.mark.parametrize("name", ["kim_cnn_mr", "dan_mr"])
+def test_a_number_by_cross_validation_has_every_fold_once(name):
+    experiment = find(name)
+    data = compose([f"experiment={name}", "seed=5"]).config["data"]
+    assert (data["folds"], data["fold_seed"], data["validation_share"]) == (10, 5, 0.1)
+    for row in experiment.expected.rows:
+        assert row.mean_over == {"data.fold": list(range(10))}
+
+
+def test_the_penalty_of_the_averaging_network_is_over_its_batch():
+    """The authors' gradient: that of the documents' sum and of 1e-4 / 2 |w|^2, over the batch."""
+    config = compose(["experiment=dan_mr"]).config
+    batch, decay = config["budget"]["batch_size"], config["optimizer"]["weight_decay"]
+    torch.manual_seed(0)
+    x_BD, y_B = torch.randn(batch, 5).double(), torch.randint(2, (batch,))
+    theirs, ours = (torch.nn.Linear(5, 2).double() for _ in range(2))
+    ours.load_state_dict(theirs.state_dict())
+    total = F.cross_entropy(theirs(x_BD), y_B, reduction="sum")
+    total = total + 0.5e-4 * sum(p.square().sum() for p in theirs.parameters())
+    (total / batch).backward()
+    F.cross_entropy(ours(x_BD), y_B).backward()
+    for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(own.grad + decay * own, other.grad, rtol=0, atol=5e-8)
+    plain = [p.grad for p in ours.parameters()]
+    assert not torch.allclose(plain[0], theirs.weight.grad, rtol=0, atol=5e-8)

@@ -7,11 +7,11 @@ from sklearn.naive_bayes import MultinomialNB
 
 from lm_research.data.document import DataError, Document, Source
 from lm_research.data.downloads import Downloads
+from lm_research.data.folds import stratified_folds
 from lm_research.methods.cross_validation import (
     CrossValidation,
     labelled,
     ngram_counts,
-    stratified_folds,
 )
 from lm_research.models.naive_bayes import MultinomialNaiveBayes
 

@@ -113,6 +113,27 @@ def test_kims_network_is_convolution_and_maximum_over_time():
     torch.testing.assert_close(found, torch.cat(expected))
 
 
+def test_word_dropout_is_for_training_alone_and_means_are_over_what_is_left():
+    model = classifier("embedding", "bag", word_dropout=0.5)
+    batch = batch_of([np.arange(1, 30), np.arange(5, 12)], torch.tensor([0, 2]))
+    model.train()
+    torch.manual_seed(1)
+    loss = model.training_step(batch, 0)
+    torch.manual_seed(1)
+    kept_BT = torch.rand(batch.ids_BT.shape) >= 0.5
+    weight_VD = model.vectorizer.weight
+    means = [
+        weight_VD[ids_T[:n][kept_T[:n]]].mean(0)
+        for ids_T, kept_T, n in zip(batch.ids_BT, kept_BT, [29, 7], strict=True)
+    ]
+    expected = torch.nn.functional.cross_entropy(model.head(torch.stack(means)), batch.labels_B)
+    torch.testing.assert_close(loss, expected)
+    model.eval()
+    whole = classifier("embedding", "bag").eval()
+    whole.load_state_dict(model.state_dict())
+    assert torch.equal(model.log_probabilities(batch), whole.log_probabilities(batch))
+
+
 def test_rows_of_kims_output_layer_stay_within_the_norm():
     weight = torch.tensor([[3.0, 4.0], [0.3, 0.4]])
     shorten(weight, 3.0)

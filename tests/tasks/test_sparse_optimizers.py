@@ -11,7 +11,7 @@ from lm_research.tasks import row_steps
 from lm_research.tasks.clipping import clip_gradients
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.tasks.sparse_adam import SparseAdam, SparseAdamW
-from lm_research.tasks.sparse_optimizers import SparseAdagrad, SparseSGD, obstacle
+from lm_research.tasks.sparse_optimizers import SparseAdadelta, SparseAdagrad, SparseSGD, obstacle
 from lm_research.vectorizers import tables
 from lm_research.vectorizers.embedding import Embedding
 
@@ -22,6 +22,10 @@ PAIRS = {
     "adagrad": (
         partial(SparseAdagrad, lr=0.1, lr_decay=0.01, initial_accumulator_value=0.1),
         partial(torch.optim.Adagrad, lr=0.1, lr_decay=0.01, initial_accumulator_value=0.1),
+    ),
+    "adadelta": (
+        partial(SparseAdadelta, lr=0.9, rho=0.9),
+        partial(torch.optim.Adadelta, lr=0.9, rho=0.9),
     ),
     "adam": (partial(SparseAdam, lr=0.01), partial(torch.optim.Adam, lr=0.01)),
     "adam_l2": (
@@ -75,7 +79,8 @@ def train(module: Pair, optimizer: torch.optim.Optimizer, steps: range) -> None:
 def test_equal_to_the_dense_optimizer(name: str, dtype: torch.dtype) -> None:
     ours, theirs = Pair(dtype), Pair(dtype)
     make, dense = PAIRS[name]
-    one, other = make(ours.parameters(), fused=True), dense(theirs.parameters())
+    fused = {} if name == "adadelta" else {"fused": True}  # which PyTorch's has not
+    one, other = make(ours.parameters(), **fused), dense(theirs.parameters())
     for steps in (range(7), range(7, 400)):
         train(ours, one, steps)
         train(theirs, other, steps)

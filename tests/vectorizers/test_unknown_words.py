@@ -28,6 +28,19 @@ def test_rows_made_up(how: Unknown, expected: list) -> None:
         assert wanted is None or row.tolist() == wanted
 
 
+def test_uniform_rows_are_kims_and_drawn_by_the_seed() -> None:
+    known_V = torch.tensor([True] + [False] * 400)
+    weight_VD = torch.full((401, 50), 7.0)
+    made, same, other = (fill(weight_VD, known_V, "uniform", seed=s) for s in (1, 1, 2))
+    assert torch.equal(made, same)
+    assert not torch.equal(made[1:], other[1:])
+    assert torch.equal(made[0], weight_VD[0])
+    # 20,000 numbers of U(-0.25, 0.25): variance 0.25^2 / 3, the extremes near the bounds.
+    assert 0.2499 < made[1:].max() <= 0.25
+    assert -0.25 <= made[1:].min() < -0.2499
+    assert made[1:].var().item() == pytest.approx(0.25**2 / 3, rel=0.02)
+
+
 def test_subwords_are_means_of_means() -> None:
     made = fill(WEIGHT, KNOWN, "subword", seed=0, tokens=TOKENS)
     shared = [g for g in grams("walked") if g in grams("walking") or g in grams("talk")]

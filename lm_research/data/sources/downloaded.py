@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import BinaryIO, ClassVar, Literal
 
-from lm_research.config.types import Fraction
+import numpy as np
+
+from lm_research.config.types import FoldCount, Fraction, NonNegativeInt
 from lm_research.data.document import Category, DataError, Document, Source
 from lm_research.data.downloads import Downloads, RemoteFile
+from lm_research.data.folds import folds_by_label
 from lm_research.data.sources.records import check_choice
 from lm_research.data.sources.streams import record_lines
 from lm_research.data.splits import SPLITS, split_of
@@ -41,6 +44,11 @@ class DownloadedSource(Source):
         encoding: of the text.
         validation_share: of the training split's documents, by hash of the text: these become the
             validation split, where a corpus has no official one.
+        folds: k of cross-validation, for a corpus without official splits: its documents are dealt
+            out by label into k parts. Part number ``fold`` is the test split, the others are the
+            training split, of which ``validation_share`` takes its own. ``None``: no such parts.
+        fold: which part is held out, from 0.
+        fold_seed: draws the parts.
     """
 
     revision: ClassVar[int] = 1
@@ -53,6 +61,9 @@ class DownloadedSource(Source):
         only: list[SplitName] | None = None,
         encoding: str = "utf-8",
         validation_share: Fraction = 0.0,
+        folds: FoldCount | None = None,
+        fold: NonNegativeInt = 0,
+        fold_seed: NonNegativeInt = 0,
         *,
         name: str,
         language: str,
@@ -68,6 +79,7 @@ class DownloadedSource(Source):
             check_choice("only", split, SPLITS)
         if not files:
             raise ValueError("files: at least one")
+        _check_folds(files, folds, fold)
         wanted = {None, *(only or SPLITS)}
         if validation_share and "validation" in wanted:
             wanted.add("train")
@@ -80,6 +92,7 @@ class DownloadedSource(Source):
         self.only = only
         self.encoding = encoding
         self.validation_share = validation_share
+        self.folds, self.fold, self.fold_seed = folds, fold, fold_seed
 
     @abstractmethod
     def _documents(self) -> Iterator[Document]:
@@ -95,9 +108,10 @@ class DownloadedSource(Source):
 
     def __iter__(self) -> Iterator[Document]:
         self.fetch()
-        held_out = self._held_out()
+        fold_N = self._dealt()
+        held_out = self._held_out(fold_N)
         self.skipped, self.leaked = Counter(), 0
-        for document in self._wanted():
+        for document in self._wanted(fold_N):
             leaked = document.split == "train" and _key(document) in held_out
             self.leaked += leaked
             if leaked and self.leaks == "drop":
@@ -117,17 +131,29 @@ class DownloadedSource(Source):
         files = [file.content() for file in self.files]
         described = {"skipped", "leaked", "language", "category", "licence", "citation"}
         described |= {"files", "downloads"}
+        if self.folds is None:
+            described |= {"folds", "fold", "fold_seed"}
         options = {key: value for key, value in vars(self).items() if key not in described}
         content = json.dumps([self.revision, options, files, stats], sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:16]
         return f"{type(self).__name__}:{len(files)} files:{digest}"
 
-    def _held_out(self) -> set[bytes]:
-        """Keys of the held-out documents' texts, of the official splits that are read."""
-        return {_key(doc) for doc in self._wanted() if doc.split in ("validation", "test")}
+    def _dealt(self) -> np.ndarray | None:
+        """The fold of each document, in the order of ``_documents``; None: there are no folds."""
+        if self.folds is None:
+            return None
+        labels = [document.label for document in self._documents()]
+        return folds_by_label(labels, self.folds, self.fold_seed)
 
-    def _wanted(self) -> Iterator[Document]:
-        for document in self._documents():
+    def _held_out(self, fold_N: np.ndarray | None) -> set[bytes]:
+        """Keys of the held-out documents' texts, of the splits that are read."""
+        return {_key(doc) for doc in self._wanted(fold_N) if doc.split in ("validation", "test")}
+
+    def _wanted(self, fold_N: np.ndarray | None) -> Iterator[Document]:
+        for number, document in enumerate(self._documents()):
+            if fold_N is not None:
+                part = "test" if fold_N[number] == self.fold else "train"
+                document = replace(document, split=part)
             if document.split == "train" and self.validation_share:
                 unsplit = replace(document, split=None)
                 document = replace(document, split=split_of(unsplit, self.validation_share, 0.0, 0))
@@ -164,6 +190,19 @@ class DownloadedSource(Source):
         """The file that holds labels or targets, line for line, of a file of text."""
         found = [file for file in self.files if file.role == role and file.split == text.split]
         return found[0] if found else None
+
+
+def _check_folds(files: Sequence[RemoteFile], folds: int | None, fold: int) -> None:
+    """Raises ``ValueError``."""
+    if folds is None and fold:
+        raise ValueError(f"fold is {fold}, and there are no folds; fix: folds=10, or fold=0")
+    if folds is not None and not 0 <= fold < folds:
+        raise ValueError(f"fold is {fold}; of {folds} folds it must be 0 to {folds - 1}")
+    official = [file.name for file in files if file.split is not None]
+    if folds is not None and official:
+        raise ValueError(
+            f"folds is {folds}, and {official[0]} is of an official split; fix: folds=null"
+        )
 
 
 def texts(files: Sequence[RemoteFile]) -> list[RemoteFile]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from lm_research.config.types import Fraction
+from lm_research.config.types import FoldCount, Fraction, NonNegativeInt
 from lm_research.data.document import Category, DataError, Document
 from lm_research.data.downloads import RemoteFile
 from lm_research.data.sources.downloaded import DownloadedSource, Leaks, SplitName, texts
@@ -16,7 +16,8 @@ class Lines(DownloadedSource):
     Of files with the roles "label" and "target" the line of the same number belongs to it.
 
     Args:
-        files, downloads, leaks, only, encoding, validation_share: see :class:`DownloadedSource`.
+        files, downloads, leaks, only, encoding, validation_share, folds, fold, fold_seed: see
+            :class:`DownloadedSource`.
         strip: without the white space around a line.
         blank: "drop" leaves out lines with nothing but white space, counted as "empty". "keep"
             makes documents of those that hold a space, where a published count has them.
@@ -39,6 +40,9 @@ class Lines(DownloadedSource):
         ordered: bool = False,
         label_first: Literal["coarse", "fine"] | None = None,
         labels: dict[str, str] | None = None,
+        folds: FoldCount | None = None,
+        fold: NonNegativeInt = 0,
+        fold_seed: NonNegativeInt = 0,
         *,
         name: str,
         language: str,
@@ -53,6 +57,9 @@ class Lines(DownloadedSource):
             only,
             encoding,
             validation_share,
+            folds,
+            fold,
+            fold_seed,
             name=name,
             language=language,
             category=category,
