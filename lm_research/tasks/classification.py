@@ -15,6 +15,8 @@ from lm_research.data.document_batches import DocumentBatch
 from lm_research.models.document_models import DocumentModel, VectorModel
 from lm_research.models.sequence_model import SequenceModel
 from lm_research.tasks.document_task import DocumentTask
+from lm_research.tasks.head_loss import NO_TARGET
+from lm_research.tasks.hits import hits_of
 from lm_research.tasks.language_modeling import default_dtype
 from lm_research.tasks.pooling import Pooling
 from lm_research.vectorizers.vectorizer import Vectorizer
@@ -41,6 +43,7 @@ class Classification(DocumentTask):
         class_weights: ``balanced`` weighs a document of class c by D / (C D_c), where D_c of the D
             training documents are of it; None: all alike.
         max_tokens: of a document that are read; None: all.
+        train_accuracy: training steps can count their right predictions (``hits_2``).
         baseline: score scikit-learn's linear models on the same tokens, too.
     """
 
@@ -61,11 +64,13 @@ class Classification(DocumentTask):
         pooling: Literal["last", "mean", "max", "attention"] = "max",
         class_weights: Literal["balanced"] | None = None,
         max_tokens: PositiveInt | None = 1024,
+        train_accuracy: bool = True,
         baseline: bool = False,
     ) -> None:
         super().__init__(optimizer, scheduler)
         self.vectorizer, self.model = vectorizer, model
         self.classes, self.max_tokens = list(classes), max_tokens
+        self.train_accuracy = train_accuracy
         pools = isinstance(model, SequenceModel)
         self.pooling = Pooling(pooling, model.output_size) if pools else None
         self.head = nn.Linear(model.output_size, len(self.classes))
@@ -93,7 +98,10 @@ class Classification(DocumentTask):
 
     def training_step(self, batch: DocumentBatch, batch_index: int) -> Tensor:
         """Mean cross-entropy in nats over the documents, weighed by class."""
-        return F.cross_entropy(self.logits(batch), batch.labels_B, self.class_weight_C)
+        logits_BC = self.logits(batch)
+        if self.counts_hits:
+            self.hits_2 = hits_of(logits_BC, batch.labels_B, NO_TARGET)
+        return F.cross_entropy(logits_BC, batch.labels_B, self.class_weight_C)
 
     def log_probabilities(self, batch: DocumentBatch) -> Tensor:
         """log_p_BC (nats, at least float32) on the CPU, without gradients, in the caller's mode."""
