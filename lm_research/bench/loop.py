@@ -3,6 +3,8 @@
 Ours is what ``lm-research train`` runs: Lightning, rows of metrics every 50 steps, the hooks of the
 progress bar and of checkpoints. The bare loop is a textbook's, with the same model, optimizer,
 clipping, schedule and truncated back-propagation. Both must end with the same weights, bit for bit.
+Beside the ratio stands how much of our step is inside operators: what is left is all that a run
+costs over its arithmetic.
 """
 
 import copy
@@ -19,6 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lm_research.bench.case import Case, Plan
+from lm_research.bench.operators import Stopwatch, share_in_operators
 from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.cli.assembly import assemble
 from lm_research.cli.fitting import make_trainer
@@ -65,8 +68,12 @@ def case(hidden: int, precision: str) -> Case:
         batches = assembly.data.train_dataloader()
         return bare_loop(module, batches, clip, precision == "bf16-mixed")
 
-    def ours(module: Any) -> float:
-        return run_loop(config, assembly, module)
+    share: dict[str, float] = {}
+
+    def ours(module: Any, watch: Stopwatch | None = None) -> float:
+        watch = watch or Stopwatch()
+        run_loop(config, assembly, module, watch)
+        return watch.seconds
 
     def equal() -> None:
         one, two = copy.deepcopy(model), copy.deepcopy(model)
@@ -74,6 +81,8 @@ def case(hidden: int, precision: str) -> Case:
         ours(two)
         for (name, a), b in zip(one.state_dict().items(), two.state_dict().values(), strict=True):
             assert torch.equal(a, b), f"the loops differ in {name}"
+        inside = share_in_operators(lambda watch: ours(copy.deepcopy(model), watch))
+        share["operators' share of the step"] = round(inside, 3)
 
     return Case(
         sides={
@@ -81,6 +90,7 @@ def case(hidden: int, precision: str) -> Case:
             "bare loop": lambda: bare(copy.deepcopy(model)),
         },
         equal=equal,
+        extra=share,
     )
 
 
@@ -110,30 +120,24 @@ def bare_loop(module: Any, batches: Any, clip: float, cast: bool) -> float:
     return time.perf_counter() - began
 
 
-class _Clock:
+class _Between(pl.Callback):
     """Between the first and the last hook of training, without the final evaluation."""
 
-    seconds = 0.0
+    def __init__(self, watch: Stopwatch) -> None:
+        self.watch = watch
 
-    def __init__(self, callbacks: list[Any]) -> None:
-        clock = self
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        self.watch.start()
 
-        class Between(pl.Callback):
-            def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-                clock.began = time.perf_counter()
-
-            def on_train_batch_end(
-                self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
-            ) -> None:
-                if batch_idx + 1 == trainer.num_training_batches:
-                    clock.seconds = time.perf_counter() - clock.began
-
-        self.began = 0.0
-        self.callbacks = [callbacks[0], Between(), *callbacks[1:]]
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if batch_idx + 1 == trainer.num_training_batches:
+            self.watch.stop()
 
 
-def run_loop(config: Any, assembly: Any, module: Any) -> float:
-    """Seconds of the loop as cli/fitting.py runs it, in a run folder of its own."""
+def run_loop(config: Any, assembly: Any, module: Any, watch: Stopwatch) -> None:
+    """The loop as cli/fitting.py runs it, in a run folder of its own, ``watch`` over its steps."""
     with (
         tempfile.TemporaryDirectory() as folder,
         RunFolder.create(Path(folder) / "run", config) as run,
@@ -144,7 +148,6 @@ def run_loop(config: Any, assembly: Any, module: Any) -> float:
             build(node, recorder=recorder, data=assembly.data, signals=StopSignals())
             for node in config["callbacks"].values()
         ]
-        clock = _Clock(callbacks)
-        make_trainer(config["trainer"], clock.callbacks).fit(module, datamodule=assembly.data)
+        callbacks.insert(1, _Between(watch))
+        make_trainer(config["trainer"], callbacks).fit(module, datamodule=assembly.data)
         recorder.finish("done")
-        return clock.seconds

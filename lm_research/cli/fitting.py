@@ -103,17 +103,19 @@ def trainer_options(config: Config, run: Path) -> Config:
         began: Any = read_json(run / "summary.json").get(PRECISION)
     except RunFolderError:
         began = None
-    return {**options, "precision": began or fastest_precision(options["accelerator"])}
+    fastest = fastest_precision(options["accelerator"], config["model"])
+    return {**options, "precision": began or fastest.precision}
 
 
 def _tell_of_precision(config: Config, options: Config, recorder: Recorder) -> None:
     recorder.summary({PRECISION: options["precision"]})
-    if config["trainer"]["precision"] == "auto" and options["precision"] != "32-true":
-        _log.info(
-            "trainer.precision=auto: %s, which this processor multiplies faster than float32; "
-            "trainer.precision=32-true leaves it",
-            options["precision"],
-        )
+    if config["trainer"]["precision"] != "auto":
+        return
+    fastest = fastest_precision(options["accelerator"], config["model"])
+    if fastest.precision != options["precision"]:
+        _log.info("trainer.precision=auto: %s, which the run began with", options["precision"])
+    elif fastest.reason:
+        _log.info("trainer.precision=auto: %s, %s", *fastest)
 
 
 def _tell_of_determinism(trainer: pl.Trainer, recorder: Recorder) -> None:

@@ -10,6 +10,7 @@ from lm_research.kernels.dispatch import Choice, explain
 from lm_research.kernels.functional import gru_scan, lstm_scan, rnn_scan
 from lm_research.kernels.linear_cross_entropy import (
     linear_cross_entropy,
+    linear_cross_entropy_with_hits,
     linear_cross_entropy_with_ranks,
 )
 from lm_research.kernels.minimal import MinGRU, MinLSTM
@@ -42,6 +43,7 @@ __all__ = [
     "layer_norm_lstm_scan",
     "layer_norm_rnn_scan",
     "linear_cross_entropy",
+    "linear_cross_entropy_with_hits",
     "linear_cross_entropy_with_ranks",
     "linear_scan",
     "lstm_scan",

@@ -6,14 +6,14 @@ rows' sum; the backward pass scales them.
 Shapes: N rows, H features, V vocabulary, R rows of a block.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.library import custom_op
 
-from lm_research.kernels.cross_entropy_rows import Asked, fine_type, turn_into_gradient
+from lm_research.kernels.cross_entropy_rows import Asked, Ranks, fine_type, turn_into_gradient
 from lm_research.kernels.operators import empty_as
 
 
@@ -26,7 +26,7 @@ def compute(
     smoothing: float,
     ignore: int,
     rows: int,
-    ranks: bool,
+    ranks: str,
     fused: bool,
     wanted: list[bool],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -41,12 +41,12 @@ def compute(
         smoothing: share of a target's mass that is spread over the vocabulary.
         ignore: a target that counts for nothing.
         rows: R.
-        ranks: whether targets are ranked; otherwise there are none.
+        ranks: see :data:`lm_research.kernels.cross_entropy_rows.Ranks`; "none": no elements.
         fused: by Triton's kernel.
         wanted: gradients of x, weight and bias; without elements where not wanted.
     """
     with torch.autocast(x.device.type, enabled=False):  # dtype is what it says already
-        asked = Asked(smoothing, ignore, ranks, gradient=any(wanted))
+        asked = Asked(smoothing, ignore, cast(Ranks, ranks), gradient=any(wanted))
         blocks = _Blocks(x, weight, bias, dtype, wanted)
         found = [
             blocks.add(slice(first, first + rows), targets[first : first + rows], asked, fused)
@@ -64,7 +64,7 @@ linear_cross_entropy = custom_op("lm_research::linear_cross_entropy", compute, m
 @linear_cross_entropy.register_fake
 def _(x, weight, bias, targets, dtype, smoothing, ignore, rows, ranks, fused, wanted):  # type: ignore[no-untyped-def]
     number = x.new_empty((), dtype=fine_type(dtype))
-    places = x.new_empty(len(x) if ranks else 0, dtype=torch.int64)
+    places = x.new_empty(len(x) if ranks != "none" else 0, dtype=torch.int64)
     gradients = _gradients(x, weight, bias, dtype, wanted, torch.empty_like)
     return number, torch.empty_like(number), places, *gradients
 

@@ -6,9 +6,15 @@ Shapes: R rows of a block, S rows of a slice, V vocabulary.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+from lm_research.kernels.largest import first_largest
+
+Ranks = Literal["none", "first", "all"]
+"""What is told of a target's rank: nothing; whether it is 0 (another number if not); all."""
 
 SLICE = 1 << 19
 """Logits that a CPU looks at together, as many as its cache holds (docs/decisions/0029)."""
@@ -24,13 +30,13 @@ class Asked:
     Attributes:
         smoothing: share of a target's mass that is spread over the vocabulary.
         ignore: a target that counts for nothing.
-        ranks: whether a target's rank among the logits is counted.
+        ranks: what is told of a target's rank among the logits.
         gradient: whether the logits become their gradient.
     """
 
     smoothing: float
     ignore: int
-    ranks: bool
+    ranks: Ranks
     gradient: bool
 
 
@@ -39,11 +45,11 @@ def fine_type(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def empty_results(logits_RV: Tensor, ranks: bool) -> tuple[Tensor, Tensor]:
+def empty_results(logits_RV: Tensor, ranks: Ranks) -> tuple[Tensor, Tensor]:
     """Memory for the rows' losses, and their ranks if they are asked for."""
     rows = len(logits_RV)
     loss_R = logits_RV.new_empty(rows, dtype=fine_type(logits_RV.dtype))
-    return loss_R, logits_RV.new_empty(rows if ranks else 0, dtype=torch.int64)
+    return loss_R, logits_RV.new_empty(rows if ranks != "none" else 0, dtype=torch.int64)
 
 
 def turn_into_gradient(
@@ -73,8 +79,10 @@ def turn_into_gradient(
         part = slice(first, first + size)
         logits_SV, target_S1 = logits_RV[part], target_R1[part]
         p_SV = p_SV[: len(logits_SV)]
-        if asked.ranks:
+        if asked.ranks == "all":
             rank_R[part] = ranks_of(logits_SV, target_S1)
+        elif asked.ranks == "first":
+            rank_R[part] = first_largest(logits_SV) != target_S1[:, 0]
         nll_R1[part] = nll_S1 = _probabilities(logits_SV, target_S1, p_SV)
         loss_R[part] = _smoothed(nll_S1, logits_SV, target_S1, asked.smoothing)[:, 0]
         if asked.gradient:

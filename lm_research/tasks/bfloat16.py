@@ -4,12 +4,24 @@ Lightning's plug-in for mixed precision refuses to clip gradients for a fused op
 scaler of float16 does not allow it. bfloat16 has float32's range and needs no scaler.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.precision import MixedPrecision, Precision
 from torch.optim import Optimizer
+
+NARROWEST = {"lm_research.models.transformer.Transformer": 128}
+"""Smallest ``hidden_size`` by model from which bfloat16 trains at least as fast on a CPU (measured:
+docs/decisions/0030); models that are not here have none."""
+
+
+class Chosen(NamedTuple):
+    """A precision, and why it was chosen; None where nothing is to be told."""
+
+    precision: Literal["bf16-mixed", "32-true"]
+    reason: str | None = None
 
 
 class Bfloat16(MixedPrecision):
@@ -41,11 +53,25 @@ def multiplies_bfloat16() -> bool:
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
-def fastest_precision(accelerator: str) -> Literal["bf16-mixed", "32-true"]:
+def fastest_precision(accelerator: str, model: Mapping[str, Any]) -> Chosen:
     """What ``trainer.precision=auto`` stands for.
 
-    bfloat16 on processors that multiply it, where it trained 1.2 to 2.1 times as fast with the same
-    loss curve (docs/decisions/0030); float32 elsewhere, on GPUs as well, where that is unmeasured.
+    bfloat16 on processors that multiply it, where it trains up to twice as fast with the same loss
+    curve (docs/decisions/0030), but for models so narrow that it is slower; float32 elsewhere, on
+    GPUs as well, where that is unmeasured.
+
+    Args:
+        accelerator: ``trainer.accelerator``.
+        model: the group ``model`` of the configuration.
     """
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
-    return "bf16-mixed" if on_cpu and multiplies_bfloat16() else "32-true"
+    if not (on_cpu and multiplies_bfloat16()):
+        return Chosen("32-true")
+    target, width = str(model.get("_target_")), model.get("hidden_size")
+    narrowest = NARROWEST.get(target, 0)
+    if width is not None and width < narrowest:
+        name = target.rpartition(".")[2]
+        reason = f"as a {name} of model.hidden_size={width} trains slower in bf16-mixed"
+        return Chosen("32-true", f"{reason}, one of {narrowest} and more faster")
+    reason = "which this processor multiplies faster than float32; trainer.precision=32-true"
+    return Chosen("bf16-mixed", f"{reason} leaves it")

@@ -16,6 +16,8 @@ from lm_research.models.document_models import DocumentModel, VectorModel
 from lm_research.models.sequence_model import SequenceModel
 from lm_research.models.word_dropout import drop_words
 from lm_research.tasks.document_task import DocumentTask
+from lm_research.tasks.head_loss import NO_TARGET
+from lm_research.tasks.hits import hits_of
 from lm_research.tasks.language_modeling import default_dtype
 from lm_research.tasks.pooling import Pooling
 from lm_research.vectorizers.vectorizer import Vectorizer
@@ -44,6 +46,7 @@ class Classification(DocumentTask):
         max_tokens: of a document that are read; None: all.
         word_dropout: probability of leaving a token out of its document, while training; see
             :func:`drop_words`.
+        train_accuracy: training steps can count their right predictions (``hits_2``).
         baseline: score scikit-learn's linear models on the same tokens, too.
     """
 
@@ -65,12 +68,14 @@ class Classification(DocumentTask):
         class_weights: Literal["balanced"] | None = None,
         max_tokens: PositiveInt | None = 1024,
         word_dropout: DropProbability = 0.0,
+        train_accuracy: bool = True,
         baseline: bool = False,
     ) -> None:
         super().__init__(optimizer, scheduler)
         self.vectorizer, self.model = vectorizer, model
         self.classes, self.max_tokens = list(classes), max_tokens
         self.word_dropout = word_dropout
+        self.train_accuracy = train_accuracy
         pools = isinstance(model, SequenceModel)
         self.pooling = Pooling(pooling, model.output_size) if pools else None
         self.head = nn.Linear(model.output_size, len(self.classes))
@@ -103,7 +108,10 @@ class Classification(DocumentTask):
                 batch.ids_BT, batch.lengths_B, self.word_dropout, PADDING
             )
             batch = batch._replace(ids_BT=ids_BT, lengths_B=lengths_B)
-        return F.cross_entropy(self.logits(batch), batch.labels_B, self.class_weight_C)
+        logits_BC = self.logits(batch)
+        if self.counts_hits:
+            self.hits_2 = hits_of(logits_BC, batch.labels_B, NO_TARGET)
+        return F.cross_entropy(logits_BC, batch.labels_B, self.class_weight_C)
 
     def log_probabilities(self, batch: DocumentBatch) -> Tensor:
         """log_p_BC (nats, at least float32) on the CPU, without gradients, in the caller's mode."""

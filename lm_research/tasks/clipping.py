@@ -46,7 +46,17 @@ def _values(parameter: Tensor) -> Tensor:
 
 
 class ClippedTask(pl.LightningModule):
-    """A task some of whose gradients may be sparse, and some rows of whose tables behind."""
+    """A task some of whose gradients may be sparse, and some rows of whose tables behind.
+
+    Attributes:
+        train_accuracy: whether its training steps can count their right predictions.
+        counts_hits: whether the next one does; whoever reads them asks for it.
+        hits_2: int64, right predictions of the last step that counted, and of how many.
+    """
+
+    train_accuracy = False
+    counts_hits = False
+    hits_2: Tensor | None = None
 
     def configure_gradient_clipping(
         self,

@@ -46,6 +46,8 @@ class LanguageModeling(ClippedTask):
         windows: "consecutive": each follows the last one of its lane; "random": drawn anywhere in
             the text, as nanoGPT reads it; then no state can be carried. (The data module deals
             them out.)
+        train_accuracy: training steps can count their right predictions (``hits_2``) from the
+            logits of the loss; output layers that do not compute them all have none.
         output_layer: what it is built for -> the output layer.
         token_counts: counts_V of the training tokens, for output layers that go by frequency.
     """
@@ -66,6 +68,7 @@ class LanguageModeling(ClippedTask):
         head_bias: bool = True,
         decay: Literal["all", "matrices"] = "all",
         windows: Literal["consecutive", "random"] = "consecutive",
+        train_accuracy: bool = True,
         output_layer: Callable[[OutputSpec], OutputLayer] = Full,
         token_counts: Tensor | None = None,
     ) -> None:
@@ -75,6 +78,7 @@ class LanguageModeling(ClippedTask):
         self.vectorizer, self.model = vectorizer, model
         self.make_optimizer, self.schedule = optimizer, scheduler
         self.carry_state, self.predict = carry_state, predict
+        self.train_accuracy = train_accuracy
         self.decay, self.eval_window = decay, eval_window
         self.vocabulary_size = vectorizer.vocabulary_size
         shared_VD = _shared(vectorizer) if tie_weights else None
@@ -115,7 +119,11 @@ class LanguageModeling(ClippedTask):
         targets_BT = batch.targets_BT
         if self.predict == "last":
             y_BTH, targets_BT = y_BTH[:, -1:], targets_BT[:, -1:]
-        return self.head.loss(y_BTH.flatten(0, 1), targets_BT.flatten())
+        y_NH, targets_N = y_BTH.flatten(0, 1), targets_BT.flatten()
+        if not self.counts_hits:
+            return self.head.loss(y_NH, targets_N)
+        loss, self.hits_2 = self.head.loss_with_hits(y_NH, targets_N)
+        return loss
 
     def configure_optimizers(self) -> Any:
         """The optimizer, and its rate's factor at every step."""

@@ -21,7 +21,8 @@ from lm_research.models.recurrent import Recurrent
 from lm_research.models.sequence_model import SequenceModel, State
 from lm_research.tasks.decoding import Search
 from lm_research.tasks.document_task import DocumentTask
-from lm_research.tasks.head_loss import head_loss
+from lm_research.tasks.head_loss import head_loss, head_loss_with_hits
+from lm_research.tasks.hits import hits_of
 from lm_research.tasks.language_modeling import default_dtype
 from lm_research.tasks.streaming import map_tensors
 from lm_research.vectorizers.vectorizer import Vectorizer
@@ -97,6 +98,7 @@ class SequenceToSequence(DocumentTask):
             drawn itself (Bengio et al. 2015, https://arxiv.org/abs/1506.03099), reached linearly at
             the end of the training. The draws are of a pass over the true targets, all steps at
             once (Mihaylova & Martins 2019, https://arxiv.org/abs/1906.07651), for every model.
+        train_accuracy: training steps can count their right next tokens (``hits_2``).
         most_source, most_target: tokens that are read of a text, and learned of a target with its
             end; null: all.
         beam, length_penalty, coverage_penalty: of the search; see :class:`Search`.
@@ -126,6 +128,7 @@ class SequenceToSequence(DocumentTask):
         copy: bool = False,
         label_smoothing: DropProbability = 0.1,
         scheduled_sampling: DropProbability = 0.0,
+        train_accuracy: bool = True,
         most_source: PositiveInt | None = 512,
         most_target: PositiveInt | None = 128,
         beam: PositiveInt = 5,
@@ -138,7 +141,7 @@ class SequenceToSequence(DocumentTask):
         super().__init__(optimizer, scheduler)
         self.vectorizer, self.model = vectorizer, model
         self.target_vectorizer = target_vectorizer
-        self.steps = steps
+        self.steps, self.train_accuracy = steps, train_accuracy
         self.kind, self.sentences = kind, sentences
         self.label_smoothing, self.scheduled_sampling = label_smoothing, scheduled_sampling
         self.most_source, self.most_target = most_source, most_target
@@ -242,15 +245,19 @@ class SequenceToSequence(DocumentTask):
         if share > 0:
             input_BT = self._own_tokens(input_BT, memory, state, share)
         a_BTH, weight_BTS, _ = self.decode(input_BT, memory, state)
+        targets_N, smoothing = batch.target_BT.flatten(), self.label_smoothing
         if self.generates is None:
-            a_NH, targets_N = a_BTH.flatten(0, 1), batch.target_BT.flatten()
-            options = self.label_smoothing, PADDING
-            return head_loss(a_NH, self.head.weight, self.head.bias, targets_N, *options)
+            weights = self.head.weight, self.head.bias
+            given = a_BTH.flatten(0, 1), *weights, targets_N, smoothing, PADDING
+            if not self.counts_hits:
+                return head_loss(*given)
+            loss, self.hits_2 = head_loss_with_hits(*given)
+            return loss
+        log_p_NV = self._log_p(a_BTH, weight_BTS, memory).flatten(0, 1)
+        if self.counts_hits:
+            self.hits_2 = hits_of(log_p_NV, targets_N, PADDING)
         return F.cross_entropy(  # of log-probabilities the softmax is themselves
-            self._log_p(a_BTH, weight_BTS, memory).flatten(0, 1),
-            batch.target_BT.flatten(),
-            ignore_index=PADDING,
-            label_smoothing=self.label_smoothing,
+            log_p_NV, targets_N, ignore_index=PADDING, label_smoothing=smoothing
         )
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ from lm_research.data.tagged_batches import NO_TAG, TaggedBatch
 from lm_research.kernels.padded import turned
 from lm_research.models.sequence_model import SequenceModel
 from lm_research.tasks.document_task import DocumentTask
-from lm_research.tasks.head_loss import head_loss
+from lm_research.tasks.head_loss import head_loss, head_loss_with_hits
 from lm_research.tasks.language_modeling import default_dtype
 from lm_research.vectorizers.vectorizer import Vectorizer
 
@@ -43,6 +43,7 @@ class Tagging(DocumentTask):
         classes: tags, in the order of the outputs.
         epochs: passes over the training split.
         bidirectional: a second model reads backward.
+        train_accuracy: training steps can count their right tags (``hits_2``).
     """
 
     tagged = True
@@ -58,10 +59,11 @@ class Tagging(DocumentTask):
         classes: Sequence[str],
         epochs: PositiveInt = 10,
         bidirectional: bool = True,
+        train_accuracy: bool = True,
     ) -> None:
         super().__init__(optimizer, scheduler)
         self.vectorizer, self.model = vectorizer, model
-        self.classes = list(classes)
+        self.classes, self.train_accuracy = list(classes), train_accuracy
         self.backward_model = make_model(vectorizer.dim) if bidirectional else None
         size = model.output_size * (2 if bidirectional else 1)
         self.head = nn.Linear(size, len(self.classes))
@@ -84,7 +86,11 @@ class Tagging(DocumentTask):
     def training_step(self, batch: TaggedBatch, batch_index: int) -> Tensor:
         """Mean cross-entropy in nats over the words."""
         said_NH, tags_N = self.said(batch).flatten(0, 1), batch.tags_BW.flatten()
-        return head_loss(said_NH, self.head.weight, self.head.bias, tags_N, ignore=NO_TAG)
+        given = said_NH, self.head.weight, self.head.bias, tags_N
+        if not self.counts_hits:
+            return head_loss(*given, ignore=NO_TAG)
+        loss, self.hits_2 = head_loss_with_hits(*given, ignore=NO_TAG)
+        return loss
 
     def log_probabilities(self, batch: TaggedBatch) -> Tensor:
         """log_p_BWC (nats, at least float32) on the CPU, without gradients, in its mode."""

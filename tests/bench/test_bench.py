@@ -1,7 +1,9 @@
 """Benchmarks compare before they time, take turns, and say what they found."""
 
 import json
+import time
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from lm_research.bench import (
     cross_entropy,
     founding_example,
     generation,
+    operators,
     recurrent,
     runner,
     shown,
@@ -67,6 +70,37 @@ def test_a_row_holds_ratios_and_the_share_of_the_peak():
         "cell", "times as fast as peer", "of GEMM peak",
     ]  # fmt: skip
     assert "noisy at 1 of 1 rows" in table.caption
+
+
+def event(name, microseconds, parent=None):
+    return SimpleNamespace(name=name, self_cpu_time_total=microseconds, cpu_parent=parent)
+
+
+def test_seconds_inside_operators_leave_out_what_the_profiler_adds():
+    step = event("Optimizer.step#AdamW.step", 500)
+    node = event("autograd::engine::evaluate_function: MmBackward0", 70)
+    linear = event("aten::linear", 10)
+    inner = [event("aten::addmm", 200, linear), event("aten::t", 4, linear)]
+    others = [event("aten::_fused_adamw_", 90, step), event("aten::mm", 300, node)]
+    events = [step, node, linear, *inner, *others, event("lm_research::scan", 50)]
+    measured = 10 + 200 + 4 + 90 + 300 + 50
+    assert operators.seconds_inside(events, 0.0) == pytest.approx(measured / 1e6)
+    slowdown = 8 * 3e-6  # three microseconds for each of the eight; two lie within an operator
+    assert operators.seconds_inside(events, slowdown) == pytest.approx((measured - 6) / 1e6)
+
+
+@pytest.mark.parametrize(("sleep", "low", "high"), [(0.0, 0.6, 1.0), (0.2, 0.0, 0.5)])
+def test_what_is_between_operators_is_no_part_of_their_share(sleep, low, high):
+    a = torch.randn(700, 700)
+
+    def work(watch):
+        watch.start()
+        for _ in range(3):
+            torch.mm(a, a)
+        time.sleep(sleep)
+        watch.stop()
+
+    assert low <= operators.share_in_operators(work) <= high
 
 
 def test_rows_are_chosen_by_their_words():

@@ -1,11 +1,12 @@
 """``trainer.precision=auto``: what it stands for, and that a run keeps what it began with."""
 
 import json
+from inspect import signature
+from pydoc import locate
 
 import pytest
 import torch
 
-from lm_research.cli import fitting
 from lm_research.cli.fitting import make_trainer, trainer_options
 from lm_research.config.compose import compose
 from lm_research.tasks import bfloat16
@@ -26,7 +27,35 @@ TINY = ("trainer=auto", "trainer.accelerator=cpu")
 def test_what_auto_stands_for(monkeypatch, has, accelerator, precision):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has, raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert bfloat16.fastest_precision(accelerator) == precision
+    assert bfloat16.fastest_precision(accelerator, {}).precision == precision
+
+
+@pytest.mark.parametrize(
+    ("model", "width", "precision", "said"),
+    [
+        ("transformer", 96, "32-true", "a Transformer of model.hidden_size=96 trains slower"),
+        ("transformer", 128, "bf16-mixed", "multiplies faster"),
+        ("cnn", 96, "bf16-mixed", "multiplies faster"),
+        ("lstm", 32, "bf16-mixed", "multiplies faster"),
+    ],
+)
+def test_a_narrow_transformer_stays_in_float32_and_it_is_said_once(
+    train, monkeypatch, caplog, model, width, precision, said
+):
+    monkeypatch.setattr(bfloat16, "multiplies_bfloat16", lambda: True)
+    caplog.set_level("INFO")
+    options = (f"model={model}", f"budget.hidden_size={width}", "budget.train_tokens=512")
+    run = train(*TINY, *options)
+    assert json.loads((run / "summary.json").read_text())["train/precision"] == precision
+    told = [r.getMessage() for r in caplog.records if "trainer.precision=auto" in r.getMessage()]
+    assert len(told) == 1
+    assert told[0].startswith(f"trainer.precision=auto: {precision}, ")
+    assert said in told[0]
+
+
+def test_the_models_of_the_rule_are_there():
+    for target in bfloat16.NARROWEST:
+        assert "hidden_size" in signature(locate(target)).parameters
 
 
 @pytest.mark.parametrize(("native", "precision"), [(True, "bf16-mixed"), (False, "32-true")])
@@ -55,6 +84,6 @@ def test_documents_in_bfloat16(train, vectorizer):
 
 
 def test_a_choice_stands(monkeypatch):
-    monkeypatch.setattr(fitting, "fastest_precision", lambda accelerator: "bf16-mixed")
+    monkeypatch.setattr(bfloat16, "multiplies_bfloat16", lambda: True)
     config = compose([*TINY, "trainer.precision=64-true"]).config
     assert trainer_options(config, None)["precision"] == "64-true"

@@ -32,7 +32,7 @@ def expected(logits, targets, smoothing=0.0):
 
 def found(turn, logits, targets, smoothing=0.0, **asked):
     logits, bias = logits.clone(), torch.zeros_like(logits[0], dtype=torch.float32)
-    asked = {"ranks": False, "gradient": True, **asked}
+    asked = {"ranks": "none", "gradient": True, **asked}
     loss, ranks = turn(logits, targets, Asked(smoothing, IGNORE, **asked), bias)
     return loss, logits, bias, ranks
 
@@ -87,7 +87,7 @@ def test_logits_that_are_not_finite(turn, device):
     logits[0, 1050] = float("nan")
     logits[1, 3] = float("inf")
     logits[2, (targets[2] + 1) % 1100] = -float("inf")
-    loss, grad, _, ranks = found(turn, logits, targets, ranks=True)
+    loss, grad, _, ranks = found(turn, logits, targets, ranks="all")
     assert loss[:2].isnan().all()
     assert grad[0].isnan().all()
     exact_loss, exact, _ = expected(logits, targets)
@@ -114,7 +114,7 @@ def test_ranks(turn, dtype, vocabulary, device):
     logits, targets = drawn(9, vocabulary, dtype, device)
     logits = logits.round()
     targets[2] = IGNORE
-    *_, ranks = found(turn, logits, targets, ranks=True)
+    *_, ranks = found(turn, logits, targets, ranks="all")
     for row, target, rank in zip(logits.tolist(), targets.tolist(), ranks.tolist(), strict=True):
         own = (torch.inf, 0) if target == IGNORE else (row[target], -target)
         before = sum((z, -v) > own for v, z in enumerate(row))

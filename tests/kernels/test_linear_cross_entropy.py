@@ -8,6 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lm_research.kernels import (
     cross_entropy_ops,
     linear_cross_entropy,
+    linear_cross_entropy_with_hits,
     linear_cross_entropy_with_ranks,
 )
 from lm_research.kernels.linear_cross_entropy import block_rows
@@ -102,7 +103,7 @@ def test_no_tensor_holds_the_logits_of_all_rows():
     vocabulary = 30_000
     given, targets = inputs(4096, 8, vocabulary, torch.float32)
     rows = block_rows(vocabulary)
-    options = (torch.float32, 0.1, -100, rows, True, False, [True] * 3)
+    options = (torch.float32, 0.1, -100, rows, "all", False, [True] * 3)
     given = [t.detach() for t in given]
     with Largest() as seen:  # it does not look into operators of our own
         cross_entropy_ops.compute(*given, targets, *options)
@@ -143,6 +144,9 @@ def test_ranks_are_places_in_a_stable_sort(backend):
     counted = targets != -100
     assert torch.equal(rank_N[counted], places_N[counted])
     torch.testing.assert_close(loss, F.cross_entropy(F.linear(*given), targets))
+    same, hit_N = linear_cross_entropy_with_hits(*given, targets, rows=16, backend=backend)
+    assert torch.equal(hit_N, rank_N == 0)
+    assert torch.equal(same, loss)
 
 
 @pytest.mark.parametrize("backend", ["torch", "triton"])
@@ -161,7 +165,7 @@ def test_it_is_compiled_without_a_graph_break(backend, whole_graph):
 
 def test_what_the_operator_says_of_its_results():
     given, targets = inputs(dtype=torch.bfloat16)
-    options = (torch.bfloat16, 0.1, -100, 4, True, False, [True, True, False])
+    options = (torch.bfloat16, 0.1, -100, 4, "all", False, [True, True, False])
     tests = ("test_schema", "test_faketensor", "test_autograd_registration")
     operator = cross_entropy_ops.linear_cross_entropy
     torch.library.opcheck(operator, (*given, targets, *options), test_utils=tests)

@@ -108,7 +108,7 @@ def turn_into_gradient(
             logits_RV,
             targets_R.contiguous(),
             loss_R,
-            rank_R if asked.ranks else None,
+            rank_R if asked.ranks != "none" else None,
             vocabulary,
             SMOOTHING=asked.smoothing,
             IGNORE=asked.ignore,

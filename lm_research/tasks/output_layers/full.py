@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from lm_research.tasks.head_loss import head_loss
+from lm_research.tasks.head_loss import head_loss, head_loss_with_hits
 from lm_research.tasks.output_layers.linear import LinearOutput
 from lm_research.tasks.output_layers.output_layer import OutputSpec
 
@@ -18,5 +18,10 @@ class Full(LinearOutput):
         """See :class:`OutputLayer`."""
         y_ND = self.project(y_NH)
         return head_loss(y_ND, self.weight, self.bias, targets_N, self.label_smoothing)
+
+    def loss_with_hits(self, y_NH: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`OutputLayer`."""
+        y_ND = self.project(y_NH)
+        return head_loss_with_hits(y_ND, self.weight, self.bias, targets_N, self.label_smoothing)
 
     rows_loss = loss

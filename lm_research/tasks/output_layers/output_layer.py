@@ -84,6 +84,13 @@ class OutputLayer(nn.Module, ABC):
             y_NH, targets_N = y_NH[real_N], targets_N[real_N]
         return self.rows_loss(y_NH, targets_N)
 
+    def loss_with_hits(self, y_NH: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The same loss, and hits_2 (:mod:`lm_research.tasks.hits`) of the logits it is made of.
+
+        None where the loss does not look at every output.
+        """
+        return self.loss(y_NH, targets_N), None
+
     def take_shape_of(self, state: dict[str, Tensor]) -> None:
         """Become a layer that ``state`` (of a layer of this class) can be loaded into."""
 
