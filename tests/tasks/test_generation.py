@@ -15,6 +15,7 @@ from lm_research.tasks.generation import Sampling, choose, generate, generate_se
 from lm_research.text.byte import ByteTokenizer
 
 DRAWS = 4000
+MODELS = ["rnn", "gru", "lstm", "cnn", "transformer", "nplm", "log_bilinear"]
 P = [0.05, 0.4, 0.1, 0.25, 0.2]
 LOG_P = torch.tensor(P, dtype=torch.float64).log()
 
@@ -209,7 +210,7 @@ class Tokens(ByteTokenizer):
         return encoding._replace(ids_N=encoding.ids_N % 11)
 
 
-@pytest.mark.parametrize("name", ["rnn", "gru", "lstm", "cnn", "transformer"])
+@pytest.mark.parametrize("name", MODELS)
 def test_several_at_once_are_each_what_it_is_alone(make_task, name: str) -> None:
     task = make_task(name).eval()
     how = [Sampling(temperature=1.0 + seed / 9, seed=seed) for seed in range(9)]
@@ -220,7 +221,7 @@ def test_several_at_once_are_each_what_it_is_alone(make_task, name: str) -> None
     assert generate_several(task, Tokens(), "", 0, how[:1]) == [[]]
 
 
-@pytest.mark.parametrize("name", ["rnn", "gru", "lstm", "cnn", "transformer"])
+@pytest.mark.parametrize("name", MODELS)
 def test_cached_steps_are_those_of_the_whole_text(make_task, name: str) -> None:
     """Greedy continuation, worked out anew from the whole prefix at every token."""
     task = make_task(name).eval()
