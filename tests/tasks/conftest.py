@@ -29,7 +29,7 @@ MODELS: dict[str, Callable[[int], SequenceModel]] = {
     "cnn": partial(CausalCNN, hidden_size=WIDTH, num_layers=3),
     "transformer": partial(Transformer, hidden_size=WIDTH, num_heads=2, context=9),
     "nplm": partial(NPLM, hidden_size=WIDTH, context=3, direct=True),
-    "log_bilinear": partial(LogBilinear, hidden_size=WIDTH, context=3),
+    "log_bilinear": partial(LogBilinear, hidden_size=WIDTH, context=4),
 }
 
 
