@@ -84,7 +84,8 @@ def _train(
         with evaluating(module):
             return evaluate_held_out(module, assembly.data)
     step, result = getattr(module, "last_evaluation", (None, None))
-    if step != assembly.steps or result is None:  # callbacks=none
+    ended = step == assembly.steps or trainer.should_stop
+    if not ended or result is None:  # callbacks=none
         with evaluating(module):
             result = evaluate_held_out(module, assembly.data)
     return result
