@@ -83,6 +83,9 @@ def test_a_cut_run_has_the_rates_of_an_undisturbed_one(train, cut, step):
 def test_it_ends_training_and_the_run_is_done(train, read_json, accumulate):
     """The second evaluation gains too little, and so does the third, of eight."""
     folder = train(*ENDS, f"trainer.accumulate={accumulate}")
+    whole = train(*LONG, f"trainer.accumulate={accumulate}", output="whole")
+    flops = [read_json(f / "summary.json")["train/flops"] for f in (folder, whole)]
+    assert flops[0] == flops[1] * 6 / 16
     status = read_json(folder / "status.json")
     assert (status["state"], status["step"]) == ("done", 6)
     assert [entry.step for entry in CheckpointStore(folder / "checkpoints").entries()][-1] == 6
