@@ -12,6 +12,7 @@ from lm_research.config.compose import compose
 from lm_research.config.expected import read_expected
 from lm_research.config.paths import experiments
 from lm_research.models.ngram import KneserNey
+from lm_research.studies.plan import override_text
 from lm_research.text.spaced import SpacedTokenizer
 
 DOWNLOADS = os.environ.get("LM_RESEARCH_DOWNLOADS")
@@ -115,7 +116,7 @@ def test_an_evaluation_follows_each_epoch(name):
 
 def test_the_log_bilinear_row_reads_and_predicts_with_the_same_vectors():
     setting = read_expected(experiments()["nplm_ptb"] / "expected.yaml").row("LBL").setting
-    words = [f"{key}={str(value).lower()}" for key, value in setting.items()]
+    words = [f"{key}={override_text(value)}" for key, value in setting.items()]
     config = compose(["experiment=nplm_ptb", *words]).config
     assert config["model"]["_target_"].endswith("LogBilinear")
     assert config["task"]["tie_weights"]
