@@ -93,7 +93,7 @@ class Checkpoint(pl.Callback):
         evaluated, result = getattr(pl_module, "last_evaluation", (None, None))
         if evaluated == step and result is not None:
             self.score = self._score(result.scores)
-        last = step == trainer.num_training_batches
+        last = step == trainer.num_training_batches or trainer.should_stop
         self.due = self.due or last or self._is_time(step, evaluated == step)
         if step % trainer.accumulate_grad_batches and not last:
             return  # gradients that are being added up are in no checkpoint
@@ -143,7 +143,8 @@ class Checkpoint(pl.Callback):
                 write_error(self.store.folder, error) if isinstance(error, OSError) else error
             )
             # Without its last checkpoint a run would be done, and its weights nowhere.
-            if self.on_error == "stop" or self.step == trainer.num_training_batches:
+            last = self.step == trainer.num_training_batches or trainer.should_stop
+            if self.on_error == "stop" or last:
                 raise RunFolderError(told) from error
             _log.error("no checkpoint of step %d, the older ones are whole: %s", self.step, told)
 

@@ -4,7 +4,7 @@ import logging
 import math
 import statistics
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import torch
 from lm_research.callbacks.processes import in_any_process
 from lm_research.config.types import PositiveFloat, PositiveInt, Probability
 from lm_research.tasks.evaluation import DivergenceError
+from lm_research.tasks.plateau import set_rates
 from lm_research.tracking.json_files import read_json, write_json
 from lm_research.tracking.recorder import Recorder
 
@@ -118,17 +119,10 @@ def keep_batch(folder: Path, step: int, loss: float, batch: Any) -> None:
 
 
 def lower(scheduler: Any, rate: float) -> None:
-    """Multiply what a ``LambdaLR`` gives by ``rate``, now and later."""
-    scheduler.lr_lambdas = [_times(own, rate) for own in scheduler.lr_lambdas]
-    groups = zip(
-        scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
-    )
-    for group, base, own in groups:
-        group["lr"] = base * own(scheduler.last_epoch)
-
-
-def _times(own: Callable[[int], float], rate: float) -> Callable[[int], float]:
-    return lambda step: rate * own(step)
+    """Multiply what a ``LambdaLR`` gives by ``rate``, now and later; once, however often asked."""
+    groups = scheduler.optimizer.param_groups
+    scheduler.base_lrs = [rate * group["initial_lr"] for group in groups]
+    set_rates(scheduler)
 
 
 def taken_back(run: Path) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from lm_research.data.document_batches import tokens_seen
 from lm_research.data.module import TextDataModule
 from lm_research.tasks.evaluation import evaluating
 from lm_research.tasks.held_out import evaluate_held_out
+from lm_research.tasks.plateau import Plateau, set_rates
 from lm_research.tracking.recorder import Recorder
 
 
@@ -25,18 +26,38 @@ def evenly(steps: int, times: int) -> set[int]:
     return {max(round(steps * (k + 1) / times), 1) for k in range(times)}
 
 
+def tell_schedule(trainer: pl.Trainer, module: Any, scores: dict[str, float | None]) -> None:
+    """A schedule that goes by evaluations hears of one: the next step has its rate, if any."""
+    if not isinstance(module.schedule, Plateau):
+        return
+    loss_nats = scores["loss_nats"]
+    assert loss_nats is not None
+    module.schedule.observe(loss_nats)
+    for config in trainer.lr_scheduler_configs:
+        set_rates(config.scheduler)
+    end_if_over(trainer, module)
+
+
+def end_if_over(trainer: pl.Trainer, module: Any) -> None:
+    """No further step where the schedule has ended training."""
+    if isinstance(module.schedule, Plateau) and module.schedule.over:
+        trainer.should_stop = True
+
+
 class Evaluation(pl.Callback):
     """``times`` evaluations, evenly spaced, the last at the end of training.
 
-    With several processes each computes the same scores, so that none waits for another.
+    With several processes each computes the same scores, so that none waits for another. A
+    schedule that goes by them (:class:`Plateau`) may end training after one.
     """
 
     def __init__(self, recorder: Recorder, data: TextDataModule, times: PositiveInt = 4) -> None:
         self.recorder, self.data, self.times = recorder, data, times
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Choose the steps."""
+        """Choose the steps; a run that was cut where its schedule had ended it has none left."""
         self.steps = evenly(int(trainer.num_training_batches), self.times)
+        end_if_over(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
@@ -53,3 +74,4 @@ class Evaluation(pl.Callback):
         seconds = clocks[0] if clocks else 0.0
         row = {**as_numbers("val", result.scores), **self.data.mixture_row(step)}
         self.recorder.metrics(step, tokens, seconds, row)
+        tell_schedule(trainer, pl_module, result.scores)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -47,12 +48,16 @@ PRECISION = "train/precision"
 def fit(
     config: Config, assembly: Assembly, recorder: Recorder, signals: StopSignals
 ) -> tuple[Assembly, Evaluation]:
-    """Train, and return what was trained with its last evaluation on the validation split."""
+    """Train, and return what was trained with its last evaluation on the validation split.
+
+    Returns:
+        The assembly with the steps that were taken, fewer where the schedule ended training.
+    """
     while True:
         try:
             if isinstance(assembly.model, CountedLanguageModel):
                 return assembly, _count(assembly, assembly.model, recorder)
-            return assembly, _train(config, assembly, assembly.model, recorder, signals)
+            return _train(config, assembly, assembly.model, recorder, signals)
         except DivergenceError as error:
             if not take_back(error, recorder, config["callbacks"].get("divergence", {})):
                 raise
@@ -65,7 +70,7 @@ def _train(
     module: TrainedModel,
     recorder: Recorder,
     signals: StopSignals,
-) -> Evaluation:
+) -> tuple[Assembly, Evaluation]:
     runtime = {"recorder": recorder, "data": assembly.data, "signals": signals}
     callbacks = [build(node, **runtime) for node in config["callbacks"].values()]
     callbacks = [*averaging(config), *unfreezing(config, module, assembly.steps), *callbacks]
@@ -80,6 +85,13 @@ def _train(
     ):
         trainer.fit(module, datamodule=assembly.data, ckpt_path=resumed, weights_only=True)
     signals.raise_noted()
+    if trainer.should_stop:  # by its schedule
+        assembly = replace(assembly, steps=trainer.fit_loop.epoch_loop.total_batch_idx + 1)
+    return assembly, _last_evaluation(assembly, module, recorder)
+
+
+def _last_evaluation(assembly: Assembly, module: TrainedModel, recorder: Recorder) -> Evaluation:
+    """Of the weights that the run leaves, on the validation split."""
     if isinstance(module, Classification | SequenceToSequence | Tagging):
         take_best(module, recorder.folder.checkpoints)
         with evaluating(module):

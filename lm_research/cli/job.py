@@ -95,7 +95,10 @@ def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
         same_text(recorder.folder, assembly.data.text())
     _describe(config, assembly, recorder)
     keep_freed_memory()
+    planned = assembly.steps
     assembly, result = fit(config, assembly, recorder, signals)
+    if assembly.steps < planned:  # its schedule ended training
+        recorder.summary(size_summary(assembly.model, training_tokens(config, assembly)))
     results = {"val": result, **_elsewhere(config, assembly, recorder)}
     if isinstance(assembly.model, Classification):
         results |= _documents(config, assembly.model, assembly.data, recorder)

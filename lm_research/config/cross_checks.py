@@ -17,6 +17,7 @@ from lm_research.config.visible import hidden
 SPLIT_RULE = "splits.validation + splits.test below 1"
 WANTS_FLOATS = ("torch.optim.Adam", "torch.optim.AdamW")
 """Classes that refuse an integer among their betas: a 0 must be written 0.0."""
+PLATEAU = "lm_research.tasks.plateau.Plateau"
 MIXTURE = "lm_research.data.mixture.Mixture"
 Plain = Mapping[str, Any]
 File = Callable[[str], str]
@@ -35,9 +36,10 @@ def cross_checks(config: Plain, file: File) -> Iterator[Problem]:
     for name, character in hidden(config):
         message = f"holds the invisible character {character}"
         yield Problem(name, message, None, "visible text", None, file(name))
-    checks = (_time, _splits, _batch, _optimizer, _rollback, _averaging, _report, _hypotheses)
+    checks = (_time, _splits, _batch, _optimizer, _plateau, _rollback, _averaging, _mixture)
+    studies = (_report, _hypotheses)
     rules = (sparse_problems, task_problems, output_problems, transfer_problems)
-    for check in (*checks, _mixture, *rules):
+    for check in (*checks, *studies, *rules):
         try:
             yield from check(config, file)
         except (KeyError, TypeError, AttributeError):
@@ -108,6 +110,14 @@ def _averaging(config: Plain, file: File) -> Iterator[Problem]:
     if config.get("averaging") and config["trainer"]["strategy"] == "fsdp":
         message = "does not go with trainer.strategy=fsdp, which shares the weights out"
         yield Problem("averaging", message, None, "null, or trainer.strategy=ddp")
+
+
+def _plateau(config: Plain, file: File) -> Iterator[Problem]:
+    """A rate that falls by evaluations, without any; a counted model has no rate."""
+    if config["scheduler"]["_target_"] == PLATEAU and "evaluation" not in config["callbacks"]:
+        message = "goes by evaluations on the validation split, and callbacks has none"
+        allowed = "callbacks=default or quiet; or another scheduler"
+        yield Problem("scheduler", message, "Plateau", allowed, None, file("scheduler"))
 
 
 def _optimizer(config: Plain, file: File) -> Iterator[Problem]:

@@ -14,6 +14,8 @@ OF_DOCUMENTS = ("lm_research.models.bag.Bag", "lm_research.models.kim_cnn.KimCNN
 TAGGED = "lm_research.data.sources.tagged.Tagged"
 UNTAGGED = "lm_research.data.sources."
 """Sources of this prefix but the one above have no tags; a mixture, or one of one's own, may."""
+SEQUENCE_MODELS = "lstm, gru, rnn, cnn, transformer, nplm, log_bilinear"
+"""The shipped options that read token by token with a state."""
 COUNTED = ("lm_research.models.ngram.KneserNey",)
 Plain = Mapping[str, Any]
 
@@ -24,7 +26,7 @@ def task_problems(config: Plain, file: Callable[[str], str]) -> Iterator[Problem
     name = model.rpartition(".")[2]
     if task == LANGUAGE_MODELING and model in OF_DOCUMENTS:
         message = "reads whole documents, and task=language_modeling predicts every token"
-        allowed = "task=classification, or model=lstm, gru, rnn, cnn, transformer, ngram"
+        allowed = f"task=classification, or model={SEQUENCE_MODELS}, ngram"
         yield Problem("model", message, name, allowed, None, file("model"))
     if task == LANGUAGE_MODELING and config["task"].get("windows") == "random":
         yield from _random_windows(config["task"], file)
@@ -32,7 +34,7 @@ def task_problems(config: Plain, file: Callable[[str], str]) -> Iterator[Problem
         yield from _sequence_to_sequence(config, file)
         if model in (*OF_DOCUMENTS, *COUNTED):
             message = "does not read and write token by token with a state, which the task needs"
-            allowed = "model=gru, lstm, rnn, cnn, transformer"
+            allowed = f"model={SEQUENCE_MODELS}"
             yield Problem("model", message, name, allowed, None, file("model"))
     if task == TAGGING:
         yield from _tagging(config, file)
@@ -68,7 +70,7 @@ def _tagging(config: Plain, file: Callable[[str], str]) -> Iterator[Problem]:
     model = config["model"]["_target_"]
     if model in (*OF_DOCUMENTS, *COUNTED):
         message = "says nothing of each word, and task=tagging asks for its tag"
-        name, allowed = model.rpartition(".")[2], "model=lstm, gru, rnn, cnn, transformer"
+        name, allowed = model.rpartition(".")[2], f"model={SEQUENCE_MODELS}"
         yield Problem("model", message, name, allowed, None, file("model"))
     if config["text"].get("tagger"):
         message = "would be told the tags that task=tagging is to find"

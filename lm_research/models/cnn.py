@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lm_research.config.types import DropProbability, PositiveInt
 from lm_research.models.dropout import check_dropout
-from lm_research.models.lengths import check_lengths, windows, zero_padding
+from lm_research.models.lengths import check_lengths, last_steps, zero_padding
 from lm_research.models.sequence_model import SequenceModel, State
 
 
@@ -111,15 +111,8 @@ class CausalCNN(SequenceModel):
         for convolution, before_BPH in zip(self.convolutions, state, strict=True):
             x_BSH = torch.cat([before_BPH.to(y_BTH.dtype), y_BTH], dim=1)
             y_BTH = y_BTH + self.dropout(convolution(x_BSH))
-            new_state.append(_last_inputs(x_BSH, before_BPH.shape[1], lengths))
+            new_state.append(last_steps(x_BSH, before_BPH.shape[1], lengths))
         return (y_BTH if lengths is None else zero_padding(y_BTH, lengths)), new_state
 
     def _histories(self) -> list[int]:
         return [layer.history for layer in self.convolutions if isinstance(layer, GatedConvolution)]
-
-
-def _last_inputs(x_BSH: Tensor, kept: int, lengths_B: Tensor | None) -> Tensor:
-    if lengths_B is not None:
-        return windows(x_BSH, lengths_B, kept)
-    # A copy, since a view would keep the whole window alive (and save it in a checkpoint).
-    return x_BSH[:, x_BSH.shape[1] - kept :].clone()

@@ -39,3 +39,16 @@ def windows(x_BSC: Tensor, starts_B: Tensor, size: int) -> Tensor:
     """Row b's steps ``starts_B[b] .. starts_B[b] + size - 1``; shape (B, size, C)."""
     steps_BW = starts_B.to(x_BSC.device)[:, None] + torch.arange(size, device=x_BSC.device)
     return x_BSC.gather(1, steps_BW[..., None].expand(-1, -1, x_BSC.shape[2]))
+
+
+def last_steps(x_BSC: Tensor, kept: int, lengths_B: Tensor | None) -> Tensor:
+    """The ``kept`` steps before the end of each row; shape (B, kept, C).
+
+    Args:
+        x_BSC: ``kept`` steps of history, then the window.
+        lengths_B: int64, real steps of each row's window; None: all of them.
+    """
+    if lengths_B is not None:
+        return windows(x_BSC, lengths_B, kept)
+    # A copy, since a view would keep the whole window alive (and save it in a checkpoint).
+    return x_BSC[:, x_BSC.shape[1] - kept :].clone()

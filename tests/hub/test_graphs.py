@@ -25,6 +25,8 @@ CASES = {
     ("model=gru", "output_layer=sampled", "task.tie_weights=true"): (ANY, ANY),
     ("model=lstm", "model.layer_norm=true"): (ONE, ONE),
     ("model=cnn",): (ANY, ANY),
+    ("model=nplm", "model.direct=true"): (ANY, ANY),
+    ("model=log_bilinear", "task.tie_weights=true"): (ANY, ANY),
     ("model=transformer", "model.context=4"): (ANY, ANY),
     ("model=transformer", "model.positions=learned", "model.context=4"): (ANY, ANY),
     ("model=gru", "vectorizer=bag_of_words"): (ANY, ANY),

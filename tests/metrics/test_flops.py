@@ -10,8 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lm_research.metrics.flops import flops_per_token, parameter_count
 from lm_research.models.cnn import CausalCNN
+from lm_research.models.context import ContextModel
 from lm_research.models.gru import GRU
+from lm_research.models.log_bilinear import LogBilinear
 from lm_research.models.lstm import LSTM
+from lm_research.models.nplm import NPLM
 from lm_research.models.rnn import RNN
 from lm_research.models.transformer import Transformer
 from lm_research.tasks.language_modeling import LanguageModeling
@@ -28,14 +31,18 @@ MODELS = {
     "lstm, one bias": (LSTM, {"recurrent_bias": False}),
     "cnn": (CausalCNN, {"kernel_size": 3}),
     "cnn, same width": (CausalCNN, {"input_size": HIDDEN}),
+    "nplm": (NPLM, {}),
+    "nplm, direct": (NPLM, {"direct": True}),
+    "log_bilinear": (LogBilinear, {}),
 }
 
 
 def parts(cls: Any, options: dict[str, Any]) -> tuple[Embedding, nn.Module, nn.Linear]:
     options = {"input_size": WIDTH, **options}
     vectorizer = Embedding(VOCABULARY, options["input_size"])
-    model = cls(hidden_size=HIDDEN, num_layers=2, **options)
-    return vectorizer, model, nn.Linear(HIDDEN, VOCABULARY)
+    deep = {} if issubclass(cls, ContextModel) else {"num_layers": 2}
+    model = cls(hidden_size=HIDDEN, **deep, **options)
+    return vectorizer, model, nn.Linear(model.output_size, VOCABULARY)
 
 
 def counted(action: Any) -> int:

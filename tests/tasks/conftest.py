@@ -11,7 +11,9 @@ import torch
 from lm_research.data.token_store import StoreWriter, TokenSplit
 from lm_research.models.cnn import CausalCNN
 from lm_research.models.gru import GRU
+from lm_research.models.log_bilinear import LogBilinear
 from lm_research.models.lstm import LSTM
+from lm_research.models.nplm import NPLM
 from lm_research.models.rnn import RNN
 from lm_research.models.sequence_model import SequenceModel
 from lm_research.models.transformer import Transformer
@@ -26,6 +28,8 @@ MODELS: dict[str, Callable[[int], SequenceModel]] = {
     "lstm": partial(LSTM, hidden_size=WIDTH, num_layers=2),
     "cnn": partial(CausalCNN, hidden_size=WIDTH, num_layers=3),
     "transformer": partial(Transformer, hidden_size=WIDTH, num_heads=2, context=9),
+    "nplm": partial(NPLM, hidden_size=WIDTH, context=3, direct=True),
+    "log_bilinear": partial(LogBilinear, hidden_size=WIDTH, context=4),
 }
 
 

@@ -19,6 +19,7 @@ from lm_research.text.byte import ByteTokenizer
 from lm_research.vectorizers.bag_of_words import BagOfWords
 
 DRAWS = 4000
+MODELS = ["rnn", "gru", "lstm", "cnn", "transformer", "nplm", "log_bilinear"]
 P = [0.05, 0.4, 0.1, 0.25, 0.2]
 LOG_P = torch.tensor(P, dtype=torch.float64).log()
 
@@ -263,7 +264,7 @@ class Tokens(ByteTokenizer):
         return encoding._replace(ids_N=encoding.ids_N % 11)
 
 
-@pytest.mark.parametrize("name", ["rnn", "gru", "lstm", "cnn", "transformer"])
+@pytest.mark.parametrize("name", MODELS)
 def test_several_at_once_are_each_what_it_is_alone(make_task, name: str) -> None:
     task = make_task(name).eval()
     how = [Sampling(temperature=1.0 + seed / 9, seed=seed) for seed in range(9)]
@@ -274,7 +275,7 @@ def test_several_at_once_are_each_what_it_is_alone(make_task, name: str) -> None
     assert generate_several(task, Tokens(), "", 0, how[:1]) == [[]]
 
 
-@pytest.mark.parametrize("name", ["rnn", "gru", "lstm", "cnn", "transformer"])
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("vectorizer", [None, BagOfWords(11, window=3)], ids=["embedding", "bag"])
 def test_prepared_steps_have_the_probabilities_of_float64(make_task, name, vectorizer) -> None:
     """Float32 steps of several streams, some of which leave, beside the whole text at once."""
@@ -308,7 +309,7 @@ def test_a_stepper_is_of_the_weights_when_it_was_made(make_task, name: str) -> N
     assert after == list(generate(fresh, Tokens(), "some prompt", length, how)) != before
 
 
-@pytest.mark.parametrize("name", ["rnn", "gru", "lstm", "cnn", "transformer"])
+@pytest.mark.parametrize("name", MODELS)
 def test_cached_steps_are_those_of_the_whole_text(make_task, name: str) -> None:
     """Greedy continuation, worked out anew from the whole prefix at every token."""
     task = make_task(name).eval()

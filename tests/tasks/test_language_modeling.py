@@ -78,7 +78,7 @@ def test_label_smoothing_spreads_a_share_over_the_vocabulary(make_task) -> None:
     assert task.training_step(given, 0).item() == pytest.approx(expected.item(), rel=1e-13)
 
 
-MODELS = ["rnn", "gru", "lstm", "cnn", "transformer"]
+MODELS = ["rnn", "gru", "lstm", "cnn", "transformer", "nplm", "log_bilinear"]
 
 
 def vectorizers(kind: str) -> Any:
