@@ -137,6 +137,18 @@ def test_a_product_in_pairs(rows, size):
     assert (sums[:, columns:] == 1).all()
 
 
+@pytest.mark.parametrize("rows", [1, COLUMNS - 1, COLUMNS + 5, 3 * COLUMNS])
+@pytest.mark.parametrize("size", [1, 2, WIDTH, WIDTH + 3, 5 * WIDTH])
+def test_pairs_are_packed_whichever_way_a_weight_lies(rows, size):
+    weight = torch.randn(rows, size).bfloat16()
+    even, panels = size + size % 2, width_of(rows) // COLUMNS
+    expected = torch.zeros(panels * COLUMNS, even, dtype=torch.bfloat16)
+    expected[:rows, :size] = weight
+    expected = expected.view(panels, COLUMNS, even // 2, 2).permute(0, 2, 1, 3)
+    for lies, steps in ((weight, (size, 1)), (weight.t().contiguous(), (1, rows))):
+        assert (packed_pairs(flat(lies), rows, size, *steps) == flat(expected)).all()
+
+
 def test_bfloat16_is_rounded_as_torch_does():
     bits = torch.randint(-(2**31), 2**31, (20_000,), dtype=torch.int64).to(torch.int32)
     halfway = torch.arange(-(2**31), 2**31, 2**16 - 2**15, dtype=torch.int64).to(torch.int32)

@@ -256,15 +256,21 @@ def packed(weight, rows, size, row_step, column_step):
 @compiled
 def packed_pairs(weight, rows, size, row_step, column_step):
     """The same of bfloat16's bits, in pairs: (N / columns, K / 2, columns, 2), zeros beyond K."""
-    panels, even = -(-rows // COLUMNS), size + size % 2
-    found = np.zeros(panels * even * COLUMNS, np.uint16)
+    if column_step == 1 and size % 2 == 0 and row_step % 2 == 0:
+        # a pair lies together and moves as one number
+        pairs = packed(weight.view(np.float32), rows, size // 2, row_step // 2, 1)
+        return pairs.view(np.uint16)
+    panels, half = -(-rows // COLUMNS), (size + 1) // 2
+    found = np.zeros(panels * half * COLUMNS, np.uint32)
     for first in range(0, rows, COLUMNS):
-        for k in range(0, size, WIDTH):
-            for n in range(first, min(first + COLUMNS, rows)):
-                for j in range(k, min(k + WIDTH, size)):
-                    place = j // 2 * 2 * COLUMNS + 2 * (n - first) + j % 2
-                    found[first * even + place] = weight[n * row_step + j * column_step]
-    return found
+        count = min(COLUMNS, rows - first)
+        for k in range(size):
+            start, at = first * row_step + k * column_step, first * half + k // 2 * COLUMNS
+            shift = np.uint32(16 * (k % 2))
+            pairs = found[at : at + count]
+            for n in range(count):
+                pairs[n] |= np.uint32(weight[start + n * row_step]) << shift
+    return found.view(np.uint16)
 
 
 def row_size(size: Any, panels: Any) -> Any:
