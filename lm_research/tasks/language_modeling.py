@@ -102,8 +102,8 @@ class LanguageModeling(ClippedTask):
     def hidden(self, ids_BT: Tensor, stream: Stream) -> tuple[Tensor, Stream]:
         """y_BTH, what the head reads, of a window that continues ``stream``."""
         history_BC, state = stream
-        rows = self.vectorizer.rows(ids_BT) if self.model.reads_rows else None
-        if rows is not None:
+        by_rows = ids_BT.is_cpu and self.model.reads_rows
+        if by_rows and (rows := self.vectorizer.rows(ids_BT)) is not None:
             y_BTH, state = self.model(rows, state)
             return y_BTH, (None, state)
         x_BTD, history_BC = self.vectorizer.stream(ids_BT, history_BC)

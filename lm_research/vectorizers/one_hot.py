@@ -32,8 +32,8 @@ class OneHot(Vectorizer):
         return dense_bag(ids_BT[..., None], ones_BT[..., None], self.vocabulary_size)
 
     def rows(self, ids_BT: Tensor) -> TableRows | None:
-        """Of the identity, whose product with W is W itself."""
-        if is_traced():
+        """Of the identity, whose product with W is W itself; none where it is the larger one."""
+        if is_traced() or self.vocabulary_size > ids_BT.numel():
             return None
         return TableRows(torch.eye(self.vocabulary_size, device=ids_BT.device), ids_BT)
 

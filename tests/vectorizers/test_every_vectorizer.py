@@ -277,7 +277,7 @@ def test_an_empty_vocabulary_is_refused(stem: str) -> None:
 @every
 def test_rows_of_a_table_are_its_vectors(stem: str, field: str, value: Any) -> None:
     vectorizer = fitted(stem, field, value)
-    ids_BT = torch.tensor([[3, 1, 3, 0], [5, 5, 2, 10]])
+    ids_BT = torch.tensor([[3, 1, 3, 0, 1, 7], [5, 5, 2, 10, 1, 7]])
     for training in (False, True):
         vectorizer.train(training)
         rows = vectorizer.rows(ids_BT)
@@ -290,9 +290,10 @@ def test_which_vectorizers_give_rows() -> None:
     given = {
         path.stem
         for path in CONF.glob("*.yaml")
-        if fitted(path.stem, "", None).rows(torch.tensor([[1]])) is not None
+        if fitted(path.stem, "", None).rows(torch.ones(1, V, dtype=torch.int64)) is not None
     }
     assert given == {"embedding", "one_hot"}
+    assert fitted("one_hot", "", None).rows(torch.ones(1, V - 1, dtype=torch.int64)) is None
 
 
 def test_an_embedding_that_drops_rows_or_is_sparse_gives_none() -> None:
