@@ -225,7 +225,7 @@ def test_the_verb_writes_a_table_and_a_page(tmp_path, capsys):
     assert row["ratios"]["torch.nn"]["median"] > 0
     assert found["threads"] == 1
     assert "times as fast" in output.with_suffix(".html").read_text()
-    assert "gru float32 forward hidden=128" in capsys.readouterr().out
+    assert "gru float32 forward vectors hidden=128" in capsys.readouterr().out
 
 
 def test_a_profile_names_operators(capsys):
