@@ -2,8 +2,8 @@
 
 For an operator written in Python the registry looks at every argument's declaration at every call,
 which costs 0.1 to 0.2 ms: as much as a small layer's arithmetic. What looks at operators still
-meets them: torch.compile, tracing, torch.func, modes (activation checkpointing, fake tensors),
-other kinds of tensors.
+meets them: torch.compile, tracing, torch.func, the profiler, modes (activation checkpointing, fake
+tensors), other kinds of tensors.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,6 +55,7 @@ def is_watched(inputs: Sequence[Any]) -> bool:
         torch.compiler.is_compiling()
         or bool(torch.jit.is_tracing())  # type: ignore[attr-defined]
         or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._autograd._profiler_enabled()
         or torch._C._functorch.peek_interpreter_stack() is not None
         or any(isinstance(x, Tensor) and type(x) not in PLAIN for x in inputs)
     )
