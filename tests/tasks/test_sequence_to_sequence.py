@@ -100,8 +100,8 @@ def test_a_cut_run_ends_like_an_undisturbed_one(train, monkeypatch, more):
 
 def test_what_does_not_fit_is_told_before_anything_starts(train):
     for overrides, told in [
-        (["task=translation", "model=ngram"], "model=gru"),
-        (["task=translation", "model=kim_cnn"], "model=gru"),
+        (["task=translation", "model=ngram"], "model=lstm, gru, rnn"),
+        (["task=translation", "model=kim_cnn"], "model=lstm, gru, rnn"),
         (["task=summarization", "trainer.devices=2"], "one process"),
         (["task=translation", "task.copy=true", "task.vocabulary=separate"], "shared"),
     ]:
