@@ -1,9 +1,7 @@
-"""Machine code of Python functions, kept for later processes, and threads that run it on rows."""
+"""Machine code of Python functions, kept for later processes, and what it takes of tensors."""
 
 import hashlib
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,26 +31,6 @@ def compiled(function: Callable[..., Any]) -> Any:
         return numba.njit(cache=True, **settings)(function)
     except RuntimeError:  # no place for a cache
         return numba.njit(**settings)(function)
-
-
-_pools: dict[int, ThreadPoolExecutor] = {}
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_pools.clear)  # threads stay behind
-
-
-def over_rows(walk: Callable[[int, int], None], rows: int) -> None:
-    """``walk(first, end)`` of all rows, shared out among as many threads as PyTorch uses."""
-    count = max(1, min(torch.get_num_threads(), rows))
-    if count == 1:
-        walk(0, rows)
-        return
-    if count not in _pools:
-        _pools[count] = ThreadPoolExecutor(count - 1, thread_name_prefix="scan")
-    ends = [rows * part // count for part in range(count + 1)]
-    others = [_pools[count].submit(walk, *ends[part : part + 2]) for part in range(1, count)]
-    walk(*ends[:2])
-    for other in others:
-        other.result()
 
 
 def flat(tensor: Tensor) -> np.ndarray:

@@ -5,9 +5,10 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
-from lm_research.kernels.fused.cpu.compiled import compiled, flat, over_rows
+from lm_research.kernels.fused.cpu.compiled import compiled, flat
 from lm_research.kernels.fused.cpu.product import as_rows, pointer, product, row_size, width_of
 from lm_research.kernels.fused.cpu.rows import Direction, cleared, given, taken, weights, widened
+from lm_research.kernels.fused.cpu.threads import over_rows
 from lm_research.kernels.fused.cpu.vectors import Vector, rowwise, tanh
 from lm_research.kernels.operators import empty_as
 from lm_research.kernels.walk import Walk

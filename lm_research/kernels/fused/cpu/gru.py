@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lm_research.kernels.fused.cpu.compiled import compiled, flat, over_rows
+from lm_research.kernels.fused.cpu.compiled import compiled, flat
 from lm_research.kernels.fused.cpu.product import as_rows, pointer, product, row_size, width_of
 from lm_research.kernels.fused.cpu.rows import (
     Direction,
@@ -17,6 +17,7 @@ from lm_research.kernels.fused.cpu.rows import (
     weights,
     widened,
 )
+from lm_research.kernels.fused.cpu.threads import over_rows
 from lm_research.kernels.fused.cpu.vectors import Vector, rowwise, sigmoid, tanh
 from lm_research.kernels.operators import empty_as
 from lm_research.kernels.reference import recurrent

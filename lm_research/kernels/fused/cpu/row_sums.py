@@ -4,8 +4,9 @@ from functools import partial
 
 from torch import Tensor
 
-from lm_research.kernels.fused.cpu.compiled import compiled, flat, over_rows
+from lm_research.kernels.fused.cpu.compiled import compiled, flat
 from lm_research.kernels.fused.cpu.product import pointer
+from lm_research.kernels.fused.cpu.threads import over_rows
 from lm_research.kernels.fused.cpu.vectors import WIDTH, rowwise
 
 COLUMNS = 2 * WIDTH

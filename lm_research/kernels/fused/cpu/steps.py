@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lm_research.kernels.fused.cpu.compiled import compiled, flat, over_rows
+from lm_research.kernels.fused.cpu.compiled import compiled, flat
 from lm_research.kernels.fused.cpu.product import packed, pointer, product, width_of
+from lm_research.kernels.fused.cpu.threads import over_rows
 from lm_research.kernels.fused.cpu.vectors import Vector, rowwise, sigmoid, tanh
 
 ROWS = 48

@@ -11,7 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from lm_research.kernels.fused.cpu.compiled import compiled, over_rows
+from lm_research.kernels.fused.cpu.compiled import compiled
+from lm_research.kernels.fused.cpu.threads import over_rows
 
 CHUNK = 16
 """Steps without a gradient between two looks at whether they still move the row."""
