@@ -58,3 +58,9 @@ def agree():
             assert error <= TOLERANCE[dtype], f"{name}: {error:.1e}"  # NaN fails, too
 
     return check
+
+
+@pytest.fixture(autouse=True)
+def threads_for_little_work(monkeypatch):
+    """As tests are: what is shared out among threads is then looked at, too."""
+    monkeypatch.setattr("lm_research.kernels.fused.cpu.threads.ALONE", 0)

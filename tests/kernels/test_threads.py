@@ -67,3 +67,11 @@ def test_several_callers_at_once(way):
     for caller in callers:
         caller.join(30)
     assert all(sorted(rows) == sorted([*range(6)] * 5) for rows in found.values())
+
+
+def test_little_work_is_one_threads(way):
+    seen = []
+    threads.over_rows(lambda *part: seen.append(part), 6, threads.ALONE - 1)
+    assert seen == [(0, 6)]
+    threads.over_rows(lambda *part: seen.append(part), 6, threads.ALONE)
+    assert sorted(seen[1:]) == [(0, 2), (2, 4), (4, 6)]

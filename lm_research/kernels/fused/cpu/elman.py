@@ -106,7 +106,7 @@ def forward(
     for way in Direction.all(walk, batch, steps, width // walk.directions):
         given_ = (flat(gates_BTH), panels[way.number], flat(h0_BH), way.lengths_B, way.reset_BT)
         written = (flat(y_BTH), flat(h_BH), relu, way.place())
-        over_rows(partial(_forward, *given_, *written), batch)
+        over_rows(partial(_forward, *given_, *written), batch, way.products(batch, weight_HD))
     return y_BTH, h_BH, gates_BTH.new_empty(0)
 
 
@@ -121,5 +121,5 @@ def backward(
         read = (flat(dy_BTH), flat(dh_BH), flat(values_BTH), panels[way.number])
         written = (flat(dgates_BTH), flat(dh0_BH), relu, way.place())
         call = partial(_backward, *read, way.lengths_B, way.reset_BT, *written)
-        over_rows(call, batch)
+        over_rows(call, batch, way.products(batch, weight_HD))
     return dgates_BTH, dh0_BH

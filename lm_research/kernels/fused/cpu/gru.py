@@ -136,7 +136,11 @@ def forward(
     for way in Direction.all(walk, batch, steps, width // walk.directions):
         read = (flat(gates_BTG), panels[way.number], biases[way.number], flat(h0_BH))
         written = (flat(y_BTH), flat(h_BH), flat(saved), keep, way.place())
-        over_rows(partial(_forward, *read, way.lengths_B, way.reset_BT, *written), batch)
+        over_rows(
+            partial(_forward, *read, way.lengths_B, way.reset_BT, *written),
+            batch,
+            way.products(batch, weight_GD),
+        )
     return y_BTH, h_BH, saved
 
 
@@ -164,7 +168,11 @@ def backward(
     for way in Direction.all(walk, batch, steps, width // walk.directions):
         read = (flat(dy_BTH), flat(dh_BH), flat(saved), flat(before_BTH), panels[way.number])
         written = (flat(dgates_BTG), flat(dinner_BTH), flat(dh0_BH), way.place())
-        over_rows(partial(_backward, *read, way.lengths_B, way.reset_BT, *written), batch)
+        over_rows(
+            partial(_backward, *read, way.lengths_B, way.reset_BT, *written),
+            batch,
+            way.products(batch, weight_GD),
+        )
     return dgates_BTG, dinner_BTH, dh0_BH
 
 

@@ -130,7 +130,7 @@ def forward(
         read = (flat(gates_BTG), panels[way.number], flat(h0_BH), flat(c0_BH))
         written = (flat(y_BTH), flat(h_BH), flat(c_BH), flat(saved_BTG), flat(before_BTH))
         call = partial(_forward, *read, way.lengths_B, way.reset_BT, *written, save, way.place())
-        over_rows(call, batch)
+        over_rows(call, batch, way.products(batch, weight_GD))
     kept = gates_BTG.new_empty(0) if walk.recompute else saved_BTG
     return y_BTH, h_BH, c_BH, kept, before_BTH
 
@@ -161,7 +161,7 @@ def backward(
         read = (flat(dy_BTH), flat(dh_BH), flat(dc_BH), flat(saved_BTG), flat(before_BTH))
         written = (flat(dgates_BTG), flat(dh0_BH), flat(dc0_BH), way.place())
         call = partial(_backward, *read, panels[way.number], way.lengths_B, way.reset_BT, *written)
-        over_rows(call, batch)
+        over_rows(call, batch, way.products(batch, weight_GD))
     return dgates_BTG, dh0_BH, dc0_BH
 
 

@@ -55,6 +55,10 @@ class Direction:
             for number, part in enumerate(walk.parts())
         ]
 
+    def products(self, rows: int, weight_GD: Tensor) -> int:
+        """Of two numbers that all steps of so many rows take: those with the recurrent weight."""
+        return rows * self.steps * weight_GD.numel() // self.count
+
     def place(self) -> tuple[Any, ...]:
         """What compiled code is told of it, beside lengths and resets."""
         return self.steps, self.hidden, self.count, self.number, self.reverse

@@ -6,7 +6,6 @@ rows, so that a stream's numbers do not depend on those beside it.
 Shapes: B rows, I input size, H hidden size, G gates x H. float32.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -20,8 +19,6 @@ from lm_research.kernels.fused.cpu.vectors import Vector, rowwise, sigmoid, tanh
 
 ROWS = 48
 """Worked on at once, so that sums stay in a cache; a multiple of the product's six."""
-ALONE = 1 << 19
-"""So few products of two numbers are done before another thread has woken up."""
 
 
 def _lstm(i: Vector, f: Vector, g: Vector, o: Vector, c: Vector) -> tuple[Vector, Vector]:
@@ -158,7 +155,8 @@ class CompiledLinear:
         rows = len(x_BK)
         x = _checked(x_BK, rows, self.inputs)
         sums = np.empty((rows, self.weights[1].size), np.float32)
-        _walked(partial(_linear_rows, x, self.weights, sums), rows, rows * self.size * self.inputs)
+        walk = partial(_linear_rows, x, self.weights, sums)
+        over_rows(walk, rows, rows * self.size * self.inputs)
         found = torch.from_numpy(sums)
         return found if len(self.weights[1]) == self.size else found[:, : self.size]
 
@@ -193,15 +191,8 @@ class CompiledStep:
         read = _checked(x_BI, rows, self.inputs), *(_checked(s, rows, self.hidden) for s in states)
         written = [np.empty((rows, self.hidden), np.float32) for _ in states]
         walk = partial(self.walk, *read, self.weights, *written)
-        _walked(walk, rows, rows * self.elements)
+        over_rows(walk, rows, rows * self.elements)
         return tuple(map(torch.from_numpy, written))
-
-
-def _walked(walk: Callable[[int, int], None], rows: int, products: int) -> None:
-    if products < ALONE:
-        walk(0, rows)
-    else:
-        over_rows(walk, rows)
 
 
 def _checked(part: Tensor, rows: int, size: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import count
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ Walk = Callable[[int, int], None]
 _CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
+ALONE = 1 << 23
+"""So few products are done before another thread has woken up and asked Python for its part."""
 _pools: dict[int, ThreadPoolExecutor] = {}
 _forked = False
 """Threads stay behind, and GNU's library waits for them for ever."""
@@ -35,10 +38,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
 
 
-def over_rows(walk: Walk, rows: int) -> None:
-    """``walk(first, end)`` of all rows, shared out among as many threads as PyTorch uses."""
+def over_rows(walk: Walk, rows: int, products: float = inf) -> None:
+    """``walk(first, end)`` of all rows, shared out among as many threads as PyTorch uses.
+
+    Args:
+        products: of two numbers, that all rows take together; few are done by one thread.
+    """
     threads = max(1, min(torch.get_num_threads(), rows))
-    if threads == 1:
+    if threads == 1 or products < ALONE:
         walk(0, rows)
         return
     ends = [rows * part // threads for part in range(threads + 1)]
