@@ -81,11 +81,13 @@ def case(
     sides = {"ours": (fused, leaf, own, dy_BTH), "torch.nn": (plain, leaf, other, dy_BTH)}
     call = trained if mode == "both" else forward
     products = 4 * gates * batch * steps * hidden**2
+    with torch.set_grad_enabled(mode == "both"):
+        choice = fused.choice(x_BTH, table_rows=by_row)
     return Case(
         sides={name: timed(partial(call, *side)) for name, side in sides.items()},
         equal=partial(compare, sides["ours"], sides["torch.nn"], NEAR[dtype]),
         flops=products * (3 if mode == "both" else 1),
-        extra={"backend": fused.choice(x_BTH, table_rows=by_row).backend},
+        extra={"backend": choice.backend},
     )
 
 

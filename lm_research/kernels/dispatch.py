@@ -74,10 +74,10 @@ class Choice:
     form: str | None = None
 
 
-FEWEST_STEPS = 32
+FEWEST_STEPS = {"both": 16, "forward": 32, "forward of one row": 64}
 """Below so many a compiled scan on a CPU is not worth packing its weight for."""
 STEPS_OF_ONE_ROW = 8
-"""With one row, below H / 8: a step reads the whole weight, so that packing costs several steps."""
+"""Forward, of one row, below H / 8: a step reads the whole weight, packing costs several steps."""
 MANY_STEPS = 1 << 20
 ALONE = Choice("torch", "torch.nn alone takes proj_size, and packed, unbatched and empty inputs")
 UNTIMED = Choice(
@@ -132,7 +132,7 @@ def explain(
     if backend == "auto" and not beyond:
         where = device if isinstance(device, torch.device) else torch.device(device)
         if where.type == "cpu":
-            return on_cpu(cell, dtype, hidden_size, (batch, steps), table_rows)
+            return on_cpu(cell, dtype, hidden_size, (batch, steps), training, table_rows)
         if not timed:
             return UNTIMED
         mode = "both" if training else "forward"
@@ -224,21 +224,24 @@ def on_cpu(
     dtype: torch.dtype,
     hidden: int,
     size: tuple[int, int] | None,
+    training: bool,
     table_rows: bool = False,
 ) -> Choice:
     """What serves a layer on a CPU that ``torch.nn`` can serve, too; calls may be short there.
 
-    Compiled scans of the GRU and of the Elman network were slower than torch.nn's at two of 116
-    shapes of ``lm-research bench recurrent``, of one row and few steps, which are left to it;
-    torch.nn's LSTM is one operator of oneDNN, which a compiled scan is faster than if it takes
-    W x by the rows of a table.
+    Compiled scans of the GRU and of the Elman network are slower than torch.nn's for few steps,
+    the more so without gradients and with one row, which are left to it; torch.nn's LSTM is one
+    operator of oneDNN, which a compiled scan is faster than if it takes W x by the rows of a table.
 
     Args:
         size: rows and steps of the input; None: many of both.
+        training: whether gradients will be asked for.
         table_rows: whether inputs are rows of a short table.
     """
     batch, steps = size or (2, MANY_STEPS)
-    few = steps < FEWEST_STEPS or (batch == 1 and steps < hidden // STEPS_OF_ONE_ROW)
+    alone = batch == 1 and not training
+    mode = "both" if training else "forward of one row" if alone else "forward"
+    few = steps < FEWEST_STEPS[mode] or (alone and steps < hidden // STEPS_OF_ONE_ROW)
     return _on_cpu(cell, dtype, hidden, few, table_rows)
 
 

@@ -131,8 +131,10 @@ class RecurrentStack(nn.Module, ABC):
             dtype = torch.get_autocast_dtype("cpu") if autocast(x) else x.dtype
             rows, steps = (0, 1) if self.batch_first else (1, 0)
             size = (x.shape[rows], x.shape[steps]) if x.dim() == 3 else None
-            alone = plain or self.proj_size
-            return ALONE if alone else on_cpu(self.cell, dtype, self.hidden_size, size, table_rows)
+            if plain or self.proj_size:
+                return ALONE
+            training = torch.is_grad_enabled()
+            return on_cpu(self.cell, dtype, self.hidden_size, size, training, table_rows)
         untimed = plain or self.bidirectional or self.recompute or self.proj_size > 0
         sizes = {}
         if x.dim() == 3:

@@ -80,8 +80,11 @@ def case(
     return tensors, options
 
 
-def both(cell, tensors, options, backend="triton"):
-    """(found, expected): outputs and gradients of the fused scan, and of the float64 reference."""
+def both(cell, tensors, options, backend="triton", positive=False):
+    """(found, expected): outputs and gradients of the fused scan, and of the float64 reference.
+
+    The outputs' gradients are drawn, of both signs or ``positive``.
+    """
     results = []
     for name, double in ((backend, False), ("reference", True)):
         given = [(t.double() if double else t).detach().requires_grad_() for t in tensors]
@@ -90,6 +93,7 @@ def both(cell, tensors, options, backend="triton"):
         weights = [
             torch.randn(o.shape, generator=generator, dtype=torch.float64).to(o) for o in outputs
         ]
+        weights = [w.abs() for w in weights] if positive else weights
         gradients = torch.autograd.grad(outputs, given, weights)
         results.append([*outputs, *gradients])
     return results

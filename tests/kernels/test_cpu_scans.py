@@ -20,7 +20,6 @@ from lm_research.kernels import (
     obstacles,
     rnn_scan,
 )
-from lm_research.kernels.dispatch import FEWEST_STEPS
 from lm_research.kernels.fused.cpu import rows
 from lm_research.kernels.fused.cpu.compiled import compiled, flat
 from lm_research.kernels.fused.cpu.pairs import PAIRS
@@ -57,13 +56,15 @@ def test_any_walk(cell, batch, steps, hidden, way, resets, recompute, threads, d
     one = st.integers(1, steps)
     lengths = data.draw(st.none() | st.lists(one, min_size=batch, max_size=batch))
     tensors, options = case(cell, dtype, "cpu", batch, steps, hidden, 1, lengths, resets, **way)
-    if cell == "rnn_relu" and dtype == torch.bfloat16:
-        # The derivative jumps at zero, on either side of which rounding may land.
+    positive = cell == "rnn_relu" and dtype == torch.bfloat16
+    if positive:
+        # The derivative jumps at zero, on either side of which rounding may land. Gradients of both
+        # signs would cancel to few digits under a weight of one.
         tensors = [tensor.abs() for tensor in tensors]
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        found, expected = both(cell, tensors, {**options, "recompute": recompute}, "cpu")
+        found, expected = both(cell, tensors, {**options, "recompute": recompute}, "cpu", positive)
     finally:
         torch.set_num_threads(before)
     agree(found, expected, names_of(cell), dtype)
@@ -208,16 +209,34 @@ def test_large_inputs_do_not_overflow(cell):
 def test_auto_takes_them_for_what_torch_steps_through():
     for cell in ("rnn", "gru"):
         assert explain(cell, hidden_size=64).backend == "cpu"
-        assert explain(cell, hidden_size=64, steps=FEWEST_STEPS - 1).backend == "torch"
         assert explain(cell, hidden_size=64, dtype=torch.bfloat16).backend == "cpu"
         assert explain(cell, hidden_size=64, dtype=torch.float16).backend == "torch"
-        layer = LAYERS[cell](3, 64, batch_first=True)
-        assert layer.choice(torch.zeros(1, FEWEST_STEPS, 3)).backend == "cpu"
-        assert layer.choice(torch.zeros(FEWEST_STEPS, 1, 3)).backend == "torch"
-        wide = LAYERS[cell](3, 1024, batch_first=True)
-        for batch, steps, backend in ((1, 64, "torch"), (1, 128, "cpu"), (2, 64, "cpu")):
-            assert wide.choice(torch.zeros(batch, steps, 3)).backend == backend
     assert explain("lstm", hidden_size=64).backend == "torch"
+
+
+SHORT = [  # hidden size, rows, steps, with gradients, forward
+    (64, 1, 16, "cpu", "torch"),
+    (64, 16, 1, "torch", "torch"),  # rows are no steps
+    (64, 16, 15, "torch", "torch"),
+    (64, 2, 31, "cpu", "torch"),
+    (64, 2, 32, "cpu", "cpu"),
+    (64, 1, 63, "cpu", "torch"),
+    (64, 1, 64, "cpu", "cpu"),
+    (1024, 1, 127, "cpu", "torch"),
+    (1024, 1, 128, "cpu", "cpu"),
+    (1024, 2, 64, "cpu", "cpu"),
+]
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru"])
+@pytest.mark.parametrize(("hidden", "batch", "steps", "training", "forward"), SHORT)
+def test_auto_leaves_few_steps_to_torch(cell, hidden, batch, steps, training, forward):
+    layer, x = LAYERS[cell](3, hidden, batch_first=True), torch.zeros(batch, steps, 3)
+    asked = {"hidden_size": hidden, "batch": batch, "steps": steps}
+    for grad, backend in ((True, training), (False, forward)):
+        with torch.set_grad_enabled(grad):
+            assert layer.choice(x).backend == backend
+        assert explain(cell, **asked, training=grad).backend == backend
 
 
 def test_auto_takes_them_for_what_torch_cannot(monkeypatch):
