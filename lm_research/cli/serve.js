@@ -85,6 +85,17 @@ function classified(found) {
   return [shown, make("p", "notes", `${found.tokens} tokens in ${small(found.seconds, 2)} s`)];
 }
 
+function tagged(found) {
+  const shown = make("div", "tagged");
+  found.words.forEach((word, place) => {
+    const pair = make("span", "pair");
+    pair.append(make("span", "word", word), make("span", "tag", found.tags[place]));
+    shown.append(pair);
+  });
+  const note = `${found.words.length} words, ${found.tokens} tokens in ${small(found.seconds, 2)} s`;
+  return [shown, make("p", "notes", note)];
+}
+
 function written(found) {
   const nodes = found.texts.flatMap((row) => {
     const pre = make("pre", "", row.text || "(nothing)");
@@ -95,7 +106,13 @@ function written(found) {
   return [...nodes, make("p", "notes", note)];
 }
 
-const show = { generate: generated, surprise: surprised, classify: classified, write: written };
+const show = {
+  generate: generated,
+  surprise: surprised,
+  classify: classified,
+  tag: tagged,
+  write: written,
+};
 
 // --- the page
 

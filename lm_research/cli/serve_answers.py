@@ -1,4 +1,4 @@
-"""What a served run says: continuations and surprise, classes, or texts.
+"""What a served run says: continuations and surprise, classes, tags, or texts.
 
 One request at a time has the model. Shapes: N tokens, V vocabulary, C classes.
 """
@@ -19,11 +19,13 @@ from lm_research.cli.saved import SavedRun, SavedRunError
 from lm_research.cli.serve_fields import (
     MOST_SECONDS,
     Continuation,
+    Sentence,
     Text,
     Writing,
     check_tokens,
     filled,
 )
+from lm_research.cli.tagging import Words, tags_of
 from lm_research.config.problems import ConfigError, Problem
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.classifying import classify
@@ -32,6 +34,7 @@ from lm_research.tasks.generation import generate
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.tasks.sampling import Sampling
 from lm_research.tasks.sequence_to_sequence import SequenceToSequence
+from lm_research.tasks.tagging import Tagging
 from lm_research.tasks.writing import write_texts
 from lm_research.text.spaced import SpacedTokenizer
 from lm_research.text.unicode import utf8_length
@@ -55,7 +58,7 @@ class Trial:
         name: what it is called on the page.
 
     Attributes:
-        kind: ``language_model``, ``classifier`` or ``writer``.
+        kind: ``language_model``, ``classifier``, ``tagger`` or ``writer``.
         ways: what can be asked, by the last part of the address.
 
     Raises:
@@ -71,13 +74,15 @@ class Trial:
         model = self.saved.model
         if isinstance(model, Classification):
             return "classifier", {"classify": self._classify}
+        if isinstance(model, Tagging):
+            return "tagger", {"tag": self._tag}
         if isinstance(model, SequenceToSequence):
             return "writer", {"write": self._write}
         if isinstance(model, LanguageModeling | CountedLanguageModel):
             return "language_model", {"generate": self._generate, "surprise": self._surprise}
         raise SavedRunError(
             f"run={self.name}: a {type(model).__name__}; serve is for language models, "
-            "classification, translation and summarization"
+            "classification, tagging, translation and summarization"
         )
 
     def facts(self) -> Answer:
@@ -186,6 +191,16 @@ class Trial:
         ranked = sorted(zip(model.classes, p_C.tolist(), strict=True), key=lambda row: -row[1])
         rows = [{"class": name, "p": p} for name, p in ranked]
         return {"predicted": predicted, "classes": rows, "tokens": len(ids_N)}
+
+    # --- taggers
+
+    def _tag(self, values: Any) -> Answer:
+        asked, model = filled(Sentence, values), self.saved.model
+        assert isinstance(model, Tagging)
+        cut = Words(self.saved, asked.words)(asked.text)
+        tokens = sum(len(ids.ids_N) for _, ids in cut)
+        check_tokens(tokens)
+        return {**next(tags_of(model)([cut], [1])), "tokens": tokens}
 
     # --- translation and summarization
 

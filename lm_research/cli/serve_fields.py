@@ -5,7 +5,7 @@ The classes are schemas: their annotations say what a field may be, as the verbs
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from lm_research.config.checks import describe, fits, hints
 from lm_research.config.problems import ConfigError, Problem, closest, listing
@@ -47,6 +47,14 @@ class Continuation:
     top_k: TopK | None = None
     top_p: Share | None = None
     seed: Seed = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Sentence:
+    """A text whose words get tags; ``spaces``: it is cut into words already."""
+
+    text: str
+    words: Literal["auto", "spaces"] = "auto"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,13 +19,16 @@ from lm_research.cli.saved import SavedRunError
 from lm_research.cli.serve import run as serve
 from lm_research.cli.serve_answers import Trial
 from lm_research.cli.serve_http import TrialServer
+from lm_research.cli.tagging import Words
 from lm_research.tasks.classifying import classify
+from lm_research.tasks.finding_tags import tag
 from lm_research.tasks.generation import generate
 from lm_research.tasks.sampling import Sampling
 from lm_research.tasks.writing import write_texts
 
 LM = ("text=byte", "model=lstm")
 CLASSIFIER = ("task=classification", "model=gru", "text=word")
+TAGGER = ("task=tagging", "data=ud_english_ewt", "model=gru", "text=word")
 WRITER = ("task=translation", "model=gru", "text=bpe", "task.beam=3")
 TEXT = "The cat sat on the mat."
 
@@ -127,6 +130,25 @@ def test_a_classifier_gives_classes_as_predict_does(saved):
     expected = dict(zip(run.model.classes, p_C.tolist(), strict=True))
     assert {row["class"]: row["p"] for row in found["classes"]} == pytest.approx(expected)
     assert found["classes"] == sorted(found["classes"], key=lambda row: -row["p"])
+
+
+def test_a_tagger_gives_every_word_a_tag_as_predict_does(saved):
+    run = saved(*TAGGER)
+    with serving(Trial(run, "runs/mine")) as ask:
+        status, found = ask("/api/tag", {"text": TEXT})
+        _, apart = ask("/api/tag", {"text": TEXT, "words": "spaces"})
+        _, empty = ask("/api/tag", {"text": ""})
+        wrong = ask("/api/tag", {"text": TEXT, "words": "none"})
+        assert ask("/api")[1]["kind"] == "tagger"
+    assert status == 200
+    assert found["words"] == ["The", "cat", "sat", "on", "the", "mat", "."]
+    assert apart["words"] == TEXT.split()
+    ((_, ids),) = Words(run, "auto")(TEXT)
+    assert [found["tags"]] == list(tag(run.model, [ids]))
+    assert found["tokens"] == len(ids.ids_N)
+    assert empty["words"] == empty["tags"] == []
+    assert wrong[0] == 400
+    assert wrong[1]["error"]["problems"][0]["field"] == "words"
 
 
 def test_a_writer_writes_as_predict_does(saved):
@@ -278,6 +300,7 @@ def test_the_verb_says_what_is_wrong(tmp_path):
 
 # --- as a visitor sees it
 
+RUNS = (LM, CLASSIFIER, TAGGER, WRITER)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 OUTSIDE = """() => {
   const wide = document.documentElement.clientWidth;
@@ -308,7 +331,7 @@ def browser():
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("overrides", [LM, CLASSIFIER, WRITER], ids=["lm", "classes", "writer"])
+@pytest.mark.parametrize("overrides", RUNS, ids=["lm", "classes", "tags", "writer"])
 def test_in_a_browser_a_text_is_typed_and_answered(saved, browser, overrides, width, scheme):
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     complaints = []
