@@ -11,7 +11,14 @@ import torch
 from lm_research.tracking.checkpoint_store import CheckpointStore
 from lm_research.tracking.run_identity import identity
 
-CLOCKS = {"seconds", "speeds", "perf/tokens_per_s", "perf/train_s"}
+CLOCKS = {
+    "seconds",
+    "speeds",
+    "perf/tokens_per_s",
+    "perf/train_s",
+    "perf/compile_seconds",
+    "perf/compiled_graphs",
+}
 """Names of what a clock has measured."""
 ROWS = ("metrics.jsonl", "samples.jsonl", "predictions.jsonl")
 VALUES = ("summary.json", "data.json", "tokenizer.json", "classes.json", "most_frequent.json")

@@ -14,6 +14,7 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from lm_research.callbacks.checkpoint import newest_whole, take_up
 from lm_research.callbacks.checkpoint_files import CheckpointFiles
+from lm_research.callbacks.compilation import Compilation
 from lm_research.callbacks.divergence import take_back
 from lm_research.callbacks.evaluation import as_numbers
 from lm_research.callbacks.precision import Precision
@@ -73,7 +74,8 @@ def _train(
 ) -> tuple[Assembly, Evaluation]:
     runtime = {"recorder": recorder, "data": assembly.data, "signals": signals}
     callbacks = [build(node, **runtime) for node in config["callbacks"].values()]
-    callbacks = [*averaging(config), *unfreezing(config, module, assembly.steps), *callbacks]
+    first = [*averaging(config), *compilation(config, recorder)]
+    callbacks = [*first, *unfreezing(config, module, assembly.steps), *callbacks]
     options = trainer_options(config, recorder.folder.path)
     trainer = make_trainer(options, callbacks, config["process_timeout"])
     _tell_of_precision(config, options, recorder)
@@ -159,6 +161,11 @@ def averaging(config: Config) -> list[pl.Callback]:
     """The callback that averages weights, where the run has one; before those that use them."""
     node = config.get("averaging")
     return [build(node)] if node else []
+
+
+def compilation(config: Config, recorder: Recorder) -> list[pl.Callback]:
+    """The callback that compiles the model, where the run asks for it."""
+    return [Compilation(recorder)] if config["trainer"].get("compile") else []
 
 
 def _start_anew(recorder: Recorder) -> None:

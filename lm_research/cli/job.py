@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lm_research.callbacks.compilation import check_compiler
 from lm_research.callbacks.deadline import deadline
 from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.cli.allocator import keep_freed_memory
@@ -27,6 +28,7 @@ from lm_research.data.pairs import PairedSplit
 from lm_research.data.preparation import PreparedText
 from lm_research.data.tagged_batches import TaggedDataModule
 from lm_research.data.tagged_words import TaggedSplit
+from lm_research.tasks.bfloat16 import is_cpu
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.classifying import evaluate_classifier
 from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating
@@ -90,6 +92,8 @@ def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
     threads = config["trainer"]["threads"]
     if threads:
         torch.set_num_threads(threads)
+    if config["trainer"].get("compile"):
+        check_compiler(is_cpu(config["trainer"]["accelerator"]))
     assembly = assemble(config, recorder.folder.path)
     if recorder.folder.state is not None:
         same_text(recorder.folder, assembly.data.text())

@@ -72,6 +72,8 @@ class Trainer:
     threads: PositiveInt | None
     """CPU threads of this run; null leaves torch's choice"""
     deterministic: bool
+    compile: bool = False
+    """``torch.compile`` of the model while it trains; runs of before have no such field"""
 
 
 @dataclass

@@ -242,7 +242,7 @@ def on_cpu(
     alone = batch == 1 and not training
     mode = "both" if training else "forward of one row" if alone else "forward"
     few = steps < FEWEST_STEPS[mode] or (alone and steps < hidden // STEPS_OF_ONE_ROW)
-    return _on_cpu(cell, dtype, hidden, few, table_rows)
+    return _on_cpu(cell, dtype, hidden, bool(few), bool(table_rows))  # no symbols of torch.compile
 
 
 @_constant

@@ -53,6 +53,11 @@ def multiplies_bfloat16() -> bool:
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
+def is_cpu(accelerator: str) -> bool:
+    """Whether ``trainer.accelerator`` means the CPU on this machine."""
+    return accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+
+
 def fastest_precision(accelerator: str, model: Mapping[str, Any]) -> Chosen:
     """What ``trainer.precision=auto`` stands for.
 
@@ -64,7 +69,7 @@ def fastest_precision(accelerator: str, model: Mapping[str, Any]) -> Chosen:
         accelerator: ``trainer.accelerator``.
         model: the group ``model`` of the configuration.
     """
-    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available())
+    on_cpu = is_cpu(accelerator)
     if not (on_cpu and multiplies_bfloat16()):
         return Chosen("32-true")
     target, width = str(model.get("_target_")), model.get("hidden_size")

@@ -1,6 +1,7 @@
 """Score a language model on a held-out split, as one stream from its first token to its last."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +115,11 @@ def _clean(whole: Evaluation, contaminated: np.ndarray) -> dict[str, float | Non
 
 
 def evaluating(module: Any) -> Any:
-    """A context in which ``module`` (if it is one) is in evaluation mode; afterwards as before."""
+    """A context in which ``module`` (if it is one) is in evaluation mode; afterwards as before.
+
+    What was compiled for training runs uncompiled in it: other lengths, and no gradients, would be
+    compiled anew.
+    """
     return _Evaluating(module)
 
 
@@ -123,10 +128,14 @@ class _Evaluating:
         self.module = module if isinstance(module, torch.nn.Module) else None
 
     def __enter__(self) -> None:
+        self.stance = ExitStack()
         if self.module is not None:
             self.was_training = self.module.training
             self.module.eval()
+            if getattr(self.module, "compiled", False):
+                self.stance.enter_context(torch.compiler.set_stance("force_eager"))
 
     def __exit__(self, *error: object) -> None:
+        self.stance.close()
         if self.module is not None:
             self.module.train(self.was_training)
