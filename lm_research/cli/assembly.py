@@ -164,11 +164,11 @@ def _prepare(config: Config, start: Start | None) -> tuple[PreparedText, Mixture
             "data: temperature, epochs and schedule are about training time, and a counted model "
             "has none\n  fix: data.temperature=null data.epochs=null data.schedule=null"
         )
-    for field, fix in (("windows", "consecutive"), ("window_lengths", "fixed")):
-        if rule is not None and config["task"].get(field) == "random":
+    for name, fix in (("windows", "consecutive"), ("window_lengths", "fixed")):
+        if rule is not None and config["task"].get(name) == "random":
             raise DataError(
-                f"task.{field}=random draws from one stream, and data: temperature, epochs and "
-                f"schedule make one of each source\n  fix: task.{field}={fix}; or "
+                f"task.{name}=random draws from one stream, and data: temperature, epochs and "
+                f"schedule make one of each source\n  fix: task.{name}={fix}; or "
                 "data.temperature=null data.epochs=null data.schedule=null, which mixes the text "
                 "once"
             )

@@ -87,7 +87,7 @@ class RandomLengthBatches(TrainingBatches):
         self.lane_before.append(self.lane_before[-1] + int(edges_N[-1]))
 
     def _edges(self, turn: int) -> np.ndarray:
-        """Where the windows of pass number ``turn`` begin in a lane, and where the last one ends."""
+        """Where the windows of pass number ``turn`` begin in a lane; last, where they end."""
         rng = np.random.default_rng((self.seed, turn, 1))  # (seed, turn) draws the pass's offset
         most = self.lane_length // LEAST + 1
         mean_N = np.where(rng.random(most) < HALVED, self.window / 2, self.window)

@@ -14,7 +14,7 @@ RECURRENT = "weight_hh_l0"
 
 
 def call_weight_dropped(layer: nn.Module, p: float, x_BTD: Any, hidden: Any, **options: Any) -> Any:
-    """``layer(x_BTD, hidden, **options)`` with entries of U left out (Merity et al. 2017, section 2).
+    """``layer(x_BTD, hidden, **options)`` with entries of U left out (Merity et al. 2017).
 
     Each entry of U is zero with probability ``p``, by one mask for all rows and all steps of the
     window; the others are divided by 1 - p. Gradients are those of U itself. For training: in

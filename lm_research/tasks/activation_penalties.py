@@ -1,7 +1,7 @@
 """Penalties on what a recurrent model gives (Merity, McCann and Socher 2017,
 https://arxiv.org/abs/1708.01009), as AWD-LSTM has them.
 
-AR  = alpha mean(y^2),                y the outputs that the output layer reads, dropped ones as zeros
+AR  = alpha mean(y^2),                y what the output layer reads, with its dropped units
 TAR = beta mean((h_t - h_{t+1})^2),   h the last layer's outputs before their dropout
 
 Means are over all entries: of lanes, steps (for TAR pairs of neighbouring steps) and units.

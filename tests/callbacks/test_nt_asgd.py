@@ -29,7 +29,7 @@ ROUGH = (
 
 
 def begins_at(losses, checks):
-    """Number of the evaluation that begins it, from 1; None if none does. As the authors test it."""
+    """Number of the evaluation that begins it, from 1, as the authors test it; None: none does."""
     logs = []
     for number, loss in enumerate(losses, start=1):
         if len(logs) > checks and loss > min(logs[:-checks]):

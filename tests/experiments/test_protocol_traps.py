@@ -130,7 +130,11 @@ def awd_lstm(*overrides):
     tokenizer = SpacedTokenizer(10_000)
     tokenizer.train([" ".join(f"w{n}" for n in range(40))])
     torch.manual_seed(0)
-    return build_model(config, tokenizer, None).double()
+    task = build_model(config, tokenizer, None).double()
+    with torch.no_grad():  # fresh weights hardly look at the state
+        for weight in task.parameters():
+            weight.mul_(4)
+    return task
 
 
 def test_weights_dropped_in_evaluation_would_move_the_number():
@@ -144,12 +148,14 @@ def test_weights_dropped_in_evaluation_would_move_the_number():
 
     with evaluating(task), evaluating(plain):
         assert nats(task) == nats(task) == nats(plain)
-    only = awd_lstm("vectorizer.dropout=0", *(f"model.{p}dropout=0" for p in ("", "input_", "output_")))
+    only = awd_lstm(
+        "vectorizer.dropout=0", *(f"model.{p}dropout=0" for p in ("", "input_", "output_"))
+    )
     only.load_state_dict(task.state_dict())
     with evaluating(only):
         whole = nats(only)
     assert whole == pytest.approx(nats(task.eval()))
-    assert abs(nats(only.train()) - whole) > 1e-4
+    assert abs(nats(only.train()) - whole) > 0.01
 
 
 def test_awd_lstm_is_of_the_size_that_its_authors_print():

@@ -32,8 +32,8 @@ SHORT = (
     "tracking=disabled",
     "trainer.accelerator=cpu",
 )
-SLOW = ("zaremba_medium", "zaremba_large", "awd_lstm_ptb")
-"""Tens of millions of weights, of which a step takes seconds."""
+SLOW = ("zaremba_medium", "zaremba_large", "awd_lstm_ptb", "multi30k_gru", "keras_lstm")
+"""Over eight seconds: tens of millions of weights; beam search; a book that is read whole."""
 AT_HAND = {
     LANGUAGE_MODELING: "code",
     CLASSIFICATION: "tweets",

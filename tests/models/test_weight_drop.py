@@ -44,7 +44,11 @@ def kept(model):
 def test_it_is_torchs_layer_with_a_matrix_of_which_entries_are_missing(cell):
     ours, arguments, theirs = CELLS[cell]
     model, x_BTD = built(ours, weight_drop=P, **arguments), random_input()
-    y_BTH, state = model(x_BTD)
+    with torch.no_grad():
+        for parameter in model.parameters() if cell == "relu" else []:
+            parameter.abs_()  # no unit is ever off, which would hide its row of the mask
+            parameter.add_(2.0 if parameter.dim() == 1 else 0.0)
+    y_BTH, _ = model(x_BTD)
     weight = torch.randn_like(y_BTH)
     (y_BTH * weight).sum().backward()
     oracle = theirs(INPUT_SIZE, HIDDEN_SIZE, 2, batch_first=True, **arguments).double()
@@ -52,7 +56,7 @@ def test_it_is_torchs_layer_with_a_matrix_of_which_entries_are_missing(cell):
         for index, (layer, mask) in enumerate(zip(model.layers, kept(model), strict=True)):
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
                 getattr(oracle, f"{name}_l{index}").copy_(getattr(layer, f"{name}_l0"))
-            getattr(oracle, f"weight_hh_l{index}").mul_(mask / (1 - P))
+            getattr(oracle, f"weight_hh_l{index}").mul_(mask.double() / (1 - P))
     z_BTH, _ = oracle(x_BTD)
     torch.testing.assert_close(y_BTH, z_BTH)
     (z_BTH * weight).sum().backward()
@@ -60,7 +64,7 @@ def test_it_is_torchs_layer_with_a_matrix_of_which_entries_are_missing(cell):
         for name in ("weight_ih", "bias_ih", "bias_hh"):
             expected = getattr(oracle, f"{name}_l{index}").grad
             torch.testing.assert_close(getattr(layer, f"{name}_l0").grad, expected)
-        expected = getattr(oracle, f"weight_hh_l{index}").grad * mask / (1 - P)
+        expected = getattr(oracle, f"weight_hh_l{index}").grad * mask.double() / (1 - P)
         torch.testing.assert_close(layer.weight_hh_l0.grad, expected)
 
 
@@ -82,7 +86,7 @@ def test_any_kind_of_layer_computes_with_the_dropped_matrix(cls, options):
     whole = built(cls, **options)
     with torch.no_grad():
         for layer, mask in zip(whole.layers, kept(model), strict=True):
-            layer.weight_hh_l0.mul_(mask / (1 - P))
+            layer.weight_hh_l0.mul_(mask.double() / (1 - P))
     torch.testing.assert_close(y_BTH, whole(x_BTD)[0])
 
 
@@ -95,7 +99,7 @@ def test_compiled_scans_compute_with_it_too(cls):
     whole = built(cls, backend="reference")
     with torch.no_grad():
         for layer, mask in zip(whole.layers, kept(model), strict=True):
-            layer.weight_hh_l0.mul_(mask / (1 - P))
+            layer.weight_hh_l0.mul_(mask.double() / (1 - P))
     torch.testing.assert_close(y_BTH.double(), whole(x_BTD)[0], rtol=1e-5, atol=1e-5)
 
 

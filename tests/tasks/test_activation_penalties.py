@@ -43,7 +43,7 @@ def gradients(task):
 
 
 def expected_penalty(task, given, alpha, beta):
-    """The authors' sums, entry by entry; masks are one a lane, drawn as variational dropout does."""
+    """The authors' sums, entry by entry; of a lane the same units are dropped at every step."""
     raw_BTH, _ = task.model.eval()(task.vectorizer(given.ids_BT))
     torch.manual_seed(7)
     kept_B1H = torch.empty(3, 1, WIDTH, dtype=torch.float64).bernoulli_(0.6)
