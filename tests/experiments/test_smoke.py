@@ -32,7 +32,7 @@ SHORT = (
     "tracking=disabled",
     "trainer.accelerator=cpu",
 )
-SLOW = ("zaremba_medium", "zaremba_large", "awd_lstm_ptb", "multi30k_gru", "keras_lstm")
+SLOW = ("zaremba_large", "awd_lstm_ptb", "multi30k_gru", "keras_lstm")
 """Over eight seconds: tens of millions of weights; beam search; a book that is read whole."""
 AT_HAND = {
     LANGUAGE_MODELING: "code",
