@@ -12,6 +12,7 @@ from lm_research.callbacks.checkpoint import Checkpoint
 from lm_research.callbacks.stop_signals import Stopped
 from lm_research.config.compose import compose
 from lm_research.config.problems import ConfigError
+from lm_research.data.document import DataError
 from lm_research.tasks import lean_loop
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.tracking.checkpoint_store import CheckpointStore
@@ -155,3 +156,9 @@ def test_sums_of_layers_of_other_sizes_are_refused():
     told = r"model\.last_hidden_size=5: is another size(?s:.*)null, or 32"
     with pytest.raises(ConfigError, match=told):
         compose(["budget=smoke", "model.residual=true", "model.last_hidden_size=5"])
+
+
+def test_a_mixture_that_is_sampled_while_training_has_windows_of_its_own(train):
+    mixture = ("data=mixture", "data.weights={code: 1, bbc_news: 1}", "data.temperature=0.5")
+    with pytest.raises(DataError, match=r"task\.window_lengths=random draws(?s:.*)lengths=fixed"):
+        train(*mixture, "task.window_lengths=random")

@@ -181,3 +181,17 @@ def test_a_last_layer_of_another_size_is_torchs_two_layers(cls):
 def test_bad_values_are_named(cls, options, told):
     with pytest.raises(ValueError, match=told):
         built(cls, **options)
+
+
+@every_class
+def test_bfloat16_autocast_trains(cls):
+    model, x_BTD = built(cls, dtype=torch.float32, weight_drop=P), random_input().float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.no_grad():
+            _, state = model(x_BTD)
+        y_BTH, _ = model(x_BTD, state)
+    y_BTH.float().square().sum().backward()
+    for layer in model.layers:
+        gradient = layer.weight_hh_l0.grad
+        assert gradient.dtype == torch.float32
+        assert 0.2 < (gradient == 0).double().mean() < 0.6
