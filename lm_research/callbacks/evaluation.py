@@ -4,7 +4,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from lm_research.callbacks.averaging import averaged
+from lm_research.callbacks.averaging import averaged, tell_averages
 from lm_research.callbacks.metrics import MetricsLogger
 from lm_research.callbacks.pause import pause
 from lm_research.config.types import PositiveInt
@@ -48,7 +48,8 @@ class Evaluation(pl.Callback):
     """``times`` evaluations, evenly spaced, the last at the end of training.
 
     With several processes each computes the same scores, so that none waits for another. A
-    schedule that goes by them (:class:`Plateau`) may end training after one.
+    schedule that goes by them (:class:`Plateau`) may end training after one, and an average
+    (:class:`~lm_research.callbacks.averaging.NonMonotonicAveraging`) begin.
     """
 
     def __init__(self, recorder: Recorder, data: TextDataModule, times: PositiveInt = 4) -> None:
@@ -74,4 +75,5 @@ class Evaluation(pl.Callback):
         seconds = clocks[0] if clocks else 0.0
         row = {**as_numbers("val", result.scores), **self.data.mixture_row(step)}
         self.recorder.metrics(step, tokens, seconds, row)
+        tell_averages(trainer, result.scores["loss_nats"])
         tell_schedule(trainer, pl_module, result.scores)

@@ -24,6 +24,7 @@ from lm_research.data.labels import LabelledSplit, classes_of
 from lm_research.data.mixture_streams import MixtureStreams, prepare_streams, sampling_rule
 from lm_research.data.module import TextDataModule
 from lm_research.data.preparation import PreparedText, prepare, training_documents
+from lm_research.data.random_lengths import RandomLengthBatches
 from lm_research.data.selection import PATIENCE_S
 from lm_research.metrics.flops import flops_per_token, parameter_count, spared_flops
 from lm_research.models.document_models import VectorModel
@@ -121,7 +122,7 @@ def _data(
         return pairs_module(config, prepared)
     if is_tagged(config):
         return tagging_module(config, prepared)
-    steps = steps_of(config)
+    steps = _steps_on(config, prepared)
     budget, debug = config["budget"], config.get("debug") or {}
     data = TextDataModule(
         prepared,
@@ -132,8 +133,20 @@ def _data(
         overfit=debug.get("overfit_batches", 0),
         streams=streams,
         windows=config["task"].get("windows", "consecutive"),
+        window_lengths=config["task"].get("window_lengths", "fixed"),
     )
     return data, steps
+
+
+def _steps_on(config: Config, prepared: PreparedText) -> int:
+    """As :func:`steps_of`; of windows of random length the text's own say how many there are."""
+    if config["task"].get("window_lengths", "fixed") == "fixed":
+        return steps_of(config)
+    budget, debug = config["budget"], config.get("debug") or {}
+    size = budget["batch_size"], budget["window"]
+    batches = RandomLengthBatches(prepared.store.split("train"), *size, 1, config["seed"])
+    steps = batches.steps_for(budget["train_tokens"])
+    return min(steps, debug.get("max_steps") or steps)
 
 
 def _prepare(config: Config, start: Start | None) -> tuple[PreparedText, MixtureStreams | None]:
@@ -151,12 +164,14 @@ def _prepare(config: Config, start: Start | None) -> tuple[PreparedText, Mixture
             "data: temperature, epochs and schedule are about training time, and a counted model "
             "has none\n  fix: data.temperature=null data.epochs=null data.schedule=null"
         )
-    if rule is not None and config["task"].get("windows") == "random":
-        raise DataError(
-            "task.windows=random draws from one stream, and data: temperature, epochs and schedule "
-            "make one of each source\n  fix: task.windows=consecutive; or data.temperature=null "
-            "data.epochs=null data.schedule=null, which mixes the text once"
-        )
+    for name, fix in (("windows", "consecutive"), ("window_lengths", "fixed")):
+        if rule is not None and config["task"].get(name) == "random":
+            raise DataError(
+                f"task.{name}=random draws from one stream, and data: temperature, epochs and "
+                f"schedule make one of each source\n  fix: task.{name}={fix}; or "
+                "data.temperature=null data.epochs=null data.schedule=null, which mixes the text "
+                "once"
+            )
     known = None if start is None else start.vocabulary
     prepared = prepare_text(config, trained=known, whole=known is not None)
     if rule is None:

@@ -97,12 +97,12 @@ def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
     assembly = assemble(config, recorder.folder.path)
     if recorder.folder.state is not None:
         same_text(recorder.folder, assembly.data.text())
-    _describe(config, assembly, recorder)
+    _describe(assembly, recorder)
     keep_freed_memory()
     planned = assembly.steps
     assembly, result = fit(config, assembly, recorder, signals)
     if assembly.steps < planned:  # its schedule ended training
-        recorder.summary(size_summary(assembly.model, training_tokens(config, assembly)))
+        recorder.summary(size_summary(assembly.model, training_tokens(assembly)))
     results = {"val": result, **_elsewhere(config, assembly, recorder)}
     if isinstance(assembly.model, Classification):
         results |= _documents(config, assembly.model, assembly.data, recorder)
@@ -154,7 +154,7 @@ def same_text(folder: RunFolder, now: Config) -> None:
     )
 
 
-def _describe(config: Config, assembly: Assembly, recorder: Recorder) -> None:
+def _describe(assembly: Assembly, recorder: Recorder) -> None:
     """What a reader, and a later evaluation or generation, need beside the weights."""
     prepared = assembly.data.prepared
     vectorizer = getattr(assembly.model, "vectorizer", None)
@@ -162,7 +162,7 @@ def _describe(config: Config, assembly: Assembly, recorder: Recorder) -> None:
     recorder.data({**assembly.data.text(), **({"vectorizer": report} if report else {})})
     if "coverage" in report:
         recorder.summary({"vectorizer/coverage": report["coverage"]})
-    tokens = training_tokens(config, assembly)
+    tokens = training_tokens(assembly)
     recorder.summary(size_summary(assembly.model, tokens))
     recorder.summary(assembly.started)
     recorder.planned(assembly.steps)
@@ -172,12 +172,12 @@ def _describe(config: Config, assembly: Assembly, recorder: Recorder) -> None:
         write_json(recorder.folder.tokenizer, kept)
 
 
-def training_tokens(config: Config, assembly: Assembly) -> int:
+def training_tokens(assembly: Assembly) -> int:
     """Tokens that the whole training reads."""
     data = assembly.data
     if isinstance(data, DocumentDataModule | PairDataModule | TaggedDataModule):
         return data.train_dataloader().batch(assembly.steps - 1).tokens_seen
-    return assembly.steps * config["budget"]["batch_size"] * config["budget"]["window"]
+    return data.training_tokens(assembly.steps)
 
 
 def vocabulary_state(prepared: PreparedText) -> Config:

@@ -18,6 +18,7 @@ SPLIT_RULE = "splits.validation + splits.test below 1"
 WANTS_FLOATS = ("torch.optim.Adam", "torch.optim.AdamW")
 """Classes that refuse an integer among their betas: a 0 must be written 0.0."""
 PLATEAU = "lm_research.tasks.plateau.Plateau"
+NON_MONOTONIC = "lm_research.callbacks.averaging.NonMonotonicAveraging"
 MIXTURE = "lm_research.data.mixture.Mixture"
 Plain = Mapping[str, Any]
 File = Callable[[str], str]
@@ -37,7 +38,7 @@ def cross_checks(config: Plain, file: File) -> Iterator[Problem]:
         message = f"holds the invisible character {character}"
         yield Problem(name, message, None, "visible text", None, file(name))
     checks = (_time, _splits, _batch, _optimizer, _plateau, _rollback, _averaging, _mixture)
-    studies = (_report, _hypotheses)
+    studies = (_residual, _report, _hypotheses)
     rules = (sparse_problems, task_problems, output_problems, transfer_problems)
     for check in (*checks, *studies, *rules):
         try:
@@ -110,6 +111,22 @@ def _averaging(config: Plain, file: File) -> Iterator[Problem]:
     if config.get("averaging") and config["trainer"]["strategy"] == "fsdp":
         message = "does not go with trainer.strategy=fsdp, which shares the weights out"
         yield Problem("averaging", message, None, "null, or trainer.strategy=ddp")
+    node = config.get("averaging") or {}
+    if node.get("_target_") == NON_MONOTONIC and "evaluation" not in config["callbacks"]:
+        message = "begins by evaluations on the validation split, and callbacks has none"
+        allowed = "callbacks=default or quiet; or averaging=uniform"
+        name = NON_MONOTONIC.rpartition(".")[2]
+        yield Problem("averaging", message, name, allowed, None, file("averaging"))
+
+
+def _residual(config: Plain, file: File) -> Iterator[Problem]:
+    """Sums of a layer's input and output, of other sizes."""
+    model, field = config["model"], "model.last_hidden_size"
+    last = model.get("last_hidden_size")
+    if model.get("residual") and last not in (None, model["hidden_size"]):
+        message = "is another size than that of the layer's input, which model.residual adds to it"
+        allowed = f"null, or {model['hidden_size']}; or model.residual=false"
+        yield Problem(field, message, str(last), allowed, None, file(field))
 
 
 def _plateau(config: Plain, file: File) -> Iterator[Problem]:

@@ -30,6 +30,8 @@ def task_problems(config: Plain, file: Callable[[str], str]) -> Iterator[Problem
         yield Problem("model", message, name, allowed, None, file("model"))
     if task == LANGUAGE_MODELING and config["task"].get("windows") == "random":
         yield from _random_windows(config["task"], file)
+    if task == LANGUAGE_MODELING and config["task"].get("window_lengths") == "random":
+        yield from _random_lengths(config, file)
     if task == SEQUENCE_TO_SEQUENCE:
         yield from _sequence_to_sequence(config, file)
         if model in (*OF_DOCUMENTS, *COUNTED):
@@ -52,6 +54,22 @@ def _random_windows(task: Plain, file: Callable[[str], str]) -> Iterator[Problem
         message = "carries a state from each window to the next, and random ones do not follow"
         fix = "task.carry_state=false; or task.windows=consecutive"
         yield Problem("task.carry_state", message, "true", fix, None, file("task"))
+
+
+def _random_lengths(config: Plain, file: Callable[[str], str]) -> Iterator[Problem]:
+    trainer, field = config["trainer"], "task.window_lengths"
+    if config["task"].get("windows") == "random":
+        message = "is for windows that follow one another, and task.windows is random"
+        yield Problem(field, message, "random", "fixed", None, file("task"))
+    if trainer["accumulate"] > 1:
+        message = "scales each window's rate, and an update on several windows has one"
+        value = str(trainer["accumulate"])
+        fix = "1; or task.window_lengths=fixed"
+        yield Problem("trainer.accumulate", message, value, fix, None, file("trainer"))
+    if trainer["find_batch_size"]:
+        message = "tries out two windows, and task.window_lengths=random draws longer ones later"
+        fix = "null; or task.window_lengths=fixed"
+        yield Problem("trainer.find_batch_size", message, trainer["find_batch_size"], fix)
 
 
 def _one_process(config: Plain, name: str, file: Callable[[str], str]) -> Iterator[Problem]:

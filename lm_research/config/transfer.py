@@ -38,7 +38,7 @@ HEAD = ("task.tie_weights", "task.head_bias")
 """Of the output layer, which another language model takes over, too."""
 OUTPUT_LAYER = "output_layer"
 """Taken over like them, unless it is asked for."""
-MAY_DIFFER = ("dropout", "zoneout", "backend")
+MAY_DIFFER = ("dropout", "zoneout", "weight_drop", "backend")
 """Parts of names of a model's fields that say how it is trained or computed, not what it is."""
 RECIPE = (*GROUPS, "data", "task", "optimizer", "scheduler", "averaging", "budget", "splits")
 ANOTHER = "init_from=FOLDER of a run of task=language_modeling"

@@ -18,12 +18,16 @@ from lm_research.data.token_store import TokenSplit
 class Batch(NamedTuple):
     """One training window: predict ``targets_BT`` (ids one step later) from ``ids_BT``, int64.
 
-    ``fresh`` says that the lanes jumped: a carried state must start anew.
+    ``fresh`` says that the lanes jumped: a carried state must start anew. ``tokens_seen`` are those
+    of all processes so far, this batch's among them, where batches differ in size; 0: they do not.
+    ``rate`` is the share of the learning rate that the update on it takes.
     """
 
     ids_BT: Tensor
     targets_BT: Tensor
     fresh: bool
+    tokens_seen: int = 0
+    rate: float = 1.0
 
 
 class Batches(ABC):
@@ -110,16 +114,19 @@ class StreamBatches(Batches):
         self.window = min(window, self.length)
         self.batch_size, self.own = batch_size, slice(rank, None, world_size)
         self.seed, self.overfit = seed, overfit
-        self.offsets_T = np.arange(self.window + 1)
 
     def batch(self, step: int) -> Batch:
         """Batch number ``step`` (from 0)."""
         if self.overfit:
             step %= self.overfit
         starts_B, fresh = self.starts(step)
-        positions = (starts_B[self.own, None] + self.offsets_T) % self.length
+        positions = (starts_B[self.own, None] + np.arange(self.size(step) + 1)) % self.length
         ids = torch.from_numpy(self.ids_N[positions].astype(np.int64))
         return Batch(ids[:, :-1], ids[:, 1:], fresh=fresh or bool(self.overfit))
+
+    def size(self, step: int) -> int:
+        """T of batch number ``step``."""
+        return self.window
 
     @abstractmethod
     def starts(self, step: int) -> tuple[np.ndarray, bool]:
@@ -144,8 +151,11 @@ class TrainingBatches(StreamBatches):
     def starts(self, step: int) -> tuple[np.ndarray, bool]:
         """One window after the other in every lane; a pass begins anew."""
         turn, index = divmod(step, self.windows_per_pass)
-        offset = int(np.random.default_rng((self.seed, turn)).integers(self.length))
-        return self.lanes + offset + index * self.window, index == 0
+        return self.lanes + self.offset(turn) + index * self.window, index == 0
+
+    def offset(self, turn: int) -> int:
+        """Where pass number ``turn`` begins."""
+        return int(np.random.default_rng((self.seed, turn)).integers(self.length))
 
 
 class RandomBatches(StreamBatches):

@@ -42,11 +42,11 @@ class DocumentBatch(NamedTuple):
 def tokens_seen(batch: Any, step: int, processes: int) -> int:
     """Training tokens of all processes after ``step`` batches, of which ``batch`` is the last.
 
-    Batches of whole documents say it themselves.
+    Batches of whole documents say it themselves, and so do windows of unequal length.
     """
-    if not isinstance(batch, Batch):
-        return int(batch.tokens_seen)
-    return step * batch.targets_BT.numel() * processes
+    if isinstance(batch, Batch) and not batch.tokens_seen:
+        return step * batch.targets_BT.numel() * processes
+    return int(batch.tokens_seen)
 
 
 def padded(documents: Sequence[np.ndarray], most: int | None) -> tuple[Tensor, Tensor]:

@@ -6,11 +6,12 @@ from typing import Any, Literal
 import numpy as np
 import pytorch_lightning as pl
 
-from lm_research.data.batches import RandomBatches, TrainingBatches
+from lm_research.data.batches import RandomBatches, StreamBatches, TrainingBatches
 from lm_research.data.contamination import contaminated
 from lm_research.data.mixture_batches import MixtureBatches
 from lm_research.data.mixture_streams import MixtureStreams
 from lm_research.data.preparation import PreparedText
+from lm_research.data.random_lengths import RandomLengthBatches
 from lm_research.data.splits import Split
 from lm_research.data.token_store import TokenSplit
 
@@ -30,6 +31,7 @@ class TextDataModule(pl.LightningDataModule):
         streams: of a mixture that is sampled while training.
         windows: "consecutive", in lanes (:class:`TrainingBatches`), or "random"
             (:class:`RandomBatches`).
+        window_lengths: of lanes: "fixed", or "random" (:class:`RandomLengthBatches`).
 
     Raises:
         DataError: such a mixture's caps do not go with the budget.
@@ -45,11 +47,13 @@ class TextDataModule(pl.LightningDataModule):
         overfit: int = 0,
         streams: MixtureStreams | None = None,
         windows: Literal["consecutive", "random"] = "consecutive",
+        window_lengths: Literal["fixed", "random"] = "fixed",
     ) -> None:
         super().__init__()
         self.prepared = prepared
         self.options = {"batch_size": batch_size, "window": window, "steps": steps, "seed": seed}
-        self.overfit, self.streams, self.windows = overfit, streams, windows
+        self.overfit, self.streams = overfit, streams
+        self.windows, self.window_lengths = windows, window_lengths
         self.plan = streams.plan(**self.options) if streams else None
 
     @property
@@ -73,10 +77,18 @@ class TextDataModule(pl.LightningDataModule):
         world = self.trainer.world_size if self.trainer else 1
         if self.streams and self.plan:
             return MixtureBatches(self.streams.ids(), self.plan, rank, world, self.overfit)
-        kind = RandomBatches if self.windows == "random" else TrainingBatches
+        kind: type[StreamBatches] = RandomBatches if self.windows == "random" else TrainingBatches
+        if self.window_lengths == "random":
+            kind = RandomLengthBatches
         return kind(
             self.split("train"), **self.options, rank=rank, world_size=world, overfit=self.overfit
         )
+
+    def training_tokens(self, steps: int) -> int:
+        """Tokens of ``steps`` batches of all processes."""
+        if self.window_lengths == "random":
+            return int(self.train_dataloader().tokens(steps))
+        return steps * self.options["batch_size"] * self.options["window"]
 
     def mixture_row(self, step: int) -> dict[str, float]:
         """Shares and epochs of a sampled mixture's sources after ``step`` batches, as metrics."""

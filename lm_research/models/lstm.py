@@ -30,12 +30,14 @@ class LSTM(Recurrent):
         output_dropout: DropProbability = 0.0,
         state_dropout: DropProbability = 0.0,
         zoneout: DropProbability = 0.0,
+        weight_drop: DropProbability = 0.0,
         layer_norm: bool = False,
         recurrent_bias: bool = True,
         start: Literal["zeros", "learned"] = "zeros",
         init: Literal["torch", "keras", "uniform"] = "torch",
         init_range: PositiveFloat = 0.1,
         residual: bool = False,
+        last_hidden_size: PositiveInt | None = None,
         backend: Literal["auto", "reference", "torch", "triton", "cpu"] = "auto",
     ) -> None:
         super().__init__(
@@ -54,8 +56,10 @@ class LSTM(Recurrent):
             dropout_kind=dropout_kind,
             input_dropout=input_dropout,
             output_dropout=output_dropout,
+            weight_drop=weight_drop,
             start=start,
             init=init,
             init_range=init_range,
             residual=residual,
+            last_hidden_size=last_hidden_size,
         )

@@ -9,7 +9,8 @@ Shapes: B batch, T time, D input size, H hidden size, G gates (RNN 1, GRU 3, LST
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, cast
+from itertools import pairwise
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ from lm_research.kernels.table_rows import Inputs
 from lm_research.models.dropout import DropoutKind, check_dropout, sequence_dropout
 from lm_research.models.lengths import check_lengths
 from lm_research.models.sequence_model import SequenceModel, State, StateStep
+from lm_research.models.weight_drop import call_weight_dropped
 
 Start = Literal["zeros", "learned"]
 Init = Literal["torch", "keras", "uniform"]
@@ -51,6 +53,10 @@ class Recurrent(SequenceModel):
             (``state_dropout``, ``zoneout``) is the layer's own.
         input_dropout: the same on x, before the first layer.
         output_dropout: the same on y, after the last layer.
+        weight_drop: probability of leaving an entry of every layer's recurrent matrix U out, the
+            same ones at all steps of a window (DropConnect; Merity et al. 2017,
+            https://arxiv.org/abs/1708.02182). In training alone; the others are divided by
+            1 - weight_drop.
         start: the state before the first step: ``zeros``, or ``learned`` (zero at first; trained
             by windows that begin a stream).
         init: how weights begin: ``torch`` (U(-1/sqrt(H), 1/sqrt(H)) everywhere), ``keras``
@@ -59,6 +65,8 @@ class Recurrent(SequenceModel):
             of layers with layer normalization begin at 1 in any case.
         init_range: r of ``init="uniform"``.
         residual: add each layer's input to its output, from the second layer on.
+        last_hidden_size: H of the last layer, and of the output, where it is another one: that of
+            the vectors, say, whose matrix the output layer shares.
     """
 
     states_per_layer = 1
@@ -75,32 +83,35 @@ class Recurrent(SequenceModel):
         dropout_kind: DropoutKind,
         input_dropout: float,
         output_dropout: float,
+        weight_drop: float,
         start: Start,
         init: Init,
         init_range: float,
         residual: bool,
+        last_hidden_size: int | None,
     ) -> None:
         super().__init__()
-        for name, size in (("hidden_size", hidden_size), ("num_layers", num_layers)):
-            if size < 1:
-                raise ValueError(f"{name} is {size}; it must be at least 1")
+        last_size = hidden_size if last_hidden_size is None else last_hidden_size
+        _check_sizes(hidden_size, num_layers, last_size, residual)
         check_dropout("dropout", dropout)
         check_dropout("input_dropout", input_dropout)
         check_dropout("output_dropout", output_dropout)
+        check_dropout("weight_drop", weight_drop)
         if dropout_kind not in ("standard", "variational"):
             raise ValueError(
                 f"dropout_kind is {dropout_kind!r}; choose 'standard' or 'variational'"
             )
         if start not in ("zeros", "learned"):
             raise ValueError(f"start is {start!r}; choose 'zeros' or 'learned'")
-        self.output_size, self.residual = hidden_size, residual
+        self.output_size, self.residual = last_size, residual
         self.dropout, self.dropout_kind = dropout, dropout_kind
         self.input_dropout, self.output_dropout = input_dropout, output_dropout
-        sizes = [input_size] + [hidden_size] * (num_layers - 1)
-        self.layers = nn.ModuleList(make_layer(size, hidden_size) for size in sizes)
+        self.weight_drop = weight_drop
+        sizes = [input_size, *[hidden_size] * (num_layers - 1), last_size]
+        self.layers = nn.ModuleList(make_layer(*pair) for pair in pairwise(sizes))
         for layer in self._layers():
             initialize(layer, init, init_range)
-        self.start_SH = self._learned_start(num_layers) if start == "learned" else None
+        self.start_SH = self._learned_start() if start == "learned" else None
 
     def initial_state(self, batch: int) -> State:
         """Zeros, or the learned start, for ``batch`` rows."""
@@ -110,16 +121,33 @@ class Recurrent(SequenceModel):
         self, x_BTD: Inputs, state: State | None = None, *, lengths: Tensor | None = None
     ) -> tuple[Tensor, State]:
         """Run T steps; see :meth:`SequenceModel.forward`."""
+        y_BTH, state = self.features(x_BTD, state, lengths=lengths)
+        return self.drop_outputs(y_BTH), state
+
+    def features(
+        self, x_BTD: Inputs, state: State | None = None, *, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """The last layer's y_BTH, without ``output_dropout``, and the state."""
         below = self._entering(x_BTD, lengths)
         if state is None:
             state = self.initial_state(below.shape[0])
         new_state: list[LayerState] = []
         for index, (layer, before) in enumerate(zip(self._layers(), state, strict=True)):
             inputs = self._drop(cast(Tensor, below), self.dropout) if index else below
-            y_BTH, after = run_layer(layer, inputs, before, lengths)
+            y_BTH, after = run_layer(self._called(layer), inputs, before, lengths)
             below = y_BTH + cast(Tensor, below) if self.residual and index else y_BTH
             new_state.append(after)
-        return self._drop(cast(Tensor, below), self.output_dropout), new_state
+        return cast(Tensor, below), new_state
+
+    def drop_outputs(self, y_BTH: Tensor) -> Tensor:
+        """``output_dropout``, in training."""
+        return self._drop(y_BTH, self.output_dropout)
+
+    def _called(self, layer: Layer) -> Callable[..., Any]:
+        """The layer, or in training the layer with weights dropped anew."""
+        if self.training and self.weight_drop:
+            return partial(call_weight_dropped, layer, self.weight_drop)
+        return layer
 
     def _entering(self, x_BTD: Inputs, lengths: Tensor | None) -> Inputs:
         """What the first layer reads; vectors where each step's own is asked for."""
@@ -162,23 +190,36 @@ class Recurrent(SequenceModel):
     def _layers(self) -> list[Layer]:
         return cast(list[Layer], list(self.layers))
 
-    def _learned_start(self, num_layers: int) -> nn.ParameterList:
-        shape = (self.states_per_layer, self.output_size)
-        return nn.ParameterList(torch.zeros(shape) for _ in range(num_layers))
+    def _learned_start(self) -> nn.ParameterList:
+        sizes = (layer.hidden_size for layer in self._layers())
+        return nn.ParameterList(torch.zeros(self.states_per_layer, size) for size in sizes)
 
     def _initial_layer_state(self, index: int, batch: int) -> LayerState:
-        weight = cast(Tensor, self.layers[index].weight_hh_l0)
+        layer = self._layers()[index]
         if self.start_SH is None:
-            parts = [weight.new_zeros(batch, self.output_size)] * self.states_per_layer
+            weight = cast(Tensor, layer.weight_hh_l0)
+            parts = [weight.new_zeros(batch, layer.hidden_size)] * self.states_per_layer
         else:
             parts = [start_H.expand(batch, -1) for start_H in self.start_SH[index]]
         return parts[0] if self.states_per_layer == 1 else tuple(parts)
 
 
+def _check_sizes(hidden_size: int, num_layers: int, last_size: int, residual: bool) -> None:
+    sizes = {"hidden_size": hidden_size, "num_layers": num_layers, "last_hidden_size": last_size}
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} is {size}; it must be at least 1")
+    if residual and last_size != hidden_size:
+        raise ValueError(
+            f"residual=true adds a layer's input to its output: last_hidden_size is {last_size}, "
+            f"and must be hidden_size, {hidden_size}, or null"
+        )
+
+
 def run_layer(
-    layer: Layer, x_BTD: Inputs, state: LayerState, lengths_B: Tensor | None
+    layer: Callable[..., Any], x_BTD: Inputs, state: LayerState, lengths_B: Tensor | None
 ) -> tuple[Tensor, LayerState]:
-    """One layer over one window, its state batch-first before and after."""
+    """One layer, or a call of it, over one window; its state batch-first before and after."""
     device = x_BTD.device.type
     if isinstance(x_BTD, Tensor) and torch.is_autocast_enabled(device):
         # torch 2.13's LSTM on CPU refuses float32 inputs under bfloat16 autocast.

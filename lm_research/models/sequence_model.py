@@ -49,6 +49,20 @@ class SequenceModel(nn.Module, ABC):
         """What serves the layers on ``device``, as recorded once a run; nothing if PyTorch does."""
         return {}
 
+    def features(
+        self, x_BTD: Tensor, state: State | None = None, *, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """:meth:`forward` up to the dropout of its outputs, which :meth:`drop_outputs` then is.
+
+        An architecture without such a dropout overrides neither.
+        """
+        found: tuple[Tensor, State] = self(x_BTD, state, lengths=lengths)
+        return found
+
+    def drop_outputs(self, y_BTH: Tensor) -> Tensor:
+        """What is left to do after :meth:`features`, in training: nothing."""
+        return y_BTH
+
     def step(self, x_BD: Tensor, state: State | None) -> tuple[Tensor, State]:
         """One step: y_BH and the new state."""
         y_B1H, state = self(x_BD[:, None], state)

@@ -11,12 +11,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lm_research.config.types import DropProbability, PositiveFloat, PositiveInt
+from lm_research.config.types import (
+    DropProbability,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+)
 from lm_research.data.batches import Batch
 from lm_research.models.sequence_model import SequenceModel, StateStep
+from lm_research.tasks.activation_penalties import activation_penalties, in_the_gradient
 from lm_research.tasks.clipping import ClippedTask
 from lm_research.tasks.output_layers.full import Full
 from lm_research.tasks.output_layers.output_layer import Init, OutputLayer, OutputSpec, initialise
+from lm_research.tasks.plateau import set_rates
 from lm_research.tasks.streaming import Step, Stream, map_tensors
 from lm_research.vectorizers.tables import read_whole
 from lm_research.vectorizers.vectorizer import HistoryStep, Vectorizer
@@ -46,6 +53,13 @@ class LanguageModeling(ClippedTask):
         windows: "consecutive": each follows the last one of its lane; "random": drawn anywhere in
             the text, as nanoGPT reads it; then no state can be carried. (The data module deals
             them out.)
+        window_lengths: "fixed": ``budget.window`` tokens each; "random": drawn about it, and the
+            learning rate of each update is scaled by its window's share of ``budget.window``
+            (:mod:`lm_research.data.random_lengths`; likewise).
+        activation_regularization: alpha of AR, and
+        temporal_activation_regularization: beta of TAR
+            (:mod:`lm_research.tasks.activation_penalties`). They are in the gradient alone: losses
+            that are reported are without.
         train_accuracy: training steps can count their right predictions (``hits_2``) from the
             logits of the loss; output layers that do not compute them all have none.
         output_layer: what it is built for -> the output layer.
@@ -68,6 +82,9 @@ class LanguageModeling(ClippedTask):
         head_bias: bool = True,
         decay: Literal["all", "matrices"] = "all",
         windows: Literal["consecutive", "random"] = "consecutive",
+        window_lengths: Literal["fixed", "random"] = "fixed",
+        activation_regularization: NonNegativeFloat = 0.0,
+        temporal_activation_regularization: NonNegativeFloat = 0.0,
         train_accuracy: bool = True,
         output_layer: Callable[[OutputSpec], OutputLayer] = Full,
         token_counts: Tensor | None = None,
@@ -75,10 +92,13 @@ class LanguageModeling(ClippedTask):
         super().__init__()
         if windows == "random" and carry_state:
             raise ValueError("windows=random: no window follows another; carry_state=false")
+        if windows == "random" and window_lengths == "random":
+            raise ValueError("window_lengths=random: is for lanes, windows=consecutive")
         self.vectorizer, self.model = vectorizer, model
         self.make_optimizer, self.schedule = optimizer, scheduler
         self.carry_state, self.predict = carry_state, predict
         self.train_accuracy = train_accuracy
+        self.alpha, self.beta = activation_regularization, temporal_activation_regularization
         self.decay, self.eval_window = decay, eval_window
         self.vocabulary_size = vectorizer.vocabulary_size
         shared_VD = _shared(vectorizer) if tie_weights else None
@@ -101,22 +121,43 @@ class LanguageModeling(ClippedTask):
 
     def hidden(self, ids_BT: Tensor, stream: Stream) -> tuple[Tensor, Stream]:
         """y_BTH, what the head reads, of a window that continues ``stream``."""
+        return self._through(self.model, ids_BT, stream)
+
+    def _through(
+        self, model: Callable[..., Any], ids_BT: Tensor, stream: Stream
+    ) -> tuple[Tensor, Stream]:
         history_BC, state = stream
         by_rows = ids_BT.is_cpu and self.model.reads_rows
         if by_rows and (rows := self.vectorizer.rows(ids_BT)) is not None:
-            y_BTH, state = self.model(rows, state)
+            y_BTH, state = model(rows, state)
             return y_BTH, (None, state)
         x_BTD, history_BC = self.vectorizer.stream(ids_BT, history_BC)
-        y_BTH, state = self.model(x_BTD, state)
+        y_BTH, state = model(x_BTD, state)
         return y_BTH, (history_BC, state)
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """A window with a rate of its own: of its update alone, since schedules set the next."""
+        for config in self.trainer.lr_scheduler_configs if batch.rate != 1 else []:
+            set_rates(config.scheduler, batch.rate)
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """The output layer's loss in nats: the mean over the window's predictions."""
+        """The output layer's loss in nats: the mean over the window's predictions.
+
+        Its gradient is that of the penalties, too.
+        """
         if batch.fresh or self.stream is None or not self.carry_state:
             self.stream = (None, None)
-        y_BTH, stream = self.hidden(batch.ids_BT, self.stream)
+        if not (self.alpha or self.beta):
+            y_BTH, stream = self.hidden(batch.ids_BT, self.stream)
+            self.stream = map_tensors(Tensor.detach, stream)
+            return self._loss(y_BTH, batch.targets_BT)
+        raw_BTH, stream = self._through(self.model.features, batch.ids_BT, self.stream)
         self.stream = map_tensors(Tensor.detach, stream)
-        targets_BT = batch.targets_BT
+        y_BTH = self.model.drop_outputs(raw_BTH)
+        penalty = activation_penalties(y_BTH, raw_BTH, self.alpha, self.beta)
+        return in_the_gradient(self._loss(y_BTH, batch.targets_BT), penalty)
+
+    def _loss(self, y_BTH: Tensor, targets_BT: Tensor) -> Tensor:
         if self.predict == "last":
             y_BTH, targets_BT = y_BTH[:, -1:], targets_BT[:, -1:]
         y_NH, targets_N = y_BTH.flatten(0, 1), targets_BT.flatten()
@@ -189,7 +230,7 @@ class LanguageModeling(ClippedTask):
             return batch
         ids_BT = batch.ids_BT.pin_memory().to(device, non_blocking=True)
         targets_BT = batch.targets_BT.pin_memory().to(device, non_blocking=True)
-        return Batch(ids_BT, targets_BT, batch.fresh)
+        return batch._replace(ids_BT=ids_BT, targets_BT=targets_BT)
 
 
 @contextmanager

@@ -58,8 +58,12 @@ class Plateau(Schedule):
             self.falls += 1
 
 
-def set_rates(scheduler: Any) -> None:
-    """Give the optimizer of a ``LambdaLR`` the rates of its next update, as its factors are now."""
+def set_rates(scheduler: Any, share: float = 1.0) -> None:
+    """Give the optimizer of a ``LambdaLR`` the rates of its next update, as its factors are now.
+
+    Args:
+        share: of these rates.
+    """
     groups, step = scheduler.optimizer.param_groups, scheduler.last_epoch
     for group, base, factor in zip(groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True):
-        group["lr"] = base * factor(step)
+        group["lr"] = share * base * factor(step)

@@ -289,8 +289,8 @@ class _Bridge(nn.Module):
 
     def __init__(self, model: SequenceModel) -> None:
         super().__init__()
-        size, parts = model.output_size, len(_parts(model.initial_state(1)))
-        self.maps = nn.ModuleList(nn.Linear(2 * size, size) for _ in range(parts))
+        sizes = [part.shape[-1] for part in _parts(model.initial_state(1))]
+        self.maps = nn.ModuleList(nn.Linear(2 * size, size) for size in sizes)
 
     def forward(self, state: State, backward: State) -> State:
         pairs = zip(_parts(state), _parts(backward), strict=True)

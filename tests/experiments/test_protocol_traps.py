@@ -1,20 +1,25 @@
 """Details of a protocol that move a published number, each turned on: the number moves as told."""
 
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from lm_research.cli.assembly import build_model
 from lm_research.config.build import build
 from lm_research.config.compose import compose
 from lm_research.config.expected import read_expected
 from lm_research.config.paths import experiments
+from lm_research.data.batches import Batch
+from lm_research.metrics.flops import parameter_count
 from lm_research.models.ngram import KneserNey
 from lm_research.studies.experiments import find
 from lm_research.studies.plan import override_text
 from lm_research.tasks.classification import shorten
+from lm_research.tasks.evaluation import evaluating
 from lm_research.text.cleaning import Cleaner
 from lm_research.text.spaced import SpacedTokenizer
 
@@ -72,39 +77,95 @@ def test_ends_of_lines_and_spaces_are_counted_as_published(treebank):
     assert sum(len(text) + 1 for text in raw) == 449_945
 
 
-def step(lr, clip, reduction):
+def step(lr, clip, reduction, window):
     """Weights after one update by the sum over time, averaged over the batch, or by the mean."""
     torch.manual_seed(0)
     layer = torch.nn.Linear(6, 9).double()
-    x_BTD, y_BT = torch.randn(20, 20, 6).double() * 3, torch.randint(9, (20, 20))
+    x_BTD, y_BT = torch.randn(20, window, 6).double() * 3, torch.randint(9, (20, window))
     loss = F.cross_entropy(layer(x_BTD).flatten(0, 1), y_BT.flatten())
     if reduction == "sum over time":
-        loss = loss * 20
+        loss = loss * window
     loss.backward()
     torch.nn.utils.clip_grad_norm_(layer.parameters(), clip)
     torch.optim.SGD(layer.parameters(), lr).step()
     return layer.weight.detach()
 
 
-def test_a_loss_summed_over_time_is_a_rate_and_a_norm():
-    config = compose(["experiment=zaremba_small"]).config
+@pytest.mark.parametrize(
+    ("name", "window", "norm"),
+    [("zaremba_small", 20, 5.0), ("zaremba_medium", 35, 5.0), ("zaremba_large", 35, 10.0)],
+)
+def test_a_loss_summed_over_time_is_a_rate_and_a_norm(name, window, norm):
+    config = compose([f"experiment={name}"]).config
     lr, clip = config["optimizer"]["lr"], config["trainer"]["gradient_clip"]
-    assert config["budget"]["window"] == 20
-    published = step(1.0, 5.0, "sum over time")
-    assert torch.allclose(step(lr, clip, "mean"), published, rtol=0, atol=1e-5)
-    assert not torch.allclose(step(1.0, 5.0, "mean"), published, rtol=0, atol=1e-2)
+    assert config["budget"]["window"] == window
+    published = step(1.0, norm, "sum over time", window)
+    assert torch.allclose(step(lr, clip, "mean", window), published, rtol=0, atol=1e-5)
+    assert not torch.allclose(step(1.0, norm, "mean", window), published, rtol=0, atol=1e-2)
 
 
-def test_the_paper_holds_its_rate_for_four_epochs_and_the_code_for_five():
-    config = compose(["experiment=zaremba_small"]).config
-    lanes = 929_589 // config["budget"]["batch_size"] // config["budget"]["window"]
-    node = config["scheduler"]
+@pytest.mark.parametrize(
+    ("name", "hold", "epochs", "divisor"),
+    [("zaremba_small", 4, 13, 2), ("zaremba_medium", 6, 39, 1.2), ("zaremba_large", 14, 55, 1.15)],
+)
+def test_the_paper_holds_its_rate_for_an_epoch_less_than_the_code(name, hold, epochs, divisor):
+    config = compose([f"experiment={name}"]).config
+    budget, node = config["budget"], config["scheduler"]
+    lanes = 929_589 // budget["batch_size"] // budget["window"]
+    assert budget["train_tokens"] == epochs * lanes * budget["batch_size"] * budget["window"]
     assert node["every_steps"] == lanes
-    assert node["hold_steps"] == 4 * lanes
-    paper, code = build(node, steps=1), build({**node, "hold_steps": 5 * lanes}, steps=1)
-    middle = [lanes * epoch + lanes // 2 for epoch in range(13)]
-    assert [paper(at) for at in middle[:7]] == [1, 1, 1, 1, 0.5, 0.25, 0.125]
-    assert [code(at) for at in middle[:7]] == [1, 1, 1, 1, 1, 0.5, 0.25]
+    assert node["hold_steps"] == hold * lanes
+    paper = build(node, steps=1)
+    code = build({**node, "hold_steps": (hold + 1) * lanes}, steps=1)
+    for epoch in range(epochs):
+        middle = lanes * epoch + lanes // 2
+        assert paper(middle) == pytest.approx(divisor ** -max(epoch + 1 - hold, 0))
+        assert code(middle) == pytest.approx(divisor ** -max(epoch - hold, 0))
+
+
+def awd_lstm(*overrides):
+    """AWD-LSTM's own task, of fewer units, in float64."""
+    sizes = ("vectorizer.dim=12", "model.hidden_size=30", "model.last_hidden_size=12")
+    config = compose(["experiment=awd_lstm_ptb", *sizes, *overrides]).config
+    tokenizer = SpacedTokenizer(10_000)
+    tokenizer.train([" ".join(f"w{n}" for n in range(40))])
+    torch.manual_seed(0)
+    task = build_model(config, tokenizer, None).double()
+    with torch.no_grad():  # fresh weights hardly look at the state
+        for weight in task.parameters():
+            weight.mul_(4)
+    return task
+
+
+def test_weights_dropped_in_evaluation_would_move_the_number():
+    """Evaluation takes whole matrices, words and outputs, and its loss has no penalty."""
+    task, plain = awd_lstm(), awd_lstm("model.weight_drop=0", "vectorizer.dropout=0")
+    ids_BT = torch.randint(task.vocabulary_size, (4, 60))
+    batch = Batch(ids_BT[:, :-1], ids_BT[:, 1:], True)
+
+    def nats(one):
+        return one.training_step(batch, 0).item()
+
+    with evaluating(task), evaluating(plain):
+        assert nats(task) == nats(task) == nats(plain)
+    only = awd_lstm(
+        "vectorizer.dropout=0", *(f"model.{p}dropout=0" for p in ("", "input_", "output_"))
+    )
+    only.load_state_dict(task.state_dict())
+    with evaluating(only):
+        whole = nats(only)
+    assert whole == pytest.approx(nats(task.eval()))
+    assert abs(nats(only.train()) - whole) > 0.01
+
+
+def test_awd_lstm_is_of_the_size_that_its_authors_print():
+    """24 million weights with 10,000 words, those that the output layer shares counted once."""
+    config = compose(["experiment=awd_lstm_ptb"]).config
+    tokenizer = SimpleNamespace(vocabulary_size=10_000)
+    with torch.device("meta"):
+        task = build_model(config, tokenizer, None)
+    assert parameter_count(task) == 24_221_600
+    assert [layer.hidden_size for layer in task.model.layers] == [1150, 1150, 400]
 
 
 def test_kims_norm_of_3_is_ours_of_a_half_of_it():
