@@ -132,6 +132,7 @@ def _data(
         overfit=debug.get("overfit_batches", 0),
         streams=streams,
         windows=config["task"].get("windows", "consecutive"),
+        overlap=config["task"].get("unscored", 0),
     )
     return data, steps
 
@@ -156,6 +157,12 @@ def _prepare(config: Config, start: Start | None) -> tuple[PreparedText, Mixture
             "task.windows=random draws from one stream, and data: temperature, epochs and schedule "
             "make one of each source\n  fix: task.windows=consecutive; or data.temperature=null "
             "data.epochs=null data.schedule=null, which mixes the text once"
+        )
+    if rule is not None and config["task"].get("unscored"):
+        raise DataError(
+            f"task.unscored={config['task']['unscored']} lets windows of one stream overlap, and data: "
+            "temperature, epochs and schedule make one of each source\n  fix: task.unscored=0; or "
+            "data.temperature=null data.epochs=null data.schedule=null, which mixes the text once"
         )
     known = None if start is None else start.vocabulary
     prepared = prepare_text(config, trained=known, whole=known is not None)

@@ -30,6 +30,7 @@ class TextDataModule(pl.LightningDataModule):
         streams: of a mixture that is sampled while training.
         windows: "consecutive", in lanes (:class:`TrainingBatches`), or "random"
             (:class:`RandomBatches`).
+        overlap: tokens of a consecutive window that the one before it has, too.
 
     Raises:
         DataError: such a mixture's caps do not go with the budget.
@@ -45,11 +46,13 @@ class TextDataModule(pl.LightningDataModule):
         overfit: int = 0,
         streams: MixtureStreams | None = None,
         windows: Literal["consecutive", "random"] = "consecutive",
+        overlap: int = 0,
     ) -> None:
         super().__init__()
         self.prepared = prepared
         self.options = {"batch_size": batch_size, "window": window, "steps": steps, "seed": seed}
         self.overfit, self.streams, self.windows = overfit, streams, windows
+        self.overlap = overlap
         self.plan = streams.plan(**self.options) if streams else None
 
     @property
@@ -74,9 +77,8 @@ class TextDataModule(pl.LightningDataModule):
         if self.streams and self.plan:
             return MixtureBatches(self.streams.ids(), self.plan, rank, world, self.overfit)
         kind = RandomBatches if self.windows == "random" else TrainingBatches
-        return kind(
-            self.split("train"), **self.options, rank=rank, world_size=world, overfit=self.overfit
-        )
+        more = {"overfit": self.overfit, "overlap": self.overlap}
+        return kind(self.split("train"), **self.options, rank=rank, world_size=world, **more)
 
     def mixture_row(self, step: int) -> dict[str, float]:
         """Shares and epochs of a sampled mixture's sources after ``step`` batches, as metrics."""

@@ -121,7 +121,7 @@ def test_a_classifiers_test_scores_are_those_of_its_best_weights(
         "budget": {**TINY["budget"], "eval_bytes": 5000},
         "callbacks": {"checkpoint": {"monitor": "val/accuracy"}},
     }
-    monkeypatch.setattr(reproduce_runs, "_test_scores", lambda place: pytest.fail("scored again"))
+    monkeypatch.setattr(reproduce_runs, "_test_scores", lambda *_: pytest.fail("scored again"))
     mine = experiment([{**ROW, "metric": "test/accuracy", "tolerance": 1}], config)
     measured = reproduce_runs.measure(mine, ["seed=1", "trainer=cpu", "output=runs"])
     (file,) = (tmp_path / "runs").rglob("summary.json")
