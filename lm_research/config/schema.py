@@ -252,6 +252,7 @@ RANGES: dict[str, Any] = {
     "weight_decay": NonNegativeFloat,
     "momentum": NonNegativeFloat,
     "rho": DropProbability,
+    "alpha": NonNegativeFloat,
     "lr_decay": NonNegativeFloat,
     "initial_accumulator_value": NonNegativeFloat,
 }

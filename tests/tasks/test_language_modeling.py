@@ -69,6 +69,15 @@ def test_the_last_position_alone(make_task) -> None:
     assert (x_BTD.grad[:, 0] != 0).any()
 
 
+def test_the_first_positions_may_be_context_alone(make_task) -> None:
+    task, given = make_task(carry_state=False, unscored=2), batch(0, fresh=True)
+    expected = -picked(log_p(task, given.ids_BT), given.targets_BT)[:, 2:].mean()
+    assert task.training_step(given, 0).item() == pytest.approx(expected.item(), rel=1e-13)
+    for wrong in ({}, {"carry_state": False, "predict": "last"}):
+        with pytest.raises(ValueError, match="unscored=2: carry_state=false and predict=every"):
+            make_task(unscored=2, **wrong)
+
+
 def test_label_smoothing_spreads_a_share_over_the_vocabulary(make_task) -> None:
     share, given = 0.2, batch(0, fresh=True)
     task = make_task(label_smoothing=share)
@@ -78,7 +87,7 @@ def test_label_smoothing_spreads_a_share_over_the_vocabulary(make_task) -> None:
     assert task.training_step(given, 0).item() == pytest.approx(expected.item(), rel=1e-13)
 
 
-MODELS = ["rnn", "gru", "lstm", "cnn", "transformer", "nplm", "log_bilinear"]
+MODELS = ["rnn", "gru", "lstm", "cnn", "tcn", "min_gru", "min_lstm", "transformer", "nplm", "log_bilinear"]
 
 
 def vectorizers(kind: str) -> Any:
