@@ -160,9 +160,9 @@ def _prepare(config: Config, start: Start | None) -> tuple[PreparedText, Mixture
         )
     if rule is not None and config["task"].get("unscored"):
         raise DataError(
-            f"task.unscored={config['task']['unscored']} lets windows of one stream overlap, and data: "
-            "temperature, epochs and schedule make one of each source\n  fix: task.unscored=0; or "
-            "data.temperature=null data.epochs=null data.schedule=null, which mixes the text once"
+            f"task.unscored={config['task']['unscored']} lets windows of one stream overlap, and "
+            "data: temperature, epochs and schedule make one of each source\n  fix: "
+            "task.unscored=0; or data.temperature=null data.epochs=null data.schedule=null, which mixes it once"
         )
     known = None if start is None else start.vocabulary
     prepared = prepare_text(config, trained=known, whole=known is not None)

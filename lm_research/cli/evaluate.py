@@ -24,7 +24,10 @@ class Options:
     run: str = option(help="folder of a finished run")
     split: Literal["validation", "test"] = option("validation", "which held-out documents")
     checkpoint: Literal["last", "best"] = option("last", "which weights")
-    window: PositiveInt = option(1024, "tokens per step: a matter of memory; of the scores where the run has a task.eval_stride")
+    window: PositiveInt = option(
+        1024,
+        "tokens per step: a matter of memory, not of the scores (task.eval_stride: the run's)",
+    )
     eval_bytes: PositiveInt | None = option(None, "cap on the split; null: the run's own")
 
 

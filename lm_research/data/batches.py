@@ -112,8 +112,8 @@ class StreamBatches(Batches):
         self.window = min(window, self.length)
         if overlap >= self.window:
             raise DataError(
-                f"task.unscored={overlap} leaves nothing of a window of {self.window} tokens to train "
-                f"on: fewer, or a larger budget.window (the split has {self.length} tokens)"
+                f"task.unscored={overlap} leaves nothing of a window of {self.window} tokens to "
+                f"train on: fewer, or a larger budget.window (the split has {self.length} tokens)"
             )
         self.batch_size, self.own = batch_size, slice(rank, None, world_size)
         self.seed, self.overfit = seed, overfit

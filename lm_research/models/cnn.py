@@ -24,7 +24,7 @@ from lm_research.models.sequence_model import SequenceModel, State
 
 
 def side_by_side(x_BSC: Tensor, history: int, dilation: int) -> Tensor:
-    """Each step's inputs of a convolution, the oldest first: (B, T, kC), history = (k - 1) dilation."""
+    """Each step's inputs of a convolution, oldest first: (B, T, kC); history = (k - 1) dilation."""
     steps = x_BSC.shape[1] - history
     shifts = range(0, history + 1, dilation)
     return torch.cat([x_BSC[:, shift : shift + steps] for shift in shifts], dim=-1)

@@ -17,6 +17,7 @@ k kernel size, P = k - 1 inputs kept, S = P + T.
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -101,12 +102,14 @@ class Block(nn.Module):
             z_BkH = torch.cat([kept_BPH.to(z_BH.dtype), z_BH[:, None]], dim=1)
             x_BH = x_BH + self.convolution.step(z_BkH)
             kept_BPH = z_BkH[:, 1:].clone()
-        weight_GH, bias_G = self.cell.weight_ih_l0, self.cell.bias_ih_l0
-        gates_BG = F.linear(self.cell_norm(x_BH), weight_GH, bias_G)
+        gates_BG = F.linear(self.cell_norm(x_BH), *self._gate_weights())
         log_a_BI, b_BI = decay_and_input(gates_BG, h_BI.shape[-1])
         h_BI = torch.addcmul(b_BI, log_a_BI.exp(), h_BI.to(b_BI.dtype)).to(h_BI.dtype)
         x_BH = x_BH + self.cell_output(h_BI.to(gates_BG.dtype))
         return x_BH + self.feedforward(self.feedforward_norm(x_BH)), (kept_BPH, h_BI)
+
+    def _gate_weights(self) -> tuple[Tensor, Tensor]:
+        return cast(Tensor, self.cell.weight_ih_l0), cast(Tensor, self.cell.bias_ih_l0)
 
 
 class MinimalRNN(SequenceModel):

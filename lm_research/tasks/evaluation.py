@@ -50,8 +50,8 @@ def evaluate(
         contaminated: bool, one per document: which of them share text with what the model was
             trained on. They are left out of ``bits_per_byte_clean``; nothing else changes, and the
             model has read them before what follows them.
-        stride: windows of ``window`` tokens begin so far apart, each is read from the initial state,
-            and what is new in it is scored (:class:`StridedWindows`); None: one stream.
+        stride: windows of ``window`` tokens begin so far apart, each is read from the initial
+            state, and what is new in it is scored (:class:`StridedWindows`); None: one stream.
 
     Raises:
         DataError: the split is empty.

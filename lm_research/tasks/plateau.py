@@ -9,8 +9,8 @@ from lm_research.tasks.schedules import Schedule
 class Plateau(Schedule):
     """Constant until the validation loss gains too little; from then on it falls by a factor.
 
-    After each evaluation (``callbacks.evaluation``) its loss L, nats a token, is compared with those
-    of the ``compared`` before it. There is too little gain when their greatest is below
+    After each evaluation (``callbacks.evaluation``) its loss L, nats a token, is compared with
+    those of the ``compared`` before it. There is too little gain when their greatest is below
     (1 + min_gain) L; never while fewer have been. The defaults are
     rnnlm's (Mikolov et al. 2010, https://www.isca-archive.org/interspeech_2010/mikolov10_interspeech.html,
     and its code): the first time the rate is halved, and after every further evaluation; the second

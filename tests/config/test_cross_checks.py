@@ -138,7 +138,7 @@ def test_what_does_not_go_with_sparse_gradients_is_told(given, field):
     ("overrides", "told"),
     [
         (["task.unscored=3"], "task.carry_state=true: would take in twice what task.unscored=3"),
-        (["task.unscored=64", "task.carry_state=false"], "task.unscored=64: leaves nothing to score"),
+        (["task.unscored=64", "task.carry_state=false"], "task.unscored=64: leaves nothing"),
         (
             ["task.unscored=3", "task.carry_state=false", "task.predict=last"],
             "task.unscored=3: is of windows that are scored at every position",

@@ -204,7 +204,10 @@ def test_the_log_bilinear_row_reads_and_predicts_with_the_same_vectors():
     assert config["model"]["hidden_size"] == config["vectorizer"]["dim"]  # no projection between
 
 
-@pytest.mark.parametrize(("name", "tokens"), [("bai_char_ptb", 5_059_550), ("bai_word_ptb", 929_589)])
+BAIS_TOKENS = [("bai_char_ptb", 5_059_550), ("bai_word_ptb", 929_589)]
+
+
+@pytest.mark.parametrize(("name", "tokens"), BAIS_TOKENS)
 def test_bais_epochs_are_of_windows_that_overlap(name, tokens):
     config = compose([f"experiment={name}"]).config
     budget, times = config["budget"], config["callbacks"]["evaluation"]["times"]
@@ -236,7 +239,7 @@ def test_each_row_is_a_model_that_can_be_composed(name, row):
     words = [f"{key}={override_text(value)}" for key, value in row.setting.items()]
     config = compose([f"experiment={name}", *words]).config
     kind = config["model"]["_target_"].rpartition(".")[2]
-    assert row.name.split()[0] == kind
+    assert row.name.split()[0].lower() == kind.lower()
     carries = kind in ("LSTM", "GRU", "RNN")
     assert config["task"]["carry_state"] == carries
     assert (config["task"]["unscored"] > 0) == (kind == "TCN")

@@ -43,7 +43,8 @@ def walked(kind, model, x_TD):
                 seen[index].append(block.convolution_norm(x))
                 w_Hk, past = block.convolution.weight, seen[index]
                 k = w_Hk.shape[1]
-                taps = [w_Hk[:, k - 1 - back] * past[-1 - back] for back in range(min(k, len(past)))]
+                reach = range(min(k, len(past)))
+                taps = [w_Hk[:, k - 1 - back] * past[-1 - back] for back in reach]
                 x = x + sum(taps) + block.convolution.bias
             states[index] = next_state(kind, block.cell, block.cell_norm(x), states[index])
             x = x + block.cell_output.weight @ states[index] + block.cell_output.bias
@@ -93,7 +94,8 @@ def test_extreme_gates_stay_numbers():
         x_BTD = torch.randn(1, STEPS, SIZE).double()
         y_BTH, state = model(x_BTD)
         y_BH, _ = model.stepper()(x_BTD[:, 0], state)
-    assert y_BTH.isfinite().all() and y_BH.isfinite().all()
+    assert y_BTH.isfinite().all()
+    assert y_BH.isfinite().all()
 
 
 def test_the_papers_size():
@@ -111,5 +113,5 @@ def test_bad_sizes_are_named(kind, field):
         kind(3, **{"hidden_size": 4, field: 0})
     with pytest.raises(ValueError, match=r"kernel_size 0 or more; got .* and -1"):
         kind(3, 4, kernel_size=-1)
-    with pytest.raises(ValueError, match="dropout is 1.5"):
+    with pytest.raises(ValueError, match=r"dropout is 1\.5"):
         kind(3, 4, dropout=1.5)

@@ -19,7 +19,8 @@ from lm_research.text.byte import ByteTokenizer
 from lm_research.vectorizers.bag_of_words import BagOfWords
 
 DRAWS = 4000
-MODELS = ["rnn", "gru", "lstm", "cnn", "tcn", "min_gru", "min_lstm", "transformer", "nplm", "log_bilinear"]
+MODELS = ["rnn", "gru", "lstm", "cnn", "transformer", "nplm", "log_bilinear"]
+MODELS += ["tcn", "min_gru", "min_lstm"]
 P = [0.05, 0.4, 0.1, 0.25, 0.2]
 LOG_P = torch.tensor(P, dtype=torch.float64).log()
 

@@ -72,10 +72,10 @@ def test_groups_hold_every_parameter_once_and_in_order():
     assert sorted(every) == sorted(id(p) for p in task.parameters())
 
 
-@pytestLAYERS = {"rnn": 1, "gru": 1, "lstm": 2, "cnn": 3, "tcn": 2, "min_gru": 2, "transformer": 2}
+LAYERS = {"rnn": 1, "gru": 1, "lstm": 2, "cnn": 3, "tcn": 2, "min_gru": 2, "transformer": 2}
 
 
-.mark.parametrize("model", LAYERS)
+@pytest.mark.parametrize("model", LAYERS)
 def test_layers_of_every_model(models, model):
     inner = models[model](WIDTH - 3)
     groups = layers_of(inner)
