@@ -162,7 +162,7 @@ def _prepare(config: Config, start: Start | None) -> tuple[PreparedText, Mixture
         raise DataError(
             f"task.unscored={config['task']['unscored']} lets windows of one stream overlap, and "
             "data: temperature, epochs and schedule make one of each source\n  fix: "
-            "task.unscored=0; or data.temperature=null data.epochs=null data.schedule=null, which mixes it once"
+            "task.unscored=0; or data.temperature=null data.epochs=null data.schedule=null"
         )
     known = None if start is None else start.vocabulary
     prepared = prepare_text(config, trained=known, whole=known is not None)

@@ -313,7 +313,8 @@ def test_a_stepper_is_of_the_weights_when_it_was_made(make_task, name: str) -> N
 @pytest.mark.parametrize("name", MODELS)
 def test_cached_steps_are_those_of_the_whole_text(make_task, name: str) -> None:
     """Greedy continuation, worked out anew from the whole prefix at every token."""
-    task = make_task(name).eval()
+    seed = int(name == "min_gru")  # the other one ends its text at once
+    task = make_task(name, seed=seed).eval()
     found = list(generate(task, Tokens(), "some prompt", 15, Sampling(temperature=0)))
     prefix = [0, *Tokens().encode("some prompt").ids_N.tolist()]
     expected = []
