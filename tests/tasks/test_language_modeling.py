@@ -369,12 +369,17 @@ def test_in_double_precision_vectors_without_weights_are_double_too():
     assert torch.get_default_dtype() == torch.float32
 
 
-def test_random_windows_carry_no_state_and_come_of_one_stream(train):
+def test_random_windows_carry_no_state(train):
     with pytest.raises(ConfigError, match=r"(?s)task\.carry_state=true.*task\.carry_state=false"):
         train("task.windows=random")
-    with pytest.raises(DataError, match=r"(?s)task\.windows=random.*task\.windows=consecutive"):
+
+
+@pytest.mark.parametrize(("field", "fix"), [("windows=random", "consecutive"), ("unscored=4", "0")])
+def test_windows_of_one_stream_are_none_of_a_sampled_mixture(train, field, fix):
+    name = field.partition("=")[0]
+    with pytest.raises(DataError, match=rf"(?s)task\.{field}.*task\.{name}={fix}"):
         train(
-            "task.windows=random", "task.carry_state=false", "data=mixture", "data.schedule={}",
+            f"task.{field}", "task.carry_state=false", "data=mixture", "data.schedule={}",
             "data.weights={dialogue_en: 1, quotations: 2}", "budget=smoke",
         )  # fmt: skip
 
