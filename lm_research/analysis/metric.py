@@ -13,6 +13,7 @@ _KNOWN: dict[str, tuple[str, str, bool, int]] = {
     "bits_per_byte_clean": ("bits per byte (clean)", "bits/byte clean", True, 3),
     "bits_per_character": ("bits per character", "bits/char", True, 3),
     "loss_nats": ("loss in nats", "loss", True, 3),
+    "loss_nats_sampled": ("loss in nats, random batches", "loss (sampled)", True, 3),
     "perplexity_token": ("perplexity per token", "ppl/token", True, 2),
     "perplexity_word": ("perplexity per word", "ppl/word", True, 1),
     "accuracy": ("accuracy", "accuracy", False, 3),

@@ -134,6 +134,7 @@ def _data(
         streams=streams,
         windows=config["task"].get("windows", "consecutive"),
         window_lengths=config["task"].get("window_lengths", "fixed"),
+        overlap=config["task"].get("unscored", 0),
     )
     return data, steps
 
@@ -172,6 +173,12 @@ def _prepare(config: Config, start: Start | None) -> tuple[PreparedText, Mixture
                 "data.temperature=null data.epochs=null data.schedule=null, which mixes the text "
                 "once"
             )
+    if rule is not None and config["task"].get("unscored"):
+        raise DataError(
+            f"task.unscored={config['task']['unscored']} lets windows of one stream overlap, and "
+            "data: temperature, epochs and schedule make one of each source\n  fix: "
+            "task.unscored=0; or data.temperature=null data.epochs=null data.schedule=null"
+        )
     known = None if start is None else start.vocabulary
     prepared = prepare_text(config, trained=known, whole=known is not None)
     if rule is None:

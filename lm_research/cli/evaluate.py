@@ -24,7 +24,10 @@ class Options:
     run: str = option(help="folder of a finished run")
     split: Literal["validation", "test"] = option("validation", "which held-out documents")
     checkpoint: Literal["last", "best"] = option("last", "which weights")
-    window: PositiveInt = option(1024, "tokens per step: a matter of memory, not of the scores")
+    window: PositiveInt = option(
+        1024,
+        "tokens per step: a matter of memory, not of the scores (task.eval_stride: the run's)",
+    )
     eval_bytes: PositiveInt | None = option(None, "cap on the split; null: the run's own")
 
 
@@ -62,7 +65,7 @@ def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
     from lm_research.data.contamination import contaminated
     from lm_research.data.module import UNSPACED
     from lm_research.tasks.classification import Classification
-    from lm_research.tasks.evaluation import evaluate
+    from lm_research.tasks.evaluation import evaluate, reading_of
     from lm_research.tasks.sequence_to_sequence import SequenceToSequence
     from lm_research.tasks.tagging import Tagging
 
@@ -81,7 +84,8 @@ def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
     words = store.meta["language"] not in UNSPACED
     held, trained_on = store.split(options.split), _trained_on(saved.config)
     shared = None if trained_on is None else contaminated(held, trained_on)
-    result = evaluate(saved.model, held, options.window, words, contaminated=shared)
+    how = reading_of(saved.model, options.window)
+    result = evaluate(saved.model, held, words=words, contaminated=shared, **how)
     return {**_what(options, store), **result.scores}
 
 

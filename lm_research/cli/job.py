@@ -31,7 +31,7 @@ from lm_research.data.tagged_words import TaggedSplit
 from lm_research.tasks.bfloat16 import is_cpu
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.classifying import evaluate_classifier
-from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating
+from lm_research.tasks.evaluation import Evaluation, evaluate, evaluating, reading_of
 from lm_research.tasks.finding_tags import evaluate_tagger
 from lm_research.tasks.sequence_to_sequence import SequenceToSequence
 from lm_research.tasks.tagging import Tagging
@@ -200,7 +200,7 @@ def _elsewhere(config: Config, assembly: Assembly, recorder: Recorder) -> dict[s
         own = node == config["data"]
         store = prepared.store if own else prepare_text(config, node, trained).store
         words = store.meta["language"] not in UNSPACED
-        window = getattr(model, "eval_window", EVALUATION_WINDOW)
+        how = reading_of(model, getattr(model, "eval_window", EVALUATION_WINDOW))
         with evaluating(model):
             if isinstance(model, Classification):
                 labelled = LabelledSplit(store, "validation", model.classes)
@@ -216,7 +216,9 @@ def _elsewhere(config: Config, assembly: Assembly, recorder: Recorder) -> dict[s
             else:
                 held = store.split("validation")
                 shared = contaminated(held, prepared.store)
-                results[f"eval/{name}"] = evaluate(model, held, window, words, contaminated=shared)
+                results[f"eval/{name}"] = evaluate(
+                    model, held, words=words, contaminated=shared, **how
+                )
         texts[name] = {"text_sha256": store.meta["splits"]["validation"]["text_sha256"]}
     if texts:
         recorder.data({**assembly.data.text(), "evaluated": texts})

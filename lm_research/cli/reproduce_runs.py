@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from lm_research.cli.axes import split_axes
 from lm_research.cli.evaluate import Options, keep, score
@@ -132,7 +132,8 @@ def _collect(experiment: Experiment, study: Study, measured: Measured) -> None:
         judged = measured.incomparable is not None or not measured.partial
         for row in experiment.expected.rows:
             if judged and one.job.setting in _settings(row):
-                parts.setdefault((row.name, seed), []).append(_value(place, row.metric))
+                value = _value(place, row, experiment.expected.direction)
+                parts.setdefault((row.name, seed), []).append(value)
         if experiment.expected.course:
             for tokens, value in _course(place, experiment.expected.course.metric).items():
                 measured.course.setdefault(tokens, {})[seed] = value
@@ -140,7 +141,7 @@ def _collect(experiment: Experiment, study: Study, measured: Measured) -> None:
         measured.values.setdefault(name, {})[seed] = fmean(values)
 
 
-def _value(place: Path, metric: str) -> float:
+def _value(place: Path, row: Row, direction: str) -> float:
     """One score of a finished run; of its test split, scored now if it was not yet.
 
     A task that scores the test split itself, at its end, has it in the summary.
@@ -148,24 +149,26 @@ def _value(place: Path, metric: str) -> float:
     Raises:
         ConfigError: there is no such score.
     """
+    metric, (split, _, name) = row.metric, row.metric.partition("/")
     value = read_json(place / "summary.json").get(metric)
-    split, _, name = metric.partition("/")
-    if value is None and split == "test":
-        value = _test_scores(place).get(name)
+    if row.at == "best" and split == "val" and value is not None:
+        value = (min if direction == "minimize" else max)(_course(place, metric).values())
+    elif value is None and split == "test":
+        value = _test_scores(place, row.at).get(name)
     if not isinstance(value, int | float):
         raise ConfigError([Problem("rows.metric", "the run has no such score", metric)])
     return float(value)
 
 
-def _test_scores(place: Path) -> dict[str, Any]:
+def _test_scores(place: Path, checkpoint: Literal["last", "best"]) -> dict[str, Any]:
     file = place / "evaluations.jsonl"
     own = read_json(place / "data.json")["source"]
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     for line in lines:
         row = json.loads(line)
-        if (row.get("split"), row.get("checkpoint"), row.get("data")) == ("test", "last", own):
+        if (row.get("split"), row.get("checkpoint"), row.get("data")) == ("test", checkpoint, own):
             return dict(row)
-    options = Options(run=str(place), split="test")
+    options = Options(run=str(place), split="test", checkpoint=checkpoint)
     scores = score(options, None)
     keep(options, scores)
     return scores

@@ -37,6 +37,9 @@ class Row:
     spread: NonNegativeFloat | None = None
     """of the published number, if the paper gives one, in the metric's unit"""
     unit: str = ""
+    at: Literal["last", "best"] = "last"
+    """whose scores: of the last evaluation and weights; or the best of all evaluations for
+    ``val/...``, the weights that ``callbacks.checkpoint.monitor`` chose for ``test/...``"""
     setting: dict[str, Any] = field(default_factory=dict)
     """of this row alone: overrides of the run, or fields of the method"""
     mean_over: dict[str, list[Any]] = field(default_factory=dict)

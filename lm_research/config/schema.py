@@ -254,6 +254,7 @@ RANGES: dict[str, Any] = {
     "weight_decay": NonNegativeFloat,
     "momentum": NonNegativeFloat,
     "rho": DropProbability,
+    "alpha": NonNegativeFloat,
     "lr_decay": NonNegativeFloat,
     "initial_accumulator_value": NonNegativeFloat,
 }

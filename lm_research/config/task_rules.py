@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from lm_research.config.problems import Problem
+from lm_research.config.window_rules import window_problems
 
 CLASSIFICATION = "lm_research.tasks.classification.Classification"
 SEQUENCE_TO_SEQUENCE = "lm_research.tasks.sequence_to_sequence.SequenceToSequence"
@@ -14,7 +15,7 @@ OF_DOCUMENTS = ("lm_research.models.bag.Bag", "lm_research.models.kim_cnn.KimCNN
 TAGGED = "lm_research.data.sources.tagged.Tagged"
 UNTAGGED = "lm_research.data.sources."
 """Sources of this prefix but the one above have no tags; a mixture, or one of one's own, may."""
-SEQUENCE_MODELS = "lstm, gru, rnn, cnn, transformer, nplm, log_bilinear"
+SEQUENCE_MODELS = "lstm, gru, rnn, min_gru, min_lstm, cnn, tcn, transformer, nplm, log_bilinear"
 """The shipped options that read token by token with a state."""
 COUNTED = ("lm_research.models.ngram.KneserNey",)
 Plain = Mapping[str, Any]
@@ -28,10 +29,8 @@ def task_problems(config: Plain, file: Callable[[str], str]) -> Iterator[Problem
         message = "reads whole documents, and task=language_modeling predicts every token"
         allowed = f"task=classification, or model={SEQUENCE_MODELS}, ngram"
         yield Problem("model", message, name, allowed, None, file("model"))
-    if task == LANGUAGE_MODELING and config["task"].get("windows") == "random":
-        yield from _random_windows(config["task"], file)
-    if task == LANGUAGE_MODELING and config["task"].get("window_lengths") == "random":
-        yield from _random_lengths(config, file)
+    if task == LANGUAGE_MODELING:
+        yield from window_problems(config, file)
     if task == SEQUENCE_TO_SEQUENCE:
         yield from _sequence_to_sequence(config, file)
         if model in (*OF_DOCUMENTS, *COUNTED):
@@ -47,29 +46,6 @@ def task_problems(config: Plain, file: Callable[[str], str]) -> Iterator[Problem
             yield Problem(
                 "model", message, name, "model=bag, kim_cnn, lstm, ...", None, file("model")
             )
-
-
-def _random_windows(task: Plain, file: Callable[[str], str]) -> Iterator[Problem]:
-    if task.get("carry_state", True):
-        message = "carries a state from each window to the next, and random ones do not follow"
-        fix = "task.carry_state=false; or task.windows=consecutive"
-        yield Problem("task.carry_state", message, "true", fix, None, file("task"))
-
-
-def _random_lengths(config: Plain, file: Callable[[str], str]) -> Iterator[Problem]:
-    trainer, field = config["trainer"], "task.window_lengths"
-    if config["task"].get("windows") == "random":
-        message = "is for windows that follow one another, and task.windows is random"
-        yield Problem(field, message, "random", "fixed", None, file("task"))
-    if trainer["accumulate"] > 1:
-        message = "scales each window's rate, and an update on several windows has one"
-        value = str(trainer["accumulate"])
-        fix = "1; or task.window_lengths=fixed"
-        yield Problem("trainer.accumulate", message, value, fix, None, file("trainer"))
-    if trainer["find_batch_size"]:
-        message = "tries out two windows, and task.window_lengths=random draws longer ones later"
-        fix = "null; or task.window_lengths=fixed"
-        yield Problem("trainer.find_batch_size", message, trainer["find_batch_size"], fix)
 
 
 def _one_process(config: Plain, name: str, file: Callable[[str], str]) -> Iterator[Problem]:

@@ -89,9 +89,10 @@ class StreamBatches(Batches):
         seed: of where windows begin.
         rank, world_size: this process takes lanes ``rank::world_size``.
         overfit: if positive, repeat the first so many batches for ever.
+        overlap: tokens of a window that the window before it in its lane has, too.
 
     Raises:
-        DataError: the split is empty, or the lanes cannot be dealt out evenly.
+        DataError: the split is empty or too short, or the lanes cannot be dealt out evenly.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class StreamBatches(Batches):
         rank: int = 0,
         world_size: int = 1,
         overfit: int = 0,
+        overlap: int = 0,
     ) -> None:
         if len(split.ids_N) < 2:
             raise DataError(f"the {split.name} split has no document: there is nothing to train on")
@@ -112,8 +114,14 @@ class StreamBatches(Batches):
         # The stream closes to a circle; its last separator doubles as the first.
         self.length = len(self.ids_N) - 1
         self.window = min(window, self.length)
+        if overlap >= self.window:
+            raise DataError(
+                f"task.unscored={overlap} leaves nothing of a window of {self.window} tokens to "
+                f"train on: fewer, or a larger budget.window (the split has {self.length} tokens)"
+            )
         self.batch_size, self.own = batch_size, slice(rank, None, world_size)
         self.seed, self.overfit = seed, overfit
+        self.stride = self.window - overlap
 
     def batch(self, step: int) -> Batch:
         """Batch number ``step`` (from 0)."""
@@ -137,21 +145,24 @@ class TrainingBatches(StreamBatches):
     """A stream cut into B lanes that are read side by side, window by window.
 
     Lane b's window follows its last one, so a state may be carried (truncated back-propagation
-    through time). A pass over the stream starts at an offset drawn from (seed, pass). Everything
-    is a function of the step: the loader's whole state is one integer, and continuing from it is
-    exact. A stream shorter than B windows is read by lanes that overlap.
+    through time); or it begins ``overlap`` tokens before that one's end, and then every window is
+    fresh. A pass over the stream starts at an offset drawn from (seed, pass). Everything is a
+    function of the step: the loader's whole state is one integer, and continuing from it is exact.
+    A stream shorter than B windows is read by lanes that overlap.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.lane_length = max(self.length // self.batch_size, self.window)
         self.lanes = np.arange(self.batch_size) * self.lane_length
-        self.windows_per_pass = max(self.lane_length // self.window, 1)
+        self.windows_per_pass = max(self.lane_length // self.stride, 1)
+        self.follows = self.stride == self.window
 
     def starts(self, step: int) -> tuple[np.ndarray, bool]:
         """One window after the other in every lane; a pass begins anew."""
         turn, index = divmod(step, self.windows_per_pass)
-        return self.lanes + self.offset(turn) + index * self.window, index == 0
+        fresh = index == 0 or not self.follows
+        return self.lanes + self.offset(turn) + index * self.stride, fresh
 
     def offset(self, turn: int) -> int:
         """Where pass number ``turn`` begins."""
@@ -171,16 +182,21 @@ class RandomBatches(StreamBatches):
 
 
 class EvaluationWindow(NamedTuple):
-    """A piece of one stream read from start to end: B is 1, and the state is always carried."""
+    """Windows of one split that are read side by side; targets are scored in the stream's order."""
 
     ids_BT: Tensor
     targets_BT: Tensor
     start: int
-    """position of ``ids_BT[0, 0]`` in the stream"""
+    """position in the stream of the first scored row of ``ids_BT``"""
+    scored: int
+    """the last so many steps of each window are scored"""
 
 
 class EvaluationWindows:
-    """A whole split as one stream, in windows of ``window`` tokens (the last may be shorter)."""
+    """A whole split as one stream, in windows of ``window`` tokens (the last may be shorter).
+
+    B is 1, every step is scored, and whoever reads them carries the state.
+    """
 
     def __init__(self, split: TokenSplit, window: int) -> None:
         self.split = split
@@ -194,4 +210,46 @@ class EvaluationWindows:
         for start in range(0, self.targets, self.window):
             stop = min(start + self.window, self.targets)
             ids = torch.from_numpy(self.split.ids_N[start : stop + 1].astype(np.int64))
-            yield EvaluationWindow(ids[None, :-1], ids[None, 1:], start)
+            yield EvaluationWindow(ids[None, :-1], ids[None, 1:], start, stop - start)
+
+
+class StridedWindows:
+    """A whole split in windows that overlap, each read from the initial state.
+
+    A window begins ``stride`` tokens after the one before, and its last ``stride`` targets are
+    scored; all of the first one's are. So every target is scored once, after at least
+    ``window - stride`` tokens of context where there are as many. The last window ends with the
+    split, and a split shorter than a window is one window.
+
+    Args:
+        stride: 1 to ``window``.
+        rows: windows that are read side by side at most.
+    """
+
+    def __init__(self, split: TokenSplit, window: int, stride: int, rows: int = 16) -> None:
+        if not 1 <= stride <= window:
+            raise ValueError(f"stride is {stride}; it must lie within [1, {window}], the window")
+        self.split, self.stride, self.rows = split, stride, rows
+        self.targets = len(split.ids_N) - 1
+        self.window = min(window, self.targets)
+        self.rest = self.targets - self.window
+        self.whole = self.rest // stride
+        """windows after the first that score ``stride`` targets"""
+
+    def __len__(self) -> int:
+        return 1 + -(-self.whole // self.rows) + bool(self.rest % self.stride)
+
+    def __iter__(self) -> Iterator[EvaluationWindow]:
+        yield self._read([0], self.window)
+        for first in range(0, self.whole, self.rows):
+            last = min(first + self.rows, self.whole)
+            starts = [(number + 1) * self.stride for number in range(first, last)]
+            yield self._read(starts, self.stride)
+        if left := self.rest % self.stride:
+            yield self._read([self.rest], left)
+
+    def _read(self, starts: list[int], scored: int) -> EvaluationWindow:
+        positions_BS = np.array(starts)[:, None] + np.arange(self.window + 1)
+        ids = torch.from_numpy(self.split.ids_N[positions_BS].astype(np.int64))
+        start = starts[0] + self.window - scored
+        return EvaluationWindow(ids[:, :-1], ids[:, 1:], start, scored)

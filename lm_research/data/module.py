@@ -32,6 +32,7 @@ class TextDataModule(pl.LightningDataModule):
         windows: "consecutive", in lanes (:class:`TrainingBatches`), or "random"
             (:class:`RandomBatches`).
         window_lengths: of lanes: "fixed", or "random" (:class:`RandomLengthBatches`).
+        overlap: tokens of a consecutive window that the one before it has, too.
 
     Raises:
         DataError: such a mixture's caps do not go with the budget.
@@ -48,12 +49,14 @@ class TextDataModule(pl.LightningDataModule):
         streams: MixtureStreams | None = None,
         windows: Literal["consecutive", "random"] = "consecutive",
         window_lengths: Literal["fixed", "random"] = "fixed",
+        overlap: int = 0,
     ) -> None:
         super().__init__()
         self.prepared = prepared
         self.options = {"batch_size": batch_size, "window": window, "steps": steps, "seed": seed}
         self.overfit, self.streams = overfit, streams
         self.windows, self.window_lengths = windows, window_lengths
+        self.overlap = overlap
         self.plan = streams.plan(**self.options) if streams else None
 
     @property
@@ -80,9 +83,8 @@ class TextDataModule(pl.LightningDataModule):
         kind: type[StreamBatches] = RandomBatches if self.windows == "random" else TrainingBatches
         if self.window_lengths == "random":
             kind = RandomLengthBatches
-        return kind(
-            self.split("train"), **self.options, rank=rank, world_size=world, overfit=self.overfit
-        )
+        more = {"overfit": self.overfit, "overlap": self.overlap}
+        return kind(self.split("train"), **self.options, rank=rank, world_size=world, **more)
 
     def training_tokens(self, steps: int) -> int:
         """Tokens of ``steps`` batches of all processes."""

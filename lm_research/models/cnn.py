@@ -23,6 +23,13 @@ from lm_research.models.lengths import check_lengths, last_steps, zero_padding
 from lm_research.models.sequence_model import SequenceModel, State
 
 
+def side_by_side(x_BSC: Tensor, history: int, dilation: int) -> Tensor:
+    """Each step's inputs of a convolution, oldest first: (B, T, kC); history = (k - 1) dilation."""
+    steps = x_BSC.shape[1] - history
+    shifts = range(0, history + 1, dilation)
+    return torch.cat([x_BSC[:, shift : shift + steps] for shift in shifts], dim=-1)
+
+
 class GatedConvolution(nn.Module):
     """(X * W + b) * sigmoid(X * V + c) over H channels.
 
@@ -43,10 +50,7 @@ class GatedConvolution(nn.Module):
 
     def forward(self, x_BSH: Tensor) -> Tensor:
         """h_BTH of inputs that begin with P earlier ones."""
-        steps = x_BSH.shape[1] - self.history
-        shifts = range(0, self.history + 1, self.dilation)
-        shifted = [x_BSH[:, shift : shift + steps] for shift in shifts]
-        return F.glu(self.taps(torch.cat(shifted, dim=-1)), dim=-1)
+        return F.glu(self.taps(side_by_side(x_BSH, self.history, self.dilation)), dim=-1)
 
 
 class CausalCNN(SequenceModel):

@@ -47,10 +47,16 @@ class Layer(nn.Module):
     """Attention and a feed-forward network, each normalised in front and added to its input."""
 
     def __init__(
-        self, size: int, num_heads: int, inner_size: int, dropout: float, bias: bool
+        self,
+        size: int,
+        num_heads: int,
+        inner_size: int,
+        dropout: float,
+        attention_dropout: float,
+        bias: bool,
     ) -> None:
         super().__init__()
-        self.num_heads = num_heads
+        self.num_heads, self.attention_dropout = num_heads, attention_dropout
         self.attention_norm = nn.LayerNorm(size, bias=bias)
         self.query_key_value = nn.Linear(size, 3 * size, bias)
         self.attention_output = nn.Linear(size, size, bias)
@@ -83,6 +89,7 @@ class Layer(nn.Module):
             turned(self._heads(key), block.rotation),
             self._heads(value),
             attn_mask=block.mask,
+            dropout_p=self.attention_dropout if self.training else 0.0,
         )
         return y_BNQE.transpose(1, 2).flatten(2)
 
@@ -105,6 +112,7 @@ class Transformer(SequenceModel):
         context: positions that a position attends to in every layer, itself included.
         feedforward_ratio: inner size of the feed-forward network over H.
         dropout: probability of dropping an entry of the input and of each branch's output.
+        attention_dropout: the same of the attention weights.
         positions: ``rotary``, with a sliding window; or ``learned``, with blocks.
         bias: of linear maps and normalizations.
         init: ``torch``; or ``gpt2``: matrices and positions N(0, 0.02^2), those that end a branch
@@ -123,6 +131,7 @@ class Transformer(SequenceModel):
         positions: Literal["rotary", "learned"] = "rotary",
         bias: bool = True,
         init: Literal["torch", "gpt2"] = "torch",
+        attention_dropout: DropProbability = 0.0,
     ) -> None:
         super().__init__()
         if hidden_size % (2 * num_heads):
@@ -136,6 +145,7 @@ class Transformer(SequenceModel):
                 f"{num_layers}, {context}, {feedforward_ratio}"
             )
         check_dropout("dropout", dropout)
+        check_dropout("attention_dropout", attention_dropout)
         self.output_size, self.context = hidden_size, context
         self.head_size = hidden_size // num_heads
         same = input_size == hidden_size
@@ -143,7 +153,8 @@ class Transformer(SequenceModel):
         self.dropout = nn.Dropout(dropout)
         inner_size = feedforward_ratio * hidden_size
         self.layers = nn.ModuleList(
-            Layer(hidden_size, num_heads, inner_size, dropout, bias) for _ in range(num_layers)
+            Layer(hidden_size, num_heads, inner_size, dropout, attention_dropout, bias)
+            for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(hidden_size, bias=bias)
         self.position_CH: nn.Parameter | None = None

@@ -1,14 +1,15 @@
 """Score a language model on a held-out split, as one stream from its first token to its last."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from lm_research.data.batches import EvaluationWindows
+from lm_research.data.batches import EvaluationWindows, RandomBatches, StridedWindows
 from lm_research.data.document import DataError
 from lm_research.data.token_store import TokenSplit
 from lm_research.metrics.information import bits_per_byte, perplexity
@@ -37,11 +38,12 @@ def evaluate(
     words: bool = True,
     progress: Callable[[int, int], None] | None = None,
     contaminated: np.ndarray | None = None,
+    stride: int | None = None,
 ) -> Evaluation:
     """Every token of ``split`` is predicted once, from everything before it in the stream.
 
     The state is carried over the whole split, so the result depends neither on ``window`` (a matter
-    of memory) nor on anything that training used.
+    of memory) nor on anything that training used; unless there is a ``stride``.
 
     Args:
         words: whether words are what white space parts (not so in Chinese).
@@ -49,6 +51,8 @@ def evaluate(
         contaminated: bool, one per document: which of them share text with what the model was
             trained on. They are left out of ``bits_per_byte_clean``; nothing else changes, and the
             model has read them before what follows them.
+        stride: windows of ``window`` tokens begin so far apart, each is read from the initial
+            state, and what is new in it is scored (:class:`StridedWindows`); None: one stream.
 
     Raises:
         DataError: the split is empty.
@@ -59,16 +63,13 @@ def evaluate(
             f"the {split.name} split has no document, so there is nothing to score: "
             f"splits.{split.name} must be greater than 0, and the source large enough"
         )
-    windows = EvaluationWindows(split, window)
+    windows = StridedWindows(split, window, stride) if stride else EvaluationWindows(split, window)
     scores = NextTokenScores(model.vocabulary_size, sync_on_compute=False)
     nats_N = np.empty(windows.targets)
-    stream = model.start(1)
-    for number, piece in enumerate(windows):
-        log_p_BTV, stream = model.advance(piece.ids_BT, stream)
-        log_p_NV, targets_N = log_p_BTV[0].cpu(), piece.targets_BT[0]
+    for number, (log_p_NV, targets_N, start) in enumerate(_predicted(model, windows)):
         scores.update(log_p_NV, targets_N)
         picked = log_p_NV.gather(1, targets_N[:, None])[:, 0]
-        nats_N[piece.start : piece.start + len(targets_N)] = -picked.double().numpy()
+        nats_N[start : start + len(targets_N)] = -picked.double().numpy()
         if progress:
             progress(number + 1, len(windows))
     if np.isnan(nats_N).any():
@@ -80,6 +81,48 @@ def evaluate(
     if contaminated is not None:
         result.scores.update(_clean(result, contaminated))
     return result
+
+
+def _predicted(
+    model: StreamingModel, windows: EvaluationWindows | StridedWindows
+) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """log_p_NV of what is scored, its targets_N, and where in the stream it begins."""
+    carried, stream = isinstance(windows, EvaluationWindows), model.start(1)
+    for piece in windows:
+        before = stream if carried else model.start(len(piece.ids_BT))
+        log_p_BTV, stream = model.advance(piece.ids_BT, before)
+        log_p_BTV, targets_BT = log_p_BTV[:, -piece.scored :], piece.targets_BT[:, -piece.scored :]
+        yield log_p_BTV.flatten(0, 1).cpu(), targets_BT.flatten(), piece.start
+
+
+class Reading(TypedDict):
+    """How :func:`evaluate` reads a split."""
+
+    window: int
+    stride: int | None
+
+
+def reading_of(model: Any, window: int) -> Reading:
+    """As the model's task has it; ``window`` where it is a matter of memory."""
+    stride = getattr(model, "eval_stride", None)
+    return {"window": model.eval_window if stride else window, "stride": stride}
+
+
+def sampled_loss(
+    model: StreamingModel, split: TokenSplit, batch_size: int, window: int, batches: int, seed: int
+) -> float:
+    """Mean loss in nats over ``batches`` batches of windows that begin anywhere in ``split``.
+
+    Each window is read from the initial state, and all its steps count, as nanoGPT's
+    ``estimate_loss`` has it. The windows go by ``seed``, so that every evaluation has the same.
+    """
+    nats, count = 0.0, 0
+    for batch in RandomBatches(split, batch_size, window, batches, seed):
+        log_p_BTV, _ = model.advance(batch.ids_BT, model.start(len(batch.ids_BT)))
+        targets_BT1 = batch.targets_BT[..., None].to(log_p_BTV.device)
+        picked_BT1 = log_p_BTV.gather(2, targets_BT1)
+        nats, count = nats - float(picked_BT1.double().sum()), count + picked_BT1.numel()
+    return nats / count
 
 
 def _summarise(

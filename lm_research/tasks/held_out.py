@@ -7,7 +7,7 @@ from lm_research.data.splits import Split
 from lm_research.data.tagged_batches import TaggedDataModule
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.classifying import evaluate_classifier
-from lm_research.tasks.evaluation import Evaluation, evaluate
+from lm_research.tasks.evaluation import Evaluation, evaluate, reading_of, sampled_loss
 from lm_research.tasks.finding_tags import evaluate_tagger
 from lm_research.tasks.models import TrainedModel
 from lm_research.tasks.sequence_to_sequence import SequenceToSequence
@@ -29,4 +29,10 @@ def evaluate_held_out(
         assert isinstance(data, TaggedDataModule)
         return evaluate_tagger(model, data.tagged(name), data.known)
     shared = data.contaminated_validation if name == "validation" else None
-    return evaluate(model, data.split(name), model.eval_window, data.words, contaminated=shared)
+    split, how = data.split(name), reading_of(model, model.eval_window)
+    result = evaluate(model, split, words=data.words, contaminated=shared, **how)
+    if model.eval_batches:
+        budget = {key: data.options[key] for key in ("batch_size", "window", "seed")}
+        loss_nats = sampled_loss(model, split, batches=model.eval_batches, **budget)
+        result.scores["loss_nats_sampled"] = loss_nats
+    return result

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lm_research.config.types import (
     DropProbability,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
 )
@@ -43,6 +44,11 @@ class LanguageModeling(ClippedTask):
         predict: train on every position of a window, or on its last one only.
         label_smoothing: share of the target's mass that is spread over the vocabulary.
         eval_window: tokens per evaluation step.
+        eval_stride: evaluation reads windows of ``eval_window`` tokens, each from the initial state
+            and so many tokens after the one before, and scores what is new in each; None: one
+            stream with carried state.
+        eval_batches: batches of random windows, as those of training, whose mean loss on the
+            validation split is scored beside it (``loss_nats_sampled``), as nanoGPT reports it.
         head_init: how the output layer begins, as ``torch.nn.Linear`` or as Keras' Dense
             (Glorot-uniform, zero bias), or ``uniform`` (U(-r, r), the bias too); a shared matrix is
             left as its vectorizer drew it.
@@ -60,6 +66,9 @@ class LanguageModeling(ClippedTask):
         temporal_activation_regularization: beta of TAR
             (:mod:`lm_research.tasks.activation_penalties`). They are in the gradient alone: losses
             that are reported are without.
+        unscored: the first so many positions of a training window are context alone: no loss has
+            their predictions. A consecutive window begins so much before the end of the one before
+            it, and each from the initial state (Bai et al. 2018).
         train_accuracy: training steps can count their right predictions (``hits_2``) from the
             logits of the loss; output layers that do not compute them all have none.
         output_layer: what it is built for -> the output layer.
@@ -77,6 +86,8 @@ class LanguageModeling(ClippedTask):
         predict: Literal["every", "last"] = "every",
         label_smoothing: DropProbability = 0.0,
         eval_window: PositiveInt = 1024,
+        eval_stride: PositiveInt | None = None,
+        eval_batches: NonNegativeInt = 0,
         head_init: Init = "torch",
         head_init_range: PositiveFloat = 0.1,
         head_bias: bool = True,
@@ -85,6 +96,7 @@ class LanguageModeling(ClippedTask):
         window_lengths: Literal["fixed", "random"] = "fixed",
         activation_regularization: NonNegativeFloat = 0.0,
         temporal_activation_regularization: NonNegativeFloat = 0.0,
+        unscored: NonNegativeInt = 0,
         train_accuracy: bool = True,
         output_layer: Callable[[OutputSpec], OutputLayer] = Full,
         token_counts: Tensor | None = None,
@@ -94,12 +106,18 @@ class LanguageModeling(ClippedTask):
             raise ValueError("windows=random: no window follows another; carry_state=false")
         if windows == "random" and window_lengths == "random":
             raise ValueError("window_lengths=random: is for lanes, windows=consecutive")
+        if unscored and (carry_state or predict == "last"):
+            raise ValueError(f"unscored={unscored}: carry_state=false and predict=every")
+        if eval_stride is not None and not 1 <= eval_stride <= eval_window:
+            raise ValueError(f"eval_stride={eval_stride}: 1 to eval_window={eval_window}")
         self.vectorizer, self.model = vectorizer, model
         self.make_optimizer, self.schedule = optimizer, scheduler
         self.carry_state, self.predict = carry_state, predict
         self.train_accuracy = train_accuracy
         self.alpha, self.beta = activation_regularization, temporal_activation_regularization
-        self.decay, self.eval_window = decay, eval_window
+        self.decay, self.unscored = decay, unscored
+        self.eval_window, self.eval_stride = eval_window, eval_stride
+        self.eval_batches = eval_batches
         self.vocabulary_size = vectorizer.vocabulary_size
         shared_VD = _shared(vectorizer) if tie_weights else None
         sizes = model.output_size, self.vocabulary_size
@@ -141,7 +159,7 @@ class LanguageModeling(ClippedTask):
             set_rates(config.scheduler, batch.rate)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """The output layer's loss in nats: the mean over the window's predictions.
+        """The output layer's loss in nats: the mean over the window's scored predictions.
 
         Its gradient is that of the penalties, too.
         """
@@ -158,8 +176,9 @@ class LanguageModeling(ClippedTask):
         return in_the_gradient(self._loss(y_BTH, batch.targets_BT), penalty)
 
     def _loss(self, y_BTH: Tensor, targets_BT: Tensor) -> Tensor:
-        if self.predict == "last":
-            y_BTH, targets_BT = y_BTH[:, -1:], targets_BT[:, -1:]
+        first = targets_BT.shape[1] - 1 if self.predict == "last" else self.unscored
+        if first:
+            y_BTH, targets_BT = y_BTH[:, first:], targets_BT[:, first:]
         y_NH, targets_N = y_BTH.flatten(0, 1), targets_BT.flatten()
         if not self.counts_hits:
             return self.head.loss(y_NH, targets_N)

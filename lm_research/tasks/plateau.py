@@ -2,15 +2,16 @@
 
 from typing import Any
 
-from lm_research.config.types import NonNegativeFloat, NonNegativeInt, Probability
+from lm_research.config.types import NonNegativeFloat, NonNegativeInt, PositiveInt, Probability
 from lm_research.tasks.schedules import Schedule
 
 
 class Plateau(Schedule):
     """Constant until the validation loss gains too little; from then on it falls by a factor.
 
-    After each evaluation (``callbacks.evaluation``) its loss L, nats a token, is compared with that
-    of the one before. There is too little gain when L_before < (1 + min_gain) L. The defaults are
+    After each evaluation (``callbacks.evaluation``) its loss L, nats a token, is compared with
+    those of the ``compared`` before it. There is too little gain when their greatest is below
+    (1 + min_gain) L; never while fewer have been. The defaults are
     rnnlm's (Mikolov et al. 2010, https://www.isca-archive.org/interspeech_2010/mikolov10_interspeech.html,
     and its code): the first time the rate is halved, and after every further evaluation; the second
     time training ends. rnnlm also goes back to the weights before an evaluation that was worse,
@@ -25,6 +26,7 @@ class Plateau(Schedule):
         keep_falling: after the first fall the rate falls at every evaluation; false: only where
             the gain is too little.
         stop: training ends where the gain is too little again; false: it takes its whole budget.
+        compared: evaluations of which the worst has to be beaten.
         warmup_steps: the linear way up at the beginning.
     """
 
@@ -35,13 +37,15 @@ class Plateau(Schedule):
         min_gain: NonNegativeFloat = 0.003,
         keep_falling: bool = True,
         stop: bool = True,
+        compared: PositiveInt = 1,
         warmup_steps: NonNegativeInt = 0,
     ) -> None:
         super().__init__(steps, warmup_steps)
         self.factor, self.min_gain = factor, min_gain
         self.keep_falling, self.stop = keep_falling, stop
         self.falls, self.over = 0, False
-        self.last_loss: float | None = None
+        self.compared = compared
+        self.losses: list[float] = []
 
     def shape(self, progress: float) -> float:
         """``factor`` once for every fall so far."""
@@ -49,10 +53,11 @@ class Plateau(Schedule):
 
     def observe(self, loss_nats: float) -> None:
         """Take in the loss of an evaluation: the rate may fall, or ``over`` become true."""
-        before, self.last_loss = self.last_loss, loss_nats
-        if before is None:
+        before, self.losses = self.losses, [*self.losses, loss_nats][-self.compared :]
+        if len(before) < self.compared:
             return
-        little = not before >= (1 + self.min_gain) * loss_nats  # of a loss that is no number, too
+        # Where one is no number, too: nothing compares with it.
+        little = not any(loss >= (1 + self.min_gain) * loss_nats for loss in before)
         self.over = self.over or (self.stop and little and self.falls > 0)
         if little or (self.keep_falling and self.falls > 0):
             self.falls += 1

@@ -121,7 +121,7 @@ def test_a_classifiers_test_scores_are_those_of_its_best_weights(
         "budget": {**TINY["budget"], "eval_bytes": 5000},
         "callbacks": {"checkpoint": {"monitor": "val/accuracy"}},
     }
-    monkeypatch.setattr(reproduce_runs, "_test_scores", lambda place: pytest.fail("scored again"))
+    monkeypatch.setattr(reproduce_runs, "_test_scores", lambda *_: pytest.fail("scored again"))
     mine = experiment([{**ROW, "metric": "test/accuracy", "tolerance": 1}], config)
     measured = reproduce_runs.measure(mine, ["seed=1", "trainer=cpu", "output=runs"])
     (file,) = (tmp_path / "runs").rglob("summary.json")
@@ -244,3 +244,31 @@ def test_the_command_line(capsys):
             main(["reproduce", *arguments])
         assert stopped.value.code == code
     assert "must be named first" in capsys.readouterr().err
+
+
+def test_a_row_may_be_of_the_best_evaluation(experiment, tmp_path):
+    """A training that overfits: the least of its evaluations, and the weights they chose."""
+    rows = [
+        {**ROW, "name": name, "at": at, "metric": metric, "published": 3, "tolerance": 9}
+        for at in ("last", "best")
+        for name, metric in ((f"val {at}", "val/loss_nats"), (f"test {at}", "test/loss_nats"))
+    ]
+    config = {
+        **TINY,
+        "optimizer": {"lr": 0.3},  # so high that it does not end where it was best
+        "callbacks": {**TINY["callbacks"], "evaluation": {"times": 8}},
+    }
+    mine = experiment(rows, config)
+    measured = reproduce_runs.measure(mine, ["seed=1", "trainer=cpu", "output=runs"])
+    (place,) = {file.parent for file in (tmp_path / "runs").rglob("metrics.jsonl")}
+    lines = [json.loads(line) for line in (place / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["val/loss_nats"] for line in lines if "val/loss_nats" in line]
+    values = {name: value[1] for name, value in measured.values.items()}
+    assert len(losses) == 8
+    assert values["val best"] == min(losses) < values["val last"] == losses[-1]
+    scored = [json.loads(x) for x in (place / "evaluations.jsonl").read_text().splitlines()]
+    assert {row["checkpoint"]: row["loss_nats"] for row in scored} == {
+        "last": values["test last"],
+        "best": values["test best"],
+    }
+    assert values["test best"] != values["test last"]

@@ -1,6 +1,7 @@
 """Optimizer arguments are refused exactly where torch's constructors refuse them."""
 
 import itertools
+import re
 
 import pytest
 
@@ -131,3 +132,27 @@ def test_rules_are_silent_about_fields_of_another_kind(name, broken):
 def test_what_does_not_go_with_sparse_gradients_is_told(given, field):
     with pytest.raises(ConfigError, match=field):
         compose(["optimizer=sparse_adam", *given])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["task.unscored=3"], "task.carry_state=true: would take in twice what task.unscored=3"),
+        (["task.unscored=64", "task.carry_state=false"], "task.unscored=64: leaves nothing"),
+        (
+            ["task.unscored=3", "task.carry_state=false", "task.predict=last"],
+            "task.unscored=3: is of windows that are scored at every position",
+        ),
+        (["task.eval_stride=2000"], "task.eval_stride=2000: leaves tokens between the windows"),
+        (["task.unscored=-1"], "task.unscored=-1: is out of range"),
+        (["task.eval_batches=-1"], "task.eval_batches=-1: is out of range"),
+    ],
+)
+def test_windows_of_training_and_evaluation(overrides, told):
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        compose(overrides)
+
+
+def test_windows_that_go_together():
+    told = ["task.unscored=63", "task.carry_state=false", "task.eval_window=64"]
+    assert compose([*told, "task.eval_stride=64"]).config["task"]["unscored"] == 63

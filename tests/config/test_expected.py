@@ -69,6 +69,7 @@ def test_the_runs_of_a_mean_are_every_combination(tmp_path):
         ({"rows": row() * 2}, "rows=a: two rows have this name"),
         ({"rows": row(mark="X")}, "rows.0.mark=X: is not among the choices"),
         ({"rows": row(tolerance=-1)}, "rows.0.tolerance=-1: is out of range"),
+        ({"rows": row(at="first")}, "rows.0.at=first: is not among the choices"),
         ({"rows": row(published="2 %")}, "rows.0.published=2 %: is text"),
         ({"rows": row(tolerence=1)}, "did you mean `tolerance`?"),
         ({"rows": [{"name": "a"}]}, "rows.0.published: is missing"),

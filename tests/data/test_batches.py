@@ -14,6 +14,7 @@ from lm_research.data.batches import (
     Batches,
     EvaluationWindows,
     RandomBatches,
+    StridedWindows,
     TrainingBatches,
 )
 from lm_research.data.document import DataError
@@ -95,6 +96,41 @@ def test_a_pass_reads_no_token_twice_and_leaves_few_out(length, batch_size, wind
         read += batch.targets_BT.flatten().tolist()
     assert loader.batch(loader.windows_per_pass).fresh
     assert len(set(read)) == len(read) > length - batch_size * window - batch_size
+
+
+@given(**shapes, unscored=st.integers(1, 30))
+def test_windows_that_overlap_score_no_token_twice_and_leave_few_out(
+    length, batch_size, window, seed, unscored
+) -> None:
+    if unscored >= window or length < batch_size * window:
+        return
+    loader = batches(length, batch_size, window, 10_000, seed=seed, overlap=unscored)
+    stride, scored = window - unscored, []
+    for number in range(loader.windows_per_pass):
+        batch = loader.batch(number)
+        assert batch.fresh
+        assert batch.ids_BT.shape == (batch_size, window)
+        scored += batch.targets_BT[:, unscored:].flatten().tolist()
+    assert len(set(scored)) == len(scored) > length - batch_size * stride - batch_size
+    one, two = (loader.batch(number).ids_BT for number in (0, 1))
+    if loader.windows_per_pass > 1:
+        assert torch.equal(one[:, stride:], two[:, :unscored])
+
+
+def test_a_pass_has_bais_steps() -> None:
+    """494 of 32 windows of 400 characters, 1,452 of 16 windows of 80 words."""
+    for length, lanes, window, overlap, steps in (
+        (5_059_550, 32, 400, 80, 494),
+        (929_589, 16, 80, 40, 1_452),
+    ):
+        split = SimpleNamespace(ids_N=np.zeros(length + 1, np.uint16), name="train")
+        loader = TrainingBatches(split, lanes, window, 1, 0, overlap=overlap)
+        assert loader.windows_per_pass == steps
+
+
+def test_nothing_left_to_score_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"task\.unscored=4 leaves nothing of a window of 3 tokens"):
+        batches(3, batch_size=4, window=10, steps=1, overlap=4)
 
 
 def test_every_token_is_read_as_often_as_any_other() -> None:
@@ -210,6 +246,40 @@ def test_evaluation_reads_every_token_once_in_order(length, window) -> None:
     assert [i for p in pieces for i in p.ids_BT[0].tolist()] == list(range(length))
     assert [i for p in pieces for i in p.targets_BT[0].tolist()] == [*range(1, length), 0][:length]
     assert [p.start for p in pieces] == list(range(0, length, window))
+    assert [p.scored for p in pieces] == [p.ids_BT.numel() for p in pieces]
+
+
+@given(
+    length=st.integers(1, 90),
+    window=st.integers(1, 20),
+    stride=st.integers(1, 20),
+    rows_at_once=st.integers(1, 5),
+)
+def test_strided_windows_score_every_token_once_after_as_much_as_there_is(
+    length, window, stride, rows_at_once
+) -> None:
+    stride = min(stride, window)
+    windows = StridedWindows(split_of_length(length), window, stride, rows_at_once)
+    pieces, scored = list(windows), []
+    assert len(pieces) == len(windows)
+    for piece in pieces:
+        assert len(piece.ids_BT) <= rows_at_once
+        assert torch.equal(piece.targets_BT[:, :-1], piece.ids_BT[:, 1:])
+        steps = piece.ids_BT.shape[1]
+        assert steps == min(window, length)
+        assert piece.start == len(scored)
+        for ids_T in piece.ids_BT:
+            first = steps - piece.scored
+            scored += ids_T[first:].tolist()
+            # What is new begins after the context that there is, or that was asked for.
+            assert first >= min(int(ids_T[first]), window - stride)
+    assert scored == list(range(length))
+
+
+@pytest.mark.parametrize("stride", [0, 6])
+def test_a_stride_beyond_the_window_is_refused(stride) -> None:
+    with pytest.raises(ValueError, match=rf"stride is {stride}; .*\[1, 5\]"):
+        StridedWindows(split_of_length(9), 5, stride)
 
 
 def store(folder: Path, language: str = "en") -> TokenStore:

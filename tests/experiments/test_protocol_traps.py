@@ -1,6 +1,7 @@
 """Details of a protocol that move a published number, each turned on: the number moves as told."""
 
 import os
+from collections import defaultdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -75,6 +76,18 @@ def test_ends_of_lines_and_spaces_are_counted_as_published(treebank):
     node = compose(["data=ptb", "data.strip=false", f"downloads={DOWNLOADS}"]).config["data"]
     raw = [document.text for document in build(node) if document.split == "test"]
     assert sum(len(text) + 1 for text in raw) == 449_945
+
+
+@corpora
+def test_bais_characters_are_without_the_space_that_begins_a_line():
+    """5,059K, 396K and 446K, and 50 different ones, the end of a line among them."""
+    config = compose(["experiment=bai_char_ptb", f"downloads={DOWNLOADS}"]).config
+    clean, texts = Cleaner(build(config["text"]["cleaning"])).clean, defaultdict(list)
+    for document in build(config["data"]):
+        texts[document.split].append(clean(document.text))
+    counts = {split: sum(len(text) + 1 for text in found) for split, found in texts.items()}
+    assert counts == {"train": 5_059_550, "validation": 396_412, "test": 446_184}
+    assert len(set("\n".join(texts["train"]))) == 50
 
 
 def step(lr, clip, reduction, window):
@@ -250,3 +263,44 @@ def test_the_log_bilinear_row_reads_and_predicts_with_the_same_vectors():
     assert config["model"]["_target_"].endswith("LogBilinear")
     assert config["task"]["tie_weights"]
     assert config["model"]["hidden_size"] == config["vectorizer"]["dim"]  # no projection between
+
+
+BAIS_TOKENS = [("bai_char_ptb", 5_059_550), ("bai_word_ptb", 929_589)]
+
+
+@pytest.mark.parametrize(("name", "tokens"), BAIS_TOKENS)
+def test_bais_epochs_are_of_windows_that_overlap(name, tokens):
+    config = compose([f"experiment={name}"]).config
+    budget, times = config["budget"], config["callbacks"]["evaluation"]["times"]
+    scored = budget["window"] - config["task"]["unscored"]
+    steps = tokens // budget["batch_size"] // scored
+    assert budget["train_tokens"] == times * steps * budget["batch_size"] * budget["window"]
+    assert not config["task"]["carry_state"]
+
+
+def test_karpathys_rate_holds_for_ten_epochs():
+    config = compose(["experiment=karpathy_war_and_peace"]).config
+    budget, node = config["budget"], config["scheduler"]
+    epoch = 2_606_596 // budget["batch_size"] // budget["window"]
+    assert (node["every_steps"], node["hold_steps"]) == (epoch, 10 * epoch)
+    assert budget["train_tokens"] == 50 * epoch * budget["batch_size"] * budget["window"]
+    rates = [build(node, steps=1)(epoch * n + epoch // 2) for n in range(12)]
+    assert rates == [1.0] * 10 + [0.95, pytest.approx(0.95**2)]
+
+
+ROWS = [
+    pytest.param(name, row, id=f"{name}: {row.name}")
+    for name in ("bai_char_ptb", "bai_word_ptb", "min_rnn_shakespeare", "karpathy_war_and_peace")
+    for row in find(name).expected.rows
+]
+
+
+@pytest.mark.parametrize(("name", "row"), ROWS)
+def test_each_row_is_a_model_that_can_be_composed(name, row):
+    words = [f"{key}={override_text(value)}" for key, value in row.setting.items()]
+    config = compose([f"experiment={name}", *words]).config
+    kind = config["model"]["_target_"].rpartition(".")[2]
+    assert row.name.split()[0].lower() == kind.lower()
+    carries = kind in ("LSTM", "GRU", "RNN")
+    assert config["task"]["carry_state"] == carries
+    assert (config["task"]["unscored"] > 0) == (kind == "TCN")

@@ -14,8 +14,11 @@ from lm_research.models.context import ContextModel
 from lm_research.models.gru import GRU
 from lm_research.models.log_bilinear import LogBilinear
 from lm_research.models.lstm import LSTM
+from lm_research.models.min_gru import MinGRU
+from lm_research.models.min_lstm import MinLSTM
 from lm_research.models.nplm import NPLM
 from lm_research.models.rnn import RNN
+from lm_research.models.tcn import TCN
 from lm_research.models.transformer import Transformer
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.vectorizers.embedding import Embedding
@@ -31,6 +34,10 @@ MODELS = {
     "lstm, one bias": (LSTM, {"recurrent_bias": False}),
     "cnn": (CausalCNN, {"kernel_size": 3}),
     "cnn, same width": (CausalCNN, {"input_size": HIDDEN}),
+    "tcn": (TCN, {}),
+    "tcn, widths": (TCN, {"output_size": 5}),
+    "min_gru": (MinGRU, {}),
+    "min_lstm, no convolution": (MinLSTM, {"kernel_size": 0}),
     "nplm": (NPLM, {}),
     "nplm, direct": (NPLM, {"direct": True}),
     "log_bilinear": (LogBilinear, {}),

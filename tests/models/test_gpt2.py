@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lm_research.models.transformer import Transformer
@@ -82,8 +83,9 @@ def test_biases_and_initialization():
     assert all((p == 1).all() for n, p in wide.named_parameters() if n.endswith("norm.weight"))
 
 
-def test_nanogpts_parameters():
-    """0.80 million, as nanoGPT counts them: without positions, the head shared."""
+@pytest.mark.parametrize(("name", "layers", "size"), [("", 4, 128), ("_gpu", 6, 384)])
+def test_nanogpts_parameters(name, layers, size):
+    """0.80 and 10.65 million, as nanoGPT counts them: without positions, the head shared."""
     from lm_research.cli.assembly import build_model
     from lm_research.config.compose import compose
     from lm_research.text.character import CharacterTokenizer
@@ -91,10 +93,30 @@ def test_nanogpts_parameters():
     tokenizer = CharacterTokenizer(100)
     tokenizer.train(["".join(map(chr, range(40, 103)))])
     assert tokenizer.vocabulary_size == 65
-    task = build_model(compose(["experiment=nanogpt_shakespeare_char"]).config, tokenizer, None)
+    config = compose([f"experiment=nanogpt_shakespeare_char{name}"]).config
+    task = build_model(config, tokenizer, None)
     own = sum(p.numel() for p in task.parameters()) - task.model.position_CH.numel()
-    assert own == 65 * 128 + 4 * (12 * 128**2 + 2 * 128) + 128
+    assert own == 65 * size + layers * (12 * size**2 + 2 * size) + size
     groups = task.configure_optimizers()["optimizer"].param_groups
     assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
     assert {p.dim() for p in groups[1]["params"]} == {1}
     assert sum(len(group["params"]) for group in groups) == len(list(task.parameters()))
+
+
+def test_attention_weights_are_dropped_in_training_alone():
+    """As PyTorch's own function drops them: the same draw from the same seed."""
+    model, x_BTH = make(attention_dropout=0.5, num_layers=1), torch.randn(2, CONTEXT, SIZE).double()
+    expected = model(x_BTH)[0]
+    layer = model.train().layers[0]
+    placed = x_BTH + model.position_CH
+    heads = (2, CONTEXT, HEADS, SIZE // HEADS)
+    qkv = layer.query_key_value(layer.attention_norm(placed)).chunk(3, dim=-1)
+    query, key, value = (part.view(heads).transpose(1, 2) for part in qkv)
+    mask = torch.ones(CONTEXT, CONTEXT, dtype=torch.bool).tril()
+    torch.manual_seed(3)
+    attended = F.scaled_dot_product_attention(query, key, value, mask, dropout_p=0.5)
+    y_BTH = placed + layer.attention_output(attended.transpose(1, 2).flatten(2))
+    y_BTH = model.norm(y_BTH + layer.feedforward(layer.feedforward_norm(y_BTH)))
+    torch.manual_seed(3)
+    torch.testing.assert_close(model(x_BTH)[0], y_BTH)
+    assert not torch.allclose(y_BTH, expected)

@@ -84,8 +84,8 @@ DOUBLE = {"rtol": 1e-10, "atol": 1e-10}
 
 
 def test_the_sequence_models_are_found():
-    known = {"rnn", "lstm", "gru", "cnn", "transformer", "nplm", "log_bilinear"}
-    assert known <= set(OPTIONS)
+    recurrent = {"rnn", "lstm", "gru", "min_gru", "min_lstm"}
+    assert recurrent | {"cnn", "tcn", "transformer", "nplm", "log_bilinear"} <= set(OPTIONS)
     assert "ngram" not in OPTIONS
 
 

@@ -13,9 +13,12 @@ from lm_research.models.cnn import CausalCNN
 from lm_research.models.gru import GRU
 from lm_research.models.log_bilinear import LogBilinear
 from lm_research.models.lstm import LSTM
+from lm_research.models.min_gru import MinGRU
+from lm_research.models.min_lstm import MinLSTM
 from lm_research.models.nplm import NPLM
 from lm_research.models.rnn import RNN
 from lm_research.models.sequence_model import SequenceModel
+from lm_research.models.tcn import TCN
 from lm_research.models.transformer import Transformer
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.vectorizers.embedding import Embedding
@@ -27,6 +30,9 @@ MODELS: dict[str, Callable[[int], SequenceModel]] = {
     "gru": partial(GRU, hidden_size=WIDTH, start="learned"),
     "lstm": partial(LSTM, hidden_size=WIDTH, num_layers=2),
     "cnn": partial(CausalCNN, hidden_size=WIDTH, num_layers=3),
+    "tcn": partial(TCN, hidden_size=WIDTH, num_layers=2),
+    "min_gru": partial(MinGRU, hidden_size=WIDTH, num_layers=2),
+    "min_lstm": partial(MinLSTM, hidden_size=WIDTH, num_layers=2),
     "transformer": partial(Transformer, hidden_size=WIDTH, num_heads=2, context=9),
     "nplm": partial(NPLM, hidden_size=WIDTH, context=3, direct=True),
     "log_bilinear": partial(LogBilinear, hidden_size=WIDTH, context=4),

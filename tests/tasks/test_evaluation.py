@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lm_research.data.batches import Batch
@@ -13,7 +14,7 @@ from lm_research.data.document import DataError
 from lm_research.data.token_store import TokenSplit
 from lm_research.models.ngram import KneserNey
 from lm_research.tasks.counted import CountedLanguageModel
-from lm_research.tasks.evaluation import evaluate, evaluating
+from lm_research.tasks.evaluation import evaluate, evaluating, sampled_loss
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.text.bpe import BPETokenizer
 from lm_research.text.byte import ByteTokenizer
@@ -26,7 +27,7 @@ from lm_research.vectorizers.tfidf import TfIdf
 
 VOCABULARY = 11
 WINDOWS = [1, 7, 64, 1000]
-MODELS = ["rnn", "gru", "lstm", "cnn", "transformer"]
+MODELS = ["rnn", "gru", "lstm", "cnn", "tcn", "min_gru", "min_lstm", "transformer"]
 
 
 def random_documents(count: int, longest: int, seed: int = 0) -> list[list[int]]:
@@ -283,3 +284,50 @@ def test_half_precision_is_scored_in_single(make_task) -> None:
         log_p_BTV, _ = task.advance(torch.tensor([[1, 2]]), task.start(1))
         assert log_p_BTV.dtype == expected
         assert not log_p_BTV.requires_grad
+
+
+@pytest.mark.parametrize(("window", "stride"), [(7, 7), (7, 3), (7, 1), (500, 2)])
+@pytest.mark.parametrize("model", ["lstm", "tcn", "transformer"])
+def test_by_stride_each_token_has_its_window_alone(
+    make_task, make_split, model, window, stride
+) -> None:
+    documents = random_documents(9, 14)
+    split, task = make_split(documents), make_task(model)
+    ids, nats = stream_of(split), []
+    with evaluating(task), torch.no_grad():
+        result = evaluate(task, split, window, stride=stride)
+        for position in range(1, len(ids)):
+            # The first window whole; then the least window that is a multiple of strides on.
+            begin = -(-max(position - window, 0) // stride) * stride
+            begin = max(min(begin, len(ids) - 1 - window), 0)
+            y_BTH, _ = task.model(task.vectorizer(torch.tensor([ids[begin:position]])))
+            log_p_V = task.head(y_BTH[0, -1]).log_softmax(-1)
+            nats.append(-float(log_p_V[ids[position]]))
+    assert result.scores["loss_nats"] == pytest.approx(np.mean(nats), rel=1e-11)
+    assert result.document_nats == pytest.approx(per_document(nats, documents), rel=1e-11)
+
+
+def test_a_reach_within_the_context_needs_no_stride(make_task, make_split) -> None:
+    """The TCN of two blocks sees 13 tokens: strided windows with as many say what a stream says."""
+    split, task = make_split(random_documents(12, 40)), make_task("tcn")
+    assert task.model.receptive_field == 13
+    with evaluating(task):
+        whole, strided = evaluate(task, split, 64), evaluate(task, split, 30, stride=30 - 12)
+    assert strided.scores == pytest.approx(whole.scores, rel=1e-12)
+
+
+def test_random_batches_mean_what_a_loop_over_them_does(make_task, make_split) -> None:
+    split, task = make_split(random_documents(30, 40)), make_task("lstm")
+    ids = np.asarray(split.ids_N, np.int64)
+    with evaluating(task), torch.no_grad():
+        found = sampled_loss(task, split, 3, 8, 4, seed=5)
+        losses = []
+        for number in range(4):
+            for start in np.random.default_rng((5, number)).integers(len(ids) - 8, size=3):
+                window = torch.from_numpy(ids[start : start + 9])[None]
+                y_BTH, _ = task.model(task.vectorizer(window[:, :-1]))
+                log_p_TV = task.head(y_BTH[0]).log_softmax(-1)
+                losses.append(float(F.nll_loss(log_p_TV, window[0, 1:])))
+        assert found == pytest.approx(np.mean(losses), rel=1e-12)
+        assert sampled_loss(task, split, 3, 8, 4, seed=5) == found
+        assert sampled_loss(task, split, 3, 8, 4, seed=6) != found

@@ -20,6 +20,7 @@ from lm_research.vectorizers.bag_of_words import BagOfWords
 
 DRAWS = 4000
 MODELS = ["rnn", "gru", "lstm", "cnn", "transformer", "nplm", "log_bilinear"]
+MODELS += ["tcn", "min_gru", "min_lstm"]
 P = [0.05, 0.4, 0.1, 0.25, 0.2]
 LOG_P = torch.tensor(P, dtype=torch.float64).log()
 
@@ -312,7 +313,8 @@ def test_a_stepper_is_of_the_weights_when_it_was_made(make_task, name: str) -> N
 @pytest.mark.parametrize("name", MODELS)
 def test_cached_steps_are_those_of_the_whole_text(make_task, name: str) -> None:
     """Greedy continuation, worked out anew from the whole prefix at every token."""
-    task = make_task(name).eval()
+    seed = int(name == "min_gru")  # the other one ends its text at once
+    task = make_task(name, seed=seed).eval()
     found = list(generate(task, Tokens(), "some prompt", 15, Sampling(temperature=0)))
     prefix = [0, *Tokens().encode("some prompt").ids_N.tolist()]
     expected = []

@@ -69,6 +69,15 @@ def test_the_last_position_alone(make_task) -> None:
     assert (x_BTD.grad[:, 0] != 0).any()
 
 
+def test_the_first_positions_may_be_context_alone(make_task) -> None:
+    task, given = make_task(carry_state=False, unscored=2), batch(0, fresh=True)
+    expected = -picked(log_p(task, given.ids_BT), given.targets_BT)[:, 2:].mean()
+    assert task.training_step(given, 0).item() == pytest.approx(expected.item(), rel=1e-13)
+    for wrong in ({}, {"carry_state": False, "predict": "last"}):
+        with pytest.raises(ValueError, match="unscored=2: carry_state=false and predict=every"):
+            make_task(unscored=2, **wrong)
+
+
 def test_label_smoothing_spreads_a_share_over_the_vocabulary(make_task) -> None:
     share, given = 0.2, batch(0, fresh=True)
     task = make_task(label_smoothing=share)
@@ -79,6 +88,7 @@ def test_label_smoothing_spreads_a_share_over_the_vocabulary(make_task) -> None:
 
 
 MODELS = ["rnn", "gru", "lstm", "cnn", "transformer", "nplm", "log_bilinear"]
+MODELS += ["tcn", "min_gru", "min_lstm"]
 
 
 def vectorizers(kind: str) -> Any:
@@ -359,12 +369,17 @@ def test_in_double_precision_vectors_without_weights_are_double_too():
     assert torch.get_default_dtype() == torch.float32
 
 
-def test_random_windows_carry_no_state_and_come_of_one_stream(train):
+def test_random_windows_carry_no_state(train):
     with pytest.raises(ConfigError, match=r"(?s)task\.carry_state=true.*task\.carry_state=false"):
         train("task.windows=random")
-    with pytest.raises(DataError, match=r"(?s)task\.windows=random.*task\.windows=consecutive"):
+
+
+@pytest.mark.parametrize(("field", "fix"), [("windows=random", "consecutive"), ("unscored=4", "0")])
+def test_windows_of_one_stream_are_none_of_a_sampled_mixture(train, field, fix):
+    name = field.partition("=")[0]
+    with pytest.raises(DataError, match=rf"(?s)task\.{field}.*task\.{name}={fix}"):
         train(
-            "task.windows=random", "task.carry_state=false", "data=mixture", "data.schedule={}",
+            f"task.{field}", "task.carry_state=false", "data=mixture", "data.schedule={}",
             "data.weights={dialogue_en: 1, quotations: 2}", "budget=smoke",
         )  # fmt: skip
 

@@ -70,3 +70,25 @@ def test_what_it_has_seen_is_in_torchs_state_of_the_scheduler():
     for schedule in (one, other):
         schedule.observe(4.0)
         assert schedule.over
+
+
+def bai(losses, back, factor):
+    """The rate after each epoch, as the authors of the TCN have it from their sixth epoch on."""
+    rate, rates = 1.0, []
+    for number, loss in enumerate(losses):
+        if number >= back and loss > max(losses[number - back : number]):
+            rate *= factor
+        rates.append(rate)
+    return rates
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=15), st.sampled_from([(3, 0.1), (5, 0.5)]))
+def test_it_may_be_compared_with_the_worst_of_several(losses, form):
+    back, factor = form
+    options = {"keep_falling": False, "stop": False, "min_gain": 0.0}
+    schedule, found = Plateau(100, factor=factor, compared=back, **options), []
+    for loss in losses:
+        schedule.observe(float(loss))
+        found.append(schedule(7))
+    assert found == pytest.approx(bai(losses, back, factor))
+    assert not schedule.over

@@ -72,11 +72,14 @@ def test_groups_hold_every_parameter_once_and_in_order():
     assert sorted(every) == sorted(id(p) for p in task.parameters())
 
 
-@pytest.mark.parametrize("model", ["rnn", "gru", "lstm", "cnn", "transformer"])
+LAYERS = {"rnn": 1, "gru": 1, "lstm": 2, "cnn": 3, "tcn": 2, "min_gru": 2, "transformer": 2}
+
+
+@pytest.mark.parametrize("model", LAYERS)
 def test_layers_of_every_model(models, model):
     inner = models[model](WIDTH - 3)
     groups = layers_of(inner)
-    assert len(groups) == {"rnn": 1, "gru": 1, "lstm": 2, "cnn": 3, "transformer": 2}[model]
+    assert len(groups) == LAYERS[model]
     every = [id(p) for group in groups for p in group]
     assert len(every) == len(set(every))
     assert set(every) == {id(p) for p in inner.parameters()}
