@@ -59,3 +59,9 @@ def check_files(experiment: Experiment, read: dict[str, str | None]) -> None:
                 for name in wrong
             ]
         )  # fmt: skip
+
+
+def stand_in_reason(experiment: Experiment, read: dict[str, str | None]) -> str | None:
+    """Why a number by these files is not comparable, if they are those of the stand-in."""
+    other = experiment.expected.data.stand_in
+    return other.why if other is not None and other.files == read else None
