@@ -170,7 +170,9 @@ def _show(options: Options, scores: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    title = f"{options.run} on {scores['data']} ({options.split})"
+    protocol = scores.get("protocol")
+    by = f", {protocol['_target_'].rpartition('.')[2]}" if protocol else ""
+    title = f"{options.run} on {scores['data']} ({options.split}){by}"
     table = Table(title=Text(safe(title), style="italic"), title_justify="left")
     table.add_column("score")
     table.add_column("value", justify="right")
