@@ -15,8 +15,8 @@ from lm_research.tracking.json_files import append_text
 SUMMARY = (
     "Score a finished run on held-out documents: of its own source, or of another one\n"
     "(data=OPTION, with fields such as data.paths=[...]; --config-dir DIR: options of your own).\n"
-    "protocol=OPTION, with fields such as protocol.rate=0.1: a language model goes on learning from\n"
-    "what it has been scored on (dynamic_sgd, dynamic_rms), or has a cache of it (neural_cache)."
+    "protocol=OPTION, with fields such as protocol.rate=0.1: a language model goes on learning\n"
+    "from what it was scored on (dynamic_sgd, dynamic_rms), or has a cache of it (neural_cache)."
 )
 
 

@@ -138,9 +138,7 @@ def _run(
             measured.took(seed, kept["seconds"])
 
 
-def _is_stand_in(
-    experiment: Experiment, read: dict[str, str | None], measured: Measured
-) -> bool:
+def _is_stand_in(experiment: Experiment, read: dict[str, str | None], measured: Measured) -> bool:
     """Whether a method reads the stand-in's files; other files than the paper's are refused."""
     reason = stand_in_reason(experiment, read)
     if reason is None:

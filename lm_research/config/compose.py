@@ -167,13 +167,13 @@ def compose_option(
     unreadable = register_studies()
     with loader(config_dir) as found:
         cfg, problems = _composed(found, overrides, unreadable)
-        chosen = cfg[group] if group in cfg else None
+        chosen = cfg.get(group)
         node: Any = None if chosen is None else OmegaConf.to_container(chosen, resolve=True)
         if node is not None:
             problems += validate_node(group, node, group, Origins(cfg.hydra).file(group))
         if problems:
             raise ConfigError(problems)
-        return node  # type: ignore[no-any-return]
+        return node
 
 
 def _composed(

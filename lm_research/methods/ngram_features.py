@@ -7,6 +7,7 @@ Shapes: N texts, P places of words in all of them, V features.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -55,7 +56,7 @@ class NGramFeatures:
         sizes = np.cumsum([0, *map(len, counts)])
         column = np.full(sizes[-1], ABSENT)
         column[order] = np.arange(len(order))
-        self.columns = [column[a:b] for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+        self.columns = [column[a:b] for a, b in pairwise(sizes)]
         counts_NV = self._counted(found, text_P, len(texts), len(order))
         df_V = np.bincount(counts_NV.indices, minlength=len(order))
         self.idf_V = np.log(len(texts) / np.maximum(df_V, 1))

@@ -35,8 +35,8 @@ class NGrams(Vectorizer):
         dim: D.
         n: longest k-gram; ``context`` is n - 1.
         buckets: H.
-        init: of both tables: "normal", N(0, scale^2) with scale 1 / sqrt(n), so that x_t begins with
-            variance 1; "uniform", U(-scale, scale) with scale 1 / D, as fastText has it.
+        init: of both tables: "normal", N(0, scale^2) with scale 1 / sqrt(n), so that x_t begins
+            with variance 1; "uniform", U(-scale, scale) with scale 1 / D, as fastText has it.
         scale: another deviation or bound; None takes the one above.
     """
 

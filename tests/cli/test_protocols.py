@@ -85,7 +85,7 @@ def test_a_run_of_another_task_has_none(train):
 
 
 def test_training_has_no_protocol():
-    with pytest.raises(ConfigError, match=r"protocol=DynamicSGD.*lm-research evaluate"):
+    with pytest.raises(ConfigError, match=r"(?s)protocol=DynamicSGD.*lm-research evaluate"):
         compose(["protocol=dynamic_sgd"])
     assert "protocol" not in compose([]).config
     assert compose_option("protocol", []) is None

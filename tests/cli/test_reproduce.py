@@ -267,7 +267,9 @@ def test_a_stand_in_is_run_and_not_comparable(experiment, monkeypatch):
 def test_a_method_reads_a_stand_in(experiment, tmp_path, monkeypatch):
     target = "lm_research.methods.cross_validation.CrossValidation"
     monkeypatch.setattr(f"{target}.files", lambda self, source: {source.name: "0" * 64})
-    monkeypatch.setattr(f"{target}.measure", lambda self, source, *rest: {"accuracy": len(source.name)})
+    monkeypatch.setattr(
+        f"{target}.measure", lambda self, source, *rest: {"accuracy": len(source.name)}
+    )
     row = {**ROW, "metric": "accuracy", "published": 4.0, "tolerance": 0.1}
     stand_in = {"option": "tweets", "files": {"tweets": "0" * 64}, "why": "another text"}
     data = {"files": {"code": "0" * 64}, "option": "code", "stand_in": stand_in}

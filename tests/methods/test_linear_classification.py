@@ -95,9 +95,7 @@ class Weather(Source):
     """Each text names its label, beside words that say nothing."""
 
     def __init__(self, splits=("train", "validation", "test")):
-        super().__init__(
-            name="weather", language="en", category="news", licence="CC0-1.0"
-        )
+        super().__init__(name="weather", language="en", category="news", licence="CC0-1.0")
         self.splits = splits
 
     def __iter__(self):
@@ -107,7 +105,9 @@ class Weather(Source):
                 label = ("rain", "sun", "snow")[number % 3]
                 noise = " ".join(rng.choice(["the", "of", "and", "day", "week"], 6))
                 said = label if number % 10 else "nothing"  # a tenth cannot be told
-                yield Document(f"{noise} {said}", "weather", f"{split}/{number}", label, None, split)
+                yield Document(
+                    f"{noise} {said}", "weather", f"{split}/{number}", label, None, split
+                )
 
     def signature(self):
         return "weather"

@@ -102,9 +102,7 @@ class CacheReader:
         log_p_BTV, stream = self.model.advance(ids_BT, stream)
         return log_p_BTV.new_zeros(*ids_BT.shape, 1), log_p_BTV, stream
 
-    def _mix(
-        self, log_p_BTV: Tensor, y_BTH: Tensor, keys_BMH: Tensor, values_BM: Tensor
-    ) -> Tensor:
+    def _mix(self, log_p_BTV: Tensor, y_BTH: Tensor, keys_BMH: Tensor, values_BM: Tensor) -> Tensor:
         """Steps of this call are the last T of the states, of which the very last has no value."""
         steps, known = y_BTH.shape[1], keys_BMH.shape[1]
         if not known:
