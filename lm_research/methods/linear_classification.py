@@ -15,6 +15,10 @@ from lm_research.methods.ngram_features import NGramFeatures
 from lm_research.models.multinomial_logistic import MultinomialLogistic
 
 
+GAIN = 1e-7
+"""Of the solver. With 1e-12 one of AG News' 7,600 test texts changed its class, in one model of two."""
+
+
 class LinearClassification(Method):
     """Percent of the test texts that get another class than theirs: ``error``.
 
@@ -72,7 +76,7 @@ class LinearClassification(Method):
         classes: Sequence[str],
         penalty: float,
     ) -> float:
-        features, model = self._features(), MultinomialLogistic(penalty)
+        features, model = self._features(), MultinomialLogistic(penalty, GAIN)
         x_NV = features.fit([document.text for document in train])
         model.fit(x_NV, _labels(train, classes))
         test_NV = features.transform([document.text for document in test])
@@ -95,7 +99,7 @@ class LinearClassification(Method):
         labels_N, held_N = _labels(train, classes), _labels(held, classes)
         best, before = (self.penalties[0], float("inf")), None
         for number, penalty in enumerate(self.penalties, start=1):
-            model = MultinomialLogistic(penalty)
+            model = MultinomialLogistic(penalty, GAIN)
             model.fit(x_NV, labels_N, before)
             before, error = model, _percent_wrong(model, held_NV, held_N)
             best = (penalty, error) if error < best[1] else best

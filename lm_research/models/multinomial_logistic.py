@@ -25,13 +25,14 @@ class MultinomialLogistic:
 
     Args:
         penalty: C; smaller ones hold the weights nearer to zero.
+        gain: share of the objective that a step of the solver must gain, or it is solved.
 
     Attributes:
         w_KV, b_K: float64, once :meth:`fit` has found them.
     """
 
-    def __init__(self, penalty: PositiveFloat = 1.0) -> None:
-        self.penalty = penalty
+    def __init__(self, penalty: PositiveFloat = 1.0, gain: PositiveFloat = 1e-12) -> None:
+        self.penalty, self.gain = penalty, gain
         self.w_KV, self.b_K = np.empty((0, 0)), np.empty(0)
 
     def fit(
@@ -50,7 +51,7 @@ class MultinomialLogistic:
         begin = np.zeros(classes * (size + 1))
         if start is not None:
             begin = np.append(start.w_KV.ravel(), start.b_K)
-        options = {"maxiter": STEPS, "maxfun": 2 * STEPS, "gtol": GRADIENT, "ftol": 1e-12}
+        options = {"maxiter": STEPS, "maxfun": 2 * STEPS, "gtol": GRADIENT, "ftol": self.gain}
         objective = _Objective(x_NV, labels_N, classes, self.penalty)
         found = minimize(objective, begin, jac=True, method="L-BFGS-B", options=options)
         self.w_KV, self.b_K = objective.parted(found.x)
