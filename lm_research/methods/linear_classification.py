@@ -14,9 +14,8 @@ from lm_research.methods.method import Method, Progress
 from lm_research.methods.ngram_features import NGramFeatures
 from lm_research.models.multinomial_logistic import MultinomialLogistic
 
-
 GAIN = 1e-7
-"""Of the solver. With 1e-12 one of AG News' 7,600 test texts changed its class, in one model of two."""
+"""Of the solver. With 1e-12 one of 7,600 test texts changed its class, in one model of two."""
 
 
 class LinearClassification(Method):
