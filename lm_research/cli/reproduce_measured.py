@@ -19,6 +19,7 @@ class Measured:
         course: tokens read -> seed -> value of the course's metric.
         incomparable: why nothing of this can be compared, if so; ``partial``: a smaller budget.
         undone: runs that did not end.
+        files: name -> SHA-256 of the data that were read.
     """
 
     folder: Path
@@ -28,6 +29,7 @@ class Measured:
     incomparable: str | None = None
     partial: bool = False
     undone: int = 0
+    files: dict[str, str | None] = field(default_factory=dict)
 
     def took(self, seed: int, seconds: float | None) -> None:
         """Add to a seed's wall time."""

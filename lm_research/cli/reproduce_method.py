@@ -140,6 +140,7 @@ def _run(
 
 def _is_stand_in(experiment: Experiment, read: dict[str, str | None], measured: Measured) -> bool:
     """Whether a method reads the stand-in's files; other files than the paper's are refused."""
+    measured.files.update(read)
     reason = stand_in_reason(experiment, read)
     if reason is None:
         check_files(experiment, read)

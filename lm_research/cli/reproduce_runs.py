@@ -49,6 +49,8 @@ def measure(experiment: Experiment, arguments: Sequence[str]) -> Measured:
     for one in base.planned:
         check_files(experiment, _files(one.config["data"]))
     measured = Measured(study.folder)
+    for one in study.planned:
+        measured.files.update(_files(one.config["data"]))
     _compare(experiment, study, base, measured)
     _require_whole_means(experiment, study, measured)
     run_study(study, study.planned, retry=False, reported=False)

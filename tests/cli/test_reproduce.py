@@ -257,6 +257,7 @@ def test_a_stand_in_is_run_and_not_comparable(experiment, monkeypatch):
     monkeypatch.setattr(reproduce_runs, "check_files", lambda *args: None)
     found = measured_by(monkeypatch, mine, "data=tweets")
     assert found.incomparable == "another text"
+    assert found.files == {}
     found = measured_by(monkeypatch, mine, "data=tweets", "model.hidden_size=9")
     assert found.incomparable.startswith("another configuration: ")
     assert measured_by(monkeypatch, mine).incomparable is None
@@ -278,6 +279,7 @@ def test_a_method_reads_a_stand_in(experiment, tmp_path, monkeypatch):
     assert (published.values["a"], published.incomparable) == ({1: 4}, None)
     instead = reproduce_method.measure(mine, ["seed=1", "data=tweets"])
     assert (instead.values["a"], instead.incomparable) == ({1: 6}, "another text")
+    assert (published.files, instead.files) == ({"code": "0" * 64}, {"tweets": "0" * 64})
     assert reproduce_method.measure(mine, ["seed=1"]).values["a"] == {1: 4}  # kept apart
     assert judged(mine.expected, instead)["a"].state == "not comparable"
     with pytest.raises(ConfigError, match=r"data\.files\.code.*is not what would be read"):
