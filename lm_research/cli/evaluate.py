@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lm_research.cli.options import help_text, option, parse, split_config_dir
+from lm_research.cli.protocols import protocol_node, reading, require_language_model
 from lm_research.cli.tell import safe, tell
 from lm_research.config.types import PositiveInt
 from lm_research.tracking.errors import RunFolderError
@@ -13,7 +14,9 @@ from lm_research.tracking.json_files import append_text
 
 SUMMARY = (
     "Score a finished run on held-out documents: of its own source, or of another one\n"
-    "(data=OPTION, with fields such as data.paths=[...]; --config-dir DIR: options of your own)."
+    "(data=OPTION, with fields such as data.paths=[...]; --config-dir DIR: options of your own).\n"
+    "protocol=OPTION, with fields such as protocol.rate=0.1: a language model goes on learning\n"
+    "from what it was scored on (dynamic_sgd, dynamic_rms), or has a cache of it (neural_cache)."
 )
 
 
@@ -37,29 +40,37 @@ def run(arguments: list[str]) -> int:
         print(help_text("evaluate", Options, SUMMARY))
         return 0
     config_dir, rest = split_config_dir(arguments)
-    options, overrides = parse(Options, rest, others=("data",))
-    node = _data_node(overrides, config_dir)
+    options, overrides = parse(Options, rest, others=("data", "protocol"))
+    node, protocol = _data_node(overrides, config_dir), protocol_node(overrides, config_dir)
     from lm_research.cli.allocator import keep_freed_memory
     from lm_research.cli.job import quiet
 
     quiet()
     keep_freed_memory()
-    scores = score(options, node)
+    scores = score(options, node, protocol)
     _show(options, scores)
     keep(options, scores)
     return 0
 
 
 def _data_node(overrides: list[str], config_dir: str | None) -> dict[str, Any] | None:
-    if not overrides:
+    own = [text for text in overrides if text.lstrip("+~").startswith("data")]
+    if not own:
         return None
     from lm_research.config.compose import compose
 
-    return compose(overrides, config_dir).config["data"]
+    return compose(own, config_dir).config["data"]
 
 
-def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
-    """Evaluate; returns the source's name, the split, its text's digest and the scores."""
+def score(
+    options: Options, node: dict[str, Any] | None, protocol: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Evaluate; returns the source's name, the split, its text's digest and the scores.
+
+    Args:
+        node: of another source than the run's own.
+        protocol: how its language model reads (:mod:`lm_research.tasks.protocols`).
+    """
     from lm_research.cli.assembly import prepare_text
     from lm_research.cli.saved import load
     from lm_research.data.contamination import contaminated
@@ -70,6 +81,7 @@ def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
     from lm_research.tasks.tagging import Tagging
 
     saved = load(options.run, options.checkpoint)
+    require_language_model(protocol, saved.config)
     config = dict(saved.config)
     if options.eval_bytes:
         config["budget"] = {**config["budget"], "eval_bytes": options.eval_bytes}
@@ -84,9 +96,11 @@ def score(options: Options, node: dict[str, Any] | None) -> dict[str, Any]:
     words = store.meta["language"] not in UNSPACED
     held, trained_on = store.split(options.split), _trained_on(saved.config)
     shared = None if trained_on is None else contaminated(held, trained_on)
-    how = reading_of(saved.model, options.window)
-    result = evaluate(saved.model, held, words=words, contaminated=shared, **how)
-    return {**_what(options, store), **result.scores}
+    reader = reading(protocol, saved)
+    how = reading_of(reader, options.window)
+    result = evaluate(reader, held, words=words, contaminated=shared, **how)
+    told = {} if protocol is None else {"protocol": protocol}
+    return {**_what(options, store), **told, **result.scores}
 
 
 def _what(options: Options, store: Any) -> dict[str, Any]:
@@ -160,7 +174,9 @@ def _show(options: Options, scores: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    title = f"{options.run} on {scores['data']} ({options.split})"
+    protocol = scores.get("protocol")
+    by = f", {protocol['_target_'].rpartition('.')[2]}" if protocol else ""
+    title = f"{options.run} on {scores['data']} ({options.split}){by}"
     table = Table(title=Text(safe(title), style="italic"), title_justify="left")
     table.add_column("score")
     table.add_column("value", justify="right")

@@ -163,7 +163,7 @@ def _result(
         "verdict": summary(outcomes),
         "rows": [_plain(name, experiment.expected, measured, v) for name, v in outcomes.items()],
         "seconds": {str(seed): round(s, 1) for seed, s in measured.seconds.items()},
-        "data": experiment.expected.data.files,
+        "data": measured.files,
         "environment": {key: around[key] for key in kept},
         "git": _git(around),
     }

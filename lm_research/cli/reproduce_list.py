@@ -48,7 +48,9 @@ def _data(expected: Expected, downloads: str) -> str:
 
     folder = Downloads(downloads)
     missing = [f for f in expected.data.files if folder.find(RemoteFile(f, [], None)) is None]
-    return f"{len(missing)} files to fetch" if missing else "here"
+    other = expected.data.stand_in
+    instead = f", or data={other.option}" if other else ""
+    return f"{len(missing)} files to fetch{instead}" if missing else "here"
 
 
 def _last(name: str) -> str:

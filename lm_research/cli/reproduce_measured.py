@@ -19,6 +19,7 @@ class Measured:
         course: tokens read -> seed -> value of the course's metric.
         incomparable: why nothing of this can be compared, if so; ``partial``: a smaller budget.
         undone: runs that did not end.
+        files: name -> SHA-256 of the data that were read.
     """
 
     folder: Path
@@ -28,6 +29,7 @@ class Measured:
     incomparable: str | None = None
     partial: bool = False
     undone: int = 0
+    files: dict[str, str | None] = field(default_factory=dict)
 
     def took(self, seed: int, seconds: float | None) -> None:
         """Add to a seed's wall time."""
@@ -59,3 +61,9 @@ def check_files(experiment: Experiment, read: dict[str, str | None]) -> None:
                 for name in wrong
             ]
         )  # fmt: skip
+
+
+def stand_in_reason(experiment: Experiment, read: dict[str, str | None]) -> str | None:
+    """Why a number by these files is not comparable, if they are those of the stand-in."""
+    other = experiment.expected.data.stand_in
+    return other.why if other is not None and other.files == read else None

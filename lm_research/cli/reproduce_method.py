@@ -9,7 +9,12 @@ from typing import Any
 
 import yaml
 
-from lm_research.cli.reproduce_measured import Measured, check_files, default_folder
+from lm_research.cli.reproduce_measured import (
+    Measured,
+    check_files,
+    default_folder,
+    stand_in_reason,
+)
 from lm_research.cli.train import make_folder
 from lm_research.config.compose import compose
 from lm_research.config.problems import ConfigError, Problem
@@ -20,7 +25,12 @@ from lm_research.studies.plan import SEED
 from lm_research.tracking.json_files import read_json, write_json
 
 OWN = "method."
-KNOWN = "seed=1,2, output=FOLDER, downloads=FOLDER, cache=FOLDER, method.FIELD=VALUE"
+KNOWN = "seed=1,2, output=, downloads=, cache=FOLDER, data=OPTION, method.FIELD=VALUE"
+OF_RUNS = {
+    "mean_over": "is for runs, and a method takes its own means",
+    "protocol": "is for runs of language models, and a method reads by itself",
+}
+"""Fields of a row that a method does not have."""
 
 
 def measure(experiment: Experiment, arguments: Sequence[str]) -> Measured:
@@ -34,7 +44,7 @@ def measure(experiment: Experiment, arguments: Sequence[str]) -> Measured:
     output = given.pop("output", default_folder(experiment.name))
     nodes = _nodes(experiment, changed)
     config = _places(experiment, given)
-    if experiment.expected.data.option is None:
+    if experiment.expected.data.option is None:  # its method has files of its own
         config = {**config, "data": None}
     measured = Measured(make_folder(output))
     if changed:
@@ -53,7 +63,7 @@ def _parted(arguments: Sequence[str]) -> tuple[dict[str, str], dict[str, Any]]:
         key, equals, value = text.partition("=")
         if equals and key.startswith(OWN):
             changed[key.removeprefix(OWN)] = yaml.safe_load(value)
-        elif equals and key in (SEED, "output", "downloads", "cache"):
+        elif equals and key in (SEED, "output", "downloads", "cache", "data"):
             given[key] = value
         else:
             problems.append(Problem(text, "is nothing that this method takes", None, KNOWN))
@@ -74,18 +84,19 @@ def _seeds(text: str | None, experiment: Experiment) -> list[int]:
 def _places(experiment: Experiment, given: Mapping[str, str]) -> dict[str, Any]:
     """The configuration of the data option, for its source and the downloads' folder."""
     option = experiment.expected.data.option
-    overrides = [f"{key}={value}" for key, value in given.items()]
-    return compose([*overrides, *([f"data={option}"] if option else [])]).config
+    places = {"data": option, **given} if option else given
+    return compose([f"{key}={value}" for key, value in places.items()]).config
 
 
 def _nodes(experiment: Experiment, changed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Row -> the method's node. Raises ConfigError for a field that is wrong."""
     assert experiment.method is not None
     base = load_yaml(experiment.method.read_bytes())
-    if means := [row for row in experiment.expected.rows if row.mean_over]:
-        message, allowed = "is for runs, and a method takes its own means", "no such field"
-        told = ", ".join(means[0].mean_over)
-        raise ConfigError([Problem(f"rows.{means[0].name}.mean_over", message, told, allowed)])
+    for row in experiment.expected.rows:
+        for field, why in OF_RUNS.items():
+            if told := getattr(row, field):
+                name = f"rows.{row.name}.{field}"
+                raise ConfigError([Problem(name, why, ", ".join(told), "no such field")])
     nodes = {row.name: {**base, **row.setting, **changed} for row in experiment.expected.rows}
     file = str(experiment.method)
     problems = {
@@ -110,11 +121,12 @@ def _run(
 
     source, downloads = build(config["data"]), Downloads(config["downloads"])
     methods = {row: build(node) for row, node in nodes.items()}
-    for method in methods.values():
-        check_files(experiment, method.files(source))
+    replaced = [_is_stand_in(experiment, m.files(source), measured) for m in methods.values()]
+    stand_in = experiment.expected.data.stand_in
+    instead = {"data": stand_in.option} if stand_in is not None and any(replaced) else {}
     for seed in seeds:
         for row in experiment.expected.rows:
-            key = {"method": nodes[row.name], "seed": seed, "needs": _there(row.needs)}
+            key = {"method": nodes[row.name], "seed": seed, "needs": _there(row.needs), **instead}
             file = measured.folder / f"{_digest(key)}.json"
             if not file.exists():
                 found = _measured(methods[row.name], source, downloads, seed, row.name)
@@ -124,6 +136,17 @@ def _run(
                 raise ConfigError([Problem("rows.metric", "the method has no such", row.metric)])
             measured.values.setdefault(row.name, {})[seed] = kept["numbers"][row.metric]
             measured.took(seed, kept["seconds"])
+
+
+def _is_stand_in(experiment: Experiment, read: dict[str, str | None], measured: Measured) -> bool:
+    """Whether a method reads the stand-in's files; other files than the paper's are refused."""
+    measured.files.update(read)
+    reason = stand_in_reason(experiment, read)
+    if reason is None:
+        check_files(experiment, read)
+    elif measured.incomparable is None:
+        measured.incomparable = reason
+    return reason is not None
 
 
 def _measured(method: Any, source: Any, downloads: Any, seed: int, name: str) -> dict[str, Any]:

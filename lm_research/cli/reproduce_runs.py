@@ -8,7 +8,12 @@ from typing import Any, Literal
 
 from lm_research.cli.axes import split_axes
 from lm_research.cli.evaluate import Options, keep, score
-from lm_research.cli.reproduce_measured import Measured, check_files, default_folder
+from lm_research.cli.reproduce_measured import (
+    Measured,
+    check_files,
+    default_folder,
+    stand_in_reason,
+)
 from lm_research.cli.sweep import Study, planned_study, run_study
 from lm_research.config.expected import Row
 from lm_research.config.problems import ConfigError, Problem
@@ -24,6 +29,10 @@ REPORT = "report.html"
 """Of a study; not made, since `lm-research report` makes it."""
 PARTIAL = ("budget.train_tokens", "debug", "callbacks.evaluation.times", "callbacks.metrics.every")
 """What makes a run shorter, or looks at it in other places."""
+HeldOut = Literal["validation", "test"]
+Kept = Literal["last", "best"]
+SCORED: dict[str, HeldOut] = {"val": "validation", "test": "test"}
+"""How a row's metric begins, and the split that is meant."""
 
 
 def measure(experiment: Experiment, arguments: Sequence[str]) -> Measured:
@@ -41,7 +50,9 @@ def measure(experiment: Experiment, arguments: Sequence[str]) -> Measured:
     for one in base.planned:
         check_files(experiment, _files(one.config["data"]))
     measured = Measured(study.folder)
-    _compare(study, base, measured)
+    for one in study.planned:
+        measured.files.update(_files(one.config["data"]))
+    _compare(experiment, study, base, measured)
     _require_whole_means(experiment, study, measured)
     run_study(study, study.planned, retry=False, reported=False)
     _collect(experiment, study, measured)
@@ -83,7 +94,7 @@ def _files(data: Mapping[str, Any]) -> dict[str, str | None]:
     return {file["name"]: file["sha256"] for file in data.get("files") or []}
 
 
-def _compare(study: Study, base: Study, measured: Measured) -> None:
+def _compare(experiment: Experiment, study: Study, base: Study, measured: Measured) -> None:
     """Say what the arguments changed, as far as it moves numbers."""
     known = {(_key(one.job.setting), one.job.seed): one.config for one in base.planned}
     for one in study.planned:
@@ -96,7 +107,10 @@ def _compare(study: Study, base: Study, measured: Measured) -> None:
         measured.partial |= any(key.startswith(PARTIAL) for key in moved)
         if other := {key: pair for key, pair in moved.items() if not key.startswith(PARTIAL)}:
             told = "; ".join(f"{key} {a} -> {b}" for key, (a, b) in sorted(other.items())[:5])
-            measured.incomparable = f"another configuration: {told}"
+            stands_in = all(key.startswith("data.") for key in other) and stand_in_reason(
+                experiment, _files(one.config["data"])
+            )
+            measured.incomparable = stands_in or f"another configuration: {told}"
 
 
 def _require_whole_means(experiment: Experiment, study: Study, measured: Measured) -> None:
@@ -142,7 +156,7 @@ def _collect(experiment: Experiment, study: Study, measured: Measured) -> None:
 
 
 def _value(place: Path, row: Row, direction: str) -> float:
-    """One score of a finished run; of its test split, scored now if it was not yet.
+    """One score of a finished run; of its test split or by a protocol, scored now if not yet.
 
     A task that scores the test split itself, at its end, has it in the summary.
 
@@ -150,26 +164,27 @@ def _value(place: Path, row: Row, direction: str) -> float:
         ConfigError: there is no such score.
     """
     metric, (split, _, name) = row.metric, row.metric.partition("/")
-    value = read_json(place / "summary.json").get(metric)
+    value = None if row.protocol else read_json(place / "summary.json").get(metric)
     if row.at == "best" and split == "val" and value is not None:
         value = (min if direction == "minimize" else max)(_course(place, metric).values())
-    elif value is None and split == "test":
-        value = _test_scores(place, row.at).get(name)
+    elif value is None and split in SCORED:
+        value = _scores(place, SCORED[split], row.at, row.protocol).get(name)
     if not isinstance(value, int | float):
-        raise ConfigError([Problem("rows.metric", "the run has no such score", metric)])
+        raise ConfigError([Problem("rows.metric", "the run has no such score", row.metric)])
     return float(value)
 
 
-def _test_scores(place: Path, checkpoint: Literal["last", "best"]) -> dict[str, Any]:
+def _scores(place: Path, split: HeldOut, checkpoint: Kept, protocol: Any) -> dict[str, Any]:
+    """Of a split of the run's own source: as recorded, or else found and recorded now."""
     file = place / "evaluations.jsonl"
-    own = read_json(place / "data.json")["source"]
+    wanted = (split, checkpoint, read_json(place / "data.json")["source"], protocol)
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     for line in lines:
         row = json.loads(line)
-        if (row.get("split"), row.get("checkpoint"), row.get("data")) == ("test", checkpoint, own):
+        if tuple(map(row.get, ("split", "checkpoint", "data", "protocol"))) == wanted:
             return dict(row)
-    options = Options(run=str(place), split="test", checkpoint=checkpoint)
-    scores = score(options, None)
+    options = Options(run=str(place), split=split, checkpoint=checkpoint)
+    scores = score(options, None, protocol)
     keep(options, scores)
     return scores
 

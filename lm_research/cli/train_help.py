@@ -21,9 +21,14 @@ flags:
   --hydra-help       Hydra's other flags"""
 
 
+OF_EVALUATE = "protocol"
+"""The group that is none of training."""
+
+
 def run(arguments: list[str]) -> int:
     """Print the groups and their options."""
-    print(HELP.format(groups=_listed(options(), defaults())))
+    chosen = {group: names for group, names in options().items() if group != OF_EVALUATE}
+    print(HELP.format(groups=_listed(chosen, defaults())))
     return 0
 
 

@@ -39,7 +39,7 @@ from lm_research.config.untrusted import (
     load_yaml,
     read_plain,
 )
-from lm_research.config.validation import validate
+from lm_research.config.validation import validate, validate_node
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,33 @@ def compose(overrides: Sequence[str], config_dir: str | None = None) -> Composed
         if problems:
             raise ConfigError(problems)
         return Composed(config, hydra_node)
+
+
+def compose_option(
+    group: str, overrides: Sequence[str], config_dir: str | None = None
+) -> dict[str, Any] | None:
+    """The node of a group that is no part of a run's training: ``protocol``.
+
+    Args:
+        overrides: of this group alone: ``protocol=OPTION``, ``protocol.FIELD=VALUE``.
+        config_dir: as of :func:`compose`.
+
+    Returns:
+        None where ``protocol=null``.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    unreadable = register_studies()
+    with loader(config_dir) as found:
+        cfg, problems = _composed(found, overrides, unreadable)
+        chosen = cfg.get(group)
+        node: Any = None if chosen is None else OmegaConf.to_container(chosen, resolve=True)
+        if node is not None:
+            problems += validate_node(group, node, group, Origins(cfg.hydra).file(group))
+        if problems:
+            raise ConfigError(problems)
+        return node
 
 
 def _composed(

@@ -38,7 +38,7 @@ def cross_checks(config: Plain, file: File) -> Iterator[Problem]:
         message = f"holds the invisible character {character}"
         yield Problem(name, message, None, "visible text", None, file(name))
     checks = (_time, _splits, _batch, _optimizer, _plateau, _rollback, _averaging, _mixture)
-    studies = (_residual, _report, _hypotheses)
+    studies = (_residual, _report, _hypotheses, _protocol)
     rules = (sparse_problems, task_problems, output_problems, transfer_problems)
     for check in (*checks, *studies, *rules):
         try:
@@ -57,6 +57,15 @@ def _hypotheses(config: Plain, file: File) -> Iterator[Problem]:
     yield from hypothesis_problems(
         (config.get("sweep") or {}).get("hypotheses") or [], file("sweep")
     )
+
+
+def _protocol(config: Plain, file: File) -> Iterator[Problem]:
+    """What is chosen for the scores of a finished run, by one that is to be trained."""
+    if node := config.get("protocol"):
+        message = "is how a finished run is scored, and this trains one"
+        name = node["_target_"].rpartition(".")[2]
+        allowed = "lm-research evaluate run=FOLDER protocol=..."
+        yield Problem("protocol", message, name, allowed, None, file("protocol"))
 
 
 def _splits(config: Plain, file: File) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ import yaml
 
 from lm_research.config.checks import hints
 from lm_research.config.problems import ConfigError, Problem
+from lm_research.config.schema import Node
 from lm_research.config.types import Interval, NonNegativeFloat, NonNegativeInt, PositiveInt
 from lm_research.config.untrusted import UntrustedError, load_yaml
 from lm_research.config.validation import validate_as
@@ -45,6 +46,8 @@ class Row:
     mean_over: dict[str, list[Any]] = field(default_factory=dict)
     """overrides, each with its values: the number is the mean over runs with every combination of
     them (``data.fold: [0, 1, 2]``)"""
+    protocol: Node | None = None
+    """how the runs read the split (conf/protocol): a node; None: by their weights as they are"""
     needs: str | None = None
     """a package without which ours is not the same thing"""
     incomparable: str | None = None
@@ -77,11 +80,23 @@ class Course:
 
 
 @dataclass
+class StandIn:
+    """Another data option, to see the method work where the published data cannot be had."""
+
+    option: str
+    files: dict[str, str]
+    why: str
+    """a number by it is not comparable"""
+
+
+@dataclass
 class Corpus:
     """The data: an option of conf/data or none, and the SHA-256 of every file."""
 
     files: dict[str, str]
     option: str | None = None
+    stand_in: StandIn | None = None
+    """what `data=OPTION` may name in its place; there is no verdict then"""
 
 
 @dataclass

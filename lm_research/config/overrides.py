@@ -141,7 +141,7 @@ def _groups(found: Any, parent: str) -> list[str]:
     return list(found.repository.get_group_options(parent, ObjectType.GROUP))
 
 
-NULLABLE = {"debug", "experiment", "sweep", "local"}
+NULLABLE = {"debug", "protocol", "experiment", "sweep", "local"}
 """Groups of which a run may choose nothing."""
 
 

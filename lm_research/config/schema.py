@@ -195,6 +195,8 @@ class Run:
     tracking: Node
     budget: Budget
     debug: Debug | None
+    protocol: Node | None
+    """of `lm-research evaluate`; a run that trains has none"""
     sweep: Sweep | None
     init_from: str | None
     """folder of a language model's run, whose weights this one starts from"""
@@ -222,7 +224,7 @@ class Run:
 
 OPTIONAL = {
     *("averaging", "debug", "sweep", "choices", "downloads", "prepare_workers"),
-    *("init_from", "transfer", "output_layer"),
+    *("init_from", "transfer", "output_layer", "protocol"),
 }
 """Root fields that may be absent."""
 
@@ -243,6 +245,7 @@ RUNTIME = {
     "tracking": set(),
     "text": set(),
     "method": set(),
+    "protocol": set(),
 }
 """Constructor arguments that exist only when a run is put together, by group."""
 

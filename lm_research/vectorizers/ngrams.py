@@ -4,18 +4,20 @@ Shapes: B batch, T time, N tokens of a document, V vocabulary, D vector size, H 
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from lm_research.config.types import PositiveInt
-from lm_research.vectorizers.checks import check_setting
+from lm_research.config.types import PositiveFloat, PositiveInt
+from lm_research.vectorizers.checks import check_choice, check_setting
 from lm_research.vectorizers.tables import read_bags, row_table
 from lm_research.vectorizers.vectorizer import NOTHING, Vectorizer
 from lm_research.vectorizers.window import look_up
 
+Init = Literal["normal", "uniform"]
 _FACTOR = 0x5851F42D4C957F2D
 """Knuth's multiplier of a 64-bit linear congruential generator."""
 
@@ -33,6 +35,9 @@ class NGrams(Vectorizer):
         dim: D.
         n: longest k-gram; ``context`` is n - 1.
         buckets: H.
+        init: of both tables: "normal", N(0, scale^2) with scale 1 / sqrt(n), so that x_t begins
+            with variance 1; "uniform", U(-scale, scale) with scale 1 / D, as fastText has it.
+        scale: another deviation or bound; None takes the one above.
     """
 
     def __init__(
@@ -41,16 +46,22 @@ class NGrams(Vectorizer):
         dim: PositiveInt,
         n: PositiveInt = 2,
         buckets: PositiveInt = 65_536,
+        init: Literal["normal", "uniform"] = "normal",
+        scale: PositiveFloat | None = None,
     ) -> None:
         super().__init__(vocabulary_size)
         check_setting("vocabulary_size", vocabulary_size, PositiveInt)
         check_setting("dim", dim, PositiveInt)
         check_setting("n", n, PositiveInt)
         check_setting("buckets", buckets, PositiveInt)
+        check_choice("init", init, Init)
+        if scale is not None:
+            check_setting("scale", scale, PositiveFloat)
         self.dim, self.n, self.buckets = dim, n, buckets
         self.context = n - 1
-        self.weight = row_table(torch.randn(vocabulary_size, dim) * n**-0.5)
-        self.hashed = row_table(torch.randn(buckets, dim) * n**-0.5) if n > 1 else None
+        scale = scale or (n**-0.5 if init == "normal" else 1 / dim)
+        self.weight = row_table(_drawn(vocabulary_size, dim, init, scale))
+        self.hashed = row_table(_drawn(buckets, dim, init, scale)) if n > 1 else None
 
     def hashes(self, ids_BT: Tensor) -> list[Tensor]:
         """For k = 2 .. n the bucket (B, T) of the k-gram that ends at t, or ``NOTHING``."""
@@ -94,3 +105,10 @@ def _sum(ids_BN: Tensor, table_VD: Tensor) -> tuple[Tensor, Tensor]:
     count_B = real_BN.sum(1)
     offsets = F.pad(count_B.cumsum(0), (1, 0))
     return read_bags(ids_BN[real_BN], table_VD, offsets, None), count_B
+
+
+def _drawn(rows: int, dim: int, init: Init, scale: float) -> Tensor:
+    """A table's first values (rows, D)."""
+    if init == "normal":
+        return torch.randn(rows, dim) * scale
+    return torch.empty(rows, dim).uniform_(-scale, scale)

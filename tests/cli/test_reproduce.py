@@ -121,7 +121,7 @@ def test_a_classifiers_test_scores_are_those_of_its_best_weights(
         "budget": {**TINY["budget"], "eval_bytes": 5000},
         "callbacks": {"checkpoint": {"monitor": "val/accuracy"}},
     }
-    monkeypatch.setattr(reproduce_runs, "_test_scores", lambda *_: pytest.fail("scored again"))
+    monkeypatch.setattr(reproduce_runs, "_scores", lambda *_: pytest.fail("scored again"))
     mine = experiment([{**ROW, "metric": "test/accuracy", "tolerance": 1}], config)
     measured = reproduce_runs.measure(mine, ["seed=1", "trainer=cpu", "output=runs"])
     (file,) = (tmp_path / "runs").rglob("summary.json")
@@ -272,3 +272,51 @@ def test_a_row_may_be_of_the_best_evaluation(experiment, tmp_path):
         "best": values["test best"],
     }
     assert values["test best"] != values["test last"]
+
+
+STAND_IN = {"option": "tweets", "files": {}, "why": "another text"}
+
+
+def test_a_stand_in_is_run_and_not_comparable(experiment, monkeypatch):
+    """Its own reason; together with another change, the change is told."""
+    files = {"files": {"a.txt": "0" * 64}, "option": "code"}
+    rows = [{**ROW, "tolerance": 1.0}]
+    mine = experiment(rows, TINY, data={**files, "stand_in": STAND_IN})
+    monkeypatch.setattr(reproduce_runs, "check_files", lambda *args: None)
+    found = measured_by(monkeypatch, mine, "data=tweets")
+    assert found.incomparable == "another text"
+    assert found.files == {}
+    found = measured_by(monkeypatch, mine, "data=tweets", "model.hidden_size=9")
+    assert found.incomparable.startswith("another configuration: ")
+    assert measured_by(monkeypatch, mine).incomparable is None
+    plain = experiment(rows, TINY, data=files)
+    assert measured_by(monkeypatch, plain, "data=tweets").incomparable.startswith("another conf")
+
+
+def test_a_method_reads_a_stand_in(experiment, tmp_path, monkeypatch):
+    target = "lm_research.methods.cross_validation.CrossValidation"
+    monkeypatch.setattr(f"{target}.files", lambda self, source: {source.name: "0" * 64})
+    monkeypatch.setattr(
+        f"{target}.measure", lambda self, source, *rest: {"accuracy": len(source.name)}
+    )
+    row = {**ROW, "metric": "accuracy", "published": 4.0, "tolerance": 0.1}
+    stand_in = {"option": "tweets", "files": {"tweets": "0" * 64}, "why": "another text"}
+    data = {"files": {"code": "0" * 64}, "option": "code", "stand_in": stand_in}
+    mine = experiment([row], method=METHOD, direction="maximize", data=data)
+    published = reproduce_method.measure(mine, ["seed=1"])
+    assert (published.values["a"], published.incomparable) == ({1: 4}, None)
+    instead = reproduce_method.measure(mine, ["seed=1", "data=tweets"])
+    assert (instead.values["a"], instead.incomparable) == ({1: 6}, "another text")
+    assert (published.files, instead.files) == ({"code": "0" * 64}, {"tweets": "0" * 64})
+    assert reproduce_method.measure(mine, ["seed=1"]).values["a"] == {1: 4}  # kept apart
+    assert judged(mine.expected, instead)["a"].state == "not comparable"
+    with pytest.raises(ConfigError, match=r"data\.files\.code.*is not what would be read"):
+        reproduce_method.measure(mine, ["seed=1", "data=quotations"])
+
+
+def test_the_list_names_the_stand_in(experiment, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    data = {"files": {"a.txt": "0" * 64}, "option": "code", "stand_in": STAND_IN}
+    experiment([{**ROW, "tolerance": 1.0}], TINY, data=data)
+    assert run(["--list"]) == 0
+    assert "1 files to fetch, or data=tweets" in " ".join(capsys.readouterr().out.split())

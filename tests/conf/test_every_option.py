@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lm_research.config.build import build
-from lm_research.config.compose import compose
+from lm_research.config.compose import compose, compose_option
 from lm_research.config.paths import shipped
 from lm_research.studies.plan import Plan
 
@@ -89,6 +89,9 @@ def task_of(option: str) -> list[str]:
 def test_composes_validates_and_builds(group, option, folder):
     import torch
 
+    if group == "protocol":  # of `evaluate` alone
+        build(compose_option(group, [f"protocol={option}"]))
+        return
     chosen = [f"{group}={option}", *fill(option, folder), *task_of(option)]
     config = compose([*TINY, *chosen]).config  # of two options of a group the last counts
     assert config["choices"][group] == option

@@ -78,6 +78,8 @@ def test_the_runs_of_a_mean_are_every_combination(tmp_path):
         ({"rows": row(mean_over={"data.fold": 3})}, "rows.0.mean_over.data.fold=3"),
         ({"rows": row(mean_over={"x": [1, 2]}, setting={"x": 1})}, "is in setting, too"),
         ({"direction": "down"}, "direction=down"),
+        ({"data": {"files": {}, "stand_in": {"option": "x", "files": {}}}}, "data.stand_in.why"),
+        ({"rows": row(protocol="dynamic")}, "rows.0.protocol=dynamic"),
         ({"seeds": [1, 1]}, "seeds=[1, 1]: each once"),
         ({"seeds": []}, "seeds=[]: each once"),
         ({"deterministic": True}, "a deterministic method has one"),
@@ -119,6 +121,10 @@ def test_every_experiment_composes_and_reads_the_files_it_says(name):
         assert told == experiment.expected.data.files
         assert compose([f"data={option}"]).config["data"]["name"] == config["data"]["name"]
         assert any("sweep.name" in text for text in study_arguments(experiment, []))
+    if (other := experiment.expected.data.stand_in) is not None:
+        read = compose([f"data={other.option}"]).config["data"]["files"]
+        assert {file["name"]: file["sha256"] for file in read} == other.files
+        assert other.files != experiment.expected.data.files
     assert (experiment.folder / "README.md").exists()
 
 

@@ -63,6 +63,7 @@ def counts(documents: list[Document]) -> dict[str | None, int]:
         ("multi30k_de_en", {T: 29_000, V: 1_014, S: 1_000}),
         ("multi30k_en_fr", {T: 29_000, V: 1_014, S: 1_000}),
         ("ag_news", {T: 120_000, S: 7_600}),
+        ("ag_news_dev", {T: 10_001 - 10, S: 7_600}),
         ("imdb", {T: 25_000, S: 25_000}),
         ("sst2", {T: 6_920, V: 872, S: 1_821}),
         ("mr", {None: 10_662}),

@@ -411,6 +411,21 @@ def test_objects_of_a_json_lines_file(corpus: Any) -> None:
     assert source.skipped == {"without target": 1}
 
 
+def test_files_of_one_table_may_be_of_several_formats(corpus: Any) -> None:
+    """Each by the end of its name: quotes are text in the one, and not in the other."""
+    names = ["text", "label"]
+    files = [
+        {"name": "tiny/a.tsv", "split": "train", "columns": names, "content": b'"a, b"\tx\n'},
+        {"name": "tiny/b.csv", "split": "test", "columns": names, "content": b'"a, b",y\n'},
+        {"name": "tiny/c.jsonl", "split": "validation", "content": b'{"text": "c", "label": "z"}'},
+    ]
+    source = build(corpus("table.Table", files, format=None, text=["text"], label="label"))
+    assert [(d.text, d.label) for d in source] == [('"a, b"', "x"), ("a, b", "y"), ("c", "z")]
+    files[0]["name"] = "tiny/a.txt"
+    with pytest.raises(BuildError, match="format"):
+        build(corpus("table.Table", files, format=None, text=["text"]))
+
+
 def test_a_missing_column_and_a_broken_line_are_told(corpus: Any) -> None:
     files = [{"name": "tiny/a.jsonl", "content": b'{"txt": "a"}\n'}]
     with pytest.raises(DataError, match=r"no column 'text'; its columns are 'txt'"):

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from lm_research.vectorizers.ngrams import NGrams
@@ -54,3 +55,17 @@ def test_vectors_start_with_unit_variance_and_look_back() -> None:
         assert ngrams.vocabulary_size == 300
         ids = torch.randint(300, (1, 400), generator=torch.Generator().manual_seed(n))
         assert abs(ngrams(ids)[0, n:].std().item() - 1) < 0.05
+
+
+def test_vectors_may_start_as_fasttexts() -> None:
+    """U(-1 / D, 1 / D), whose deviation is 1 / (D sqrt(3)); or another bound."""
+    for scale, bound in ((None, 0.1), (0.5, 0.5)):
+        ngrams = NGrams(3000, 10, n=2, buckets=2000, init="uniform", scale=scale)
+        for table in (ngrams.weight, ngrams.hashed):
+            assert 0.99 * bound < table.abs().max() <= bound
+            assert abs(table.std().item() - bound / 3**0.5) < 0.02 * bound
+    assert NGrams(3000, 10, n=1, scale=0.2).weight.std().item() == pytest.approx(0.2, rel=0.05)
+    with pytest.raises(ValueError, match="init is 'zeros'"):
+        NGrams(V, 4, init="zeros")
+    with pytest.raises(ValueError, match="scale is -1"):
+        NGrams(V, 4, scale=-1.0)

@@ -26,7 +26,8 @@ class Table(DownloadedSource):
 
     Args:
         files, downloads, leaks, only, encoding, validation_share: see :class:`DownloadedSource`.
-        format: CSV cells may stand in double quotes, TSV cells may not.
+        format: CSV cells may stand in double quotes, TSV cells may not. ``None``: each file by the
+            end of its name.
         text: the columns of the text, joined by spaces; a list in a cell of JSON is joined, too.
         label: the column of the class; a file that has no such column has no labels.
         target: columns of the text to produce: the first that a row has; of a list its first item.
@@ -37,7 +38,7 @@ class Table(DownloadedSource):
         self,
         files: list[RemoteFile],
         downloads: str,
-        format: Literal["csv", "tsv", "jsonl"],
+        format: Literal["csv", "tsv", "jsonl"] | None,
         text: list[str],
         leaks: Leaks = "drop",
         only: list[SplitName] | None = None,
@@ -66,7 +67,8 @@ class Table(DownloadedSource):
             licence=licence,
             citation=citation,
         )
-        check_choice("format", format, ("csv", "tsv", "jsonl"))
+        for kind in [format] if format else map(_named, texts(files)):
+            check_choice("format", kind, ("csv", "tsv", "jsonl"))
         self.format = format
         self.text = list(text)
         self.label = label
@@ -75,11 +77,14 @@ class Table(DownloadedSource):
 
     def _documents(self) -> Iterator[Document]:
         for file in texts(self.files):
-            read = self._records if self.format == "jsonl" else self._rows
+            read = self._records if self._format(file) == "jsonl" else self._rows
             for number, record in enumerate(read(file), start=1):
                 document = self._document(record, file, self._id(file, number))
                 if document is not None:
                     yield document
+
+    def _format(self, file: RemoteFile) -> str:
+        return self.format or _named(file)
 
     def _document(self, record: Mapping[str, Any], file: RemoteFile, id: str) -> Document | None:
         text = " ".join(self._joined(record, column, file) for column in self.text)
@@ -115,8 +120,8 @@ class Table(DownloadedSource):
         csv.field_size_limit(max(csv.field_size_limit(), LONGEST_RECORD))
         rows = csv.reader(
             (f"{line}\n" for line in self._lines(file)),
-            delimiter="," if self.format == "csv" else "\t",
-            quoting=csv.QUOTE_MINIMAL if self.format == "csv" else csv.QUOTE_NONE,
+            delimiter="," if self._format(file) == "csv" else "\t",
+            quoting=csv.QUOTE_MINIMAL if self._format(file) == "csv" else csv.QUOTE_NONE,
         )
         header = file.columns or next(rows, [])
         for row in rows:
@@ -137,3 +142,8 @@ class Table(DownloadedSource):
                     "away and run the same command again"
                 ) from None
             yield record
+
+
+def _named(file: RemoteFile) -> str:
+    """The end of a file's name: "csv"."""
+    return file.name.rpartition(".")[2]
