@@ -97,6 +97,7 @@ def build_pairs_model(
         scheduler=scheduler,
         steps=steps,
         target_vectorizer=targets,
+        unknown_id=(target_tokenizer or tokenizer).unknown_id,
     )
     return model
 

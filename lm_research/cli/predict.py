@@ -49,6 +49,7 @@ class Options:
     beam: PositiveInt | None = option(None, "beams of the search; 1: greedy")
     length_penalty: NonNegativeFloat | None = option(None, "0: the most probable text")
     coverage_penalty: NonNegativeFloat | None = option(None, "for what is left unread")
+    no_repeat_ngram_size: NonNegativeInt | None = option(None, "no n tokens in a row come twice")
     n_best: PositiveInt = option(1, "texts for each input, the best first")
     temperature: PositiveFloat | None = option(None, "draw texts instead of searching")
     top_k: PositiveInt | None = option(None, "draw among the k most probable tokens")
@@ -198,7 +199,7 @@ def _search(saved: Any, options: Options) -> Any:
 
     from lm_research.tasks.sampling import Sampling
 
-    names = ("beam", "length_penalty", "coverage_penalty")
+    names = ("beam", "length_penalty", "coverage_penalty", "no_repeat_ngram_size")
     asked = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.temperature is not None:
         draw = (options.temperature, options.top_k, options.top_p, options.seed)

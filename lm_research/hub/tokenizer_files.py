@@ -47,6 +47,7 @@ def _bpe(tokenizer: BPETokenizer) -> "Backend":
     state: dict[str, Any] = json.loads(tokenizer.state_dict()["tokenizer"])
     moved = {token: number + 1 for token, number in state["model"]["vocab"].items()}
     state["model"]["vocab"] = {SEPARATOR: Tokenizer.separator_id} | moved
+    state["pre_tokenizer"]["add_prefix_space"] = tokenizer.add_prefix_space
     return Backend.from_str(json.dumps(state))
 
 

@@ -51,10 +51,15 @@ class Search:
     of a source is over with ``beam`` texts done, or when nothing that is going on can be better. A
     text that has reached its limit is ended there. A beam of 1 is greedy.
 
+    With ``no_repeat_ngram_size`` n, no n tokens in a row come twice in a text that beam search
+    writes (Paulus et al. 2018, https://arxiv.org/abs/1705.04304, with n = 3).
+
     Args:
         beam: K.
         length_penalty: 0: the most probable text; greater: longer ones.
         coverage_penalty: greater: texts that leave no part of the source unread.
+        no_repeat_ngram_size: n; 0: texts may repeat.
+        banned: ids that are never written.
         n_best: texts of each source, the best first; beam search may find fewer.
         sampling: draw texts instead, independently; their score is log p.
     """
@@ -62,6 +67,8 @@ class Search:
     beam: int = 5
     length_penalty: float = 1.0
     coverage_penalty: float = 0.0
+    no_repeat_ngram_size: int = 0
+    banned: tuple[int, ...] = ()
     n_best: int = 1
     sampling: Sampling | None = None
 
@@ -101,6 +108,21 @@ def search(
     if how.sampling is not None:
         return _sampled(model, source_BS, lengths_B, limits, how, names)
     return _Beams(model, source_BS, lengths_B, limits, how).run()
+
+
+def forbid_repeats(log_p_BKV: Tensor, tokens_BKT: Tensor, size: int) -> None:
+    """Make every token impossible, in place, that would repeat ``size`` tokens in a row.
+
+    The end repeats nothing. A size of 0 forbids nothing.
+    """
+    length = tokens_BKT.shape[-1]
+    if not 0 < size <= length:
+        return
+    gram_BKGN = tokens_BKT.unfold(-1, size, 1)
+    last_BKN = tokens_BKT[..., length - size + 1 :]
+    same_BKG = (gram_BKGN[..., :-1] == last_BKN[..., None, :]).all(-1)
+    for source, beam, gram in same_BKG.nonzero().tolist():
+        log_p_BKV[source, beam, gram_BKGN[source, beam, gram, -1]] = -torch.inf
 
 
 class _Beams:
@@ -147,6 +169,8 @@ class _Beams:
         log_p_RV, weight_RS, self.state = self.model.write(self.last_R, self.memory, self.state)
         self.covered_RS += weight_RS.double().cpu()
         log_p_BKV = log_p_RV.double().cpu().unflatten(0, (-1, beam))
+        log_p_BKV[..., list(self.how.banned)] = -torch.inf
+        forbid_repeats(log_p_BKV, self.tokens_BKT, self.how.no_repeat_ngram_size)
         for row, place in enumerate(self.places):
             if step > self.limits[place]:
                 end_K = log_p_BKV[row, :, END].clone()
@@ -239,6 +263,7 @@ def _sampled(
     while not all(ended):
         log_p_RV, _, state = model.write(last_R, memory, state)
         log_p_RV, last = log_p_RV.double().cpu(), last_R.tolist()
+        log_p_RV[:, list(how.banned)] = -torch.inf
         going = [row for row, over in enumerate(ended) if not over]
         tokens = dict.fromkeys(going, END)
         choosing = [row for row in going if len(drawn[row]) < room[row]]

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lm_research.config.types import DropProbability, NonNegativeFloat, PositiveInt
+from lm_research.config.types import DropProbability, NonNegativeFloat, NonNegativeInt, PositiveInt
 from lm_research.data.document_batches import PADDING
 from lm_research.data.pair_batches import PairBatch, inputs_of
 from lm_research.data.pairs import Vocabulary
@@ -85,6 +85,7 @@ class SequenceToSequence(DocumentTask):
         scheduler: step -> factor on the learning rate.
         steps: of the training, over which ``scheduled_sampling`` rises.
         target_vectorizer: of the targets, where they have a vocabulary of their own.
+        unknown_id: of the targets' words that the vocabulary lacks, which no text is written with.
         kind: which scores and baselines the run has.
         vocabulary: one for sources and targets, or one for each; see ``data.pairs``.
         epochs: passes over the training split.
@@ -101,7 +102,8 @@ class SequenceToSequence(DocumentTask):
         train_accuracy: training steps can count their right next tokens (``hits_2``).
         most_source, most_target: tokens that are read of a text, and learned of a target with its
             end; null: all.
-        beam, length_penalty, coverage_penalty: of the search; see :class:`Search`.
+        beam, length_penalty, coverage_penalty, no_repeat_ngram_size: of the search; see
+            :class:`Search`.
         longest_ratio, longest_extra: a text that is written has at most ``longest_ratio`` times
             the source's tokens, and ``longest_extra`` more.
         sentences: of the extractive baselines, which a summary has.
@@ -119,6 +121,7 @@ class SequenceToSequence(DocumentTask):
         scheduler: Callable[[int], float],
         steps: PositiveInt = 1,
         target_vectorizer: Vectorizer | None = None,
+        unknown_id: int | None = None,
         kind: Literal["translation", "summarization"] = "translation",
         vocabulary: Vocabulary = "shared",
         epochs: PositiveInt = 10,
@@ -134,6 +137,7 @@ class SequenceToSequence(DocumentTask):
         beam: PositiveInt = 5,
         length_penalty: NonNegativeFloat = 1.0,
         coverage_penalty: NonNegativeFloat = 0.0,
+        no_repeat_ngram_size: NonNegativeInt = 0,
         longest_ratio: NonNegativeFloat = 1.5,
         longest_extra: PositiveInt = 20,
         sentences: PositiveInt = 1,
@@ -146,7 +150,8 @@ class SequenceToSequence(DocumentTask):
         self.label_smoothing, self.scheduled_sampling = label_smoothing, scheduled_sampling
         self.most_source, self.most_target = most_source, most_target
         self.longest_ratio, self.longest_extra = longest_ratio, longest_extra
-        self.search = Search(beam, length_penalty, coverage_penalty)
+        banned = () if unknown_id is None else (unknown_id,)
+        self.search = Search(beam, length_penalty, coverage_penalty, no_repeat_ngram_size, banned)
         recurrent, size = isinstance(model, Recurrent), model.output_size
         self.feeding = recurrent if input_feeding is None else input_feeding
         self.backward_model = make_model(vectorizer.dim) if bidirectional else None

@@ -11,7 +11,7 @@ import numpy as np
 from lm_research.config.types import PositiveInt
 from lm_research.text.chunks import ChunkMemory
 from lm_research.text.tokenizer import Encoding, Tokenizer
-from lm_research.text.unicode import printable, valid_unicode
+from lm_research.text.unicode import printable, valid_unicode, with_prefix_space
 from lm_research.text.vocabulary import EMPTY_TRAINING_TEXT, SPECIAL_NAMES, id_array
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _SMALLEST = 257
 
 
 class BPETokenizer(Tokenizer):
-    """Byte-level BPE (Sennrich et al. 2016 on the bytes of Radford et al. 2019): always lossless.
+    """Byte-level BPE (Sennrich et al. 2016 on the bytes of Radford et al. 2019), lossless.
 
     The ids are those of the library plus one, 0 being the separator: as no token of the library's
     own is special, no text can produce it. A lone surrogate is coded as U+FFFD.
@@ -33,9 +33,16 @@ class BPETokenizer(Tokenizer):
         vocabulary_size: most ids there may be, separator included: 257 is bytes alone, every
             further id a merge. A small training text gives fewer.
         minimum_frequency: occurrences in the training text that a merge needs.
+        add_prefix_space: read " word" for a text that begins with "word", so that its first word is
+            the tokens that it is elsewhere; ``decode`` keeps that space.
     """
 
-    def __init__(self, vocabulary_size: PositiveInt, minimum_frequency: PositiveInt = 2) -> None:
+    def __init__(
+        self,
+        vocabulary_size: PositiveInt,
+        minimum_frequency: PositiveInt = 2,
+        add_prefix_space: bool = False,
+    ) -> None:
         if vocabulary_size < _SMALLEST:
             raise ValueError(
                 f"vocabulary_size is {vocabulary_size}; byte-level BPE has the separator and 256 "
@@ -43,6 +50,7 @@ class BPETokenizer(Tokenizer):
             )
         self.maximum_size = vocabulary_size
         self.minimum_frequency = minimum_frequency
+        self.add_prefix_space, self.lossless = add_prefix_space, not add_prefix_space
         self._backend: Backend | None = None
         self._memory = ChunkMemory(self._encode_chunk)
 
@@ -75,7 +83,7 @@ class BPETokenizer(Tokenizer):
             show_progress=False,
         )
         lengths: list[int] = [0]
-        backend.train_from_iterator(_counted(texts, lengths), trainer)
+        backend.train_from_iterator(_counted(map(self._read, texts), lengths), trainer)
         if not lengths[0]:
             raise ValueError(EMPTY_TRAINING_TEXT)
         self._use(backend)
@@ -86,7 +94,10 @@ class BPETokenizer(Tokenizer):
 
     def encode(self, text: str) -> Encoding:
         """Ids of one text."""
-        return Encoding(*self._memory.ids(valid_unicode(text)))
+        return Encoding(*self._memory.ids(self._read(valid_unicode(text))))
+
+    def _read(self, text: str) -> str:
+        return with_prefix_space(text) if self.add_prefix_space else text
 
     def _encode_chunk(self, chunk: str) -> tuple[np.ndarray, list[float]]:
         ids = self.backend.encode(chunk, add_special_tokens=False).ids

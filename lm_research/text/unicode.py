@@ -37,6 +37,11 @@ def utf8_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
+def with_prefix_space(text: str) -> str:
+    """``text`` with a space before it, unless it is empty or begins with one."""
+    return f" {text}" if text and text[0] != " " else text
+
+
 def printable(piece: str) -> str:
     """A one-line name of a piece for tables: spaces as U+2423, the unprintable escaped."""
     visible = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in piece)

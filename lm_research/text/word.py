@@ -8,7 +8,7 @@ import numpy as np
 from lm_research.config.types import PositiveInt
 from lm_research.text.chunks import ChunkMemory, count_pieces
 from lm_research.text.tokenizer import Encoding, Encodings
-from lm_research.text.unicode import valid_unicode
+from lm_research.text.unicode import valid_unicode, with_prefix_space
 from lm_research.text.vocabulary import SPECIAL_NAMES, UNKNOWN_ID, VocabularyTokenizer
 from lm_research.text.word_arrays import Cut, Lookup, cut
 from lm_research.text.word_pieces import segment_words
@@ -26,6 +26,8 @@ class WordTokenizer(VocabularyTokenizer):
         lowercase: fold capitals first.
         minimum_count: occurrences that a piece of the vocabulary needs in the training text; with
             2 or more, the training text itself has unknown pieces to learn from.
+        add_prefix_space: read " word" for a text that begins with "word", so that its first word is
+            the token that it is elsewhere; ``decode`` keeps that space.
     """
 
     def __init__(
@@ -33,33 +35,39 @@ class WordTokenizer(VocabularyTokenizer):
         vocabulary_size: PositiveInt,
         lowercase: bool = False,
         minimum_count: PositiveInt = 1,
+        add_prefix_space: bool = False,
     ) -> None:
         super().__init__(vocabulary_size, minimum_count)
-        self.lowercase = lowercase
+        self.lowercase, self.add_prefix_space = lowercase, add_prefix_space
         self._memory = ChunkMemory(self._encode_chunk, UNKNOWN_ID)
 
     def segment(self, text: str) -> Sequence[str]:
-        """Pieces of the text, or of its lower-cased form."""
-        return segment_words(text.lower() if self.lowercase else text)
+        """Pieces of the text, with its prefix and lower-cased as asked for."""
+        return segment_words(self._read(text))
+
+    def _read(self, text: str) -> str:
+        text = with_prefix_space(text) if self.add_prefix_space else text
+        return text.lower() if self.lowercase else text
+
+    def _loses_capitals(self, text: str) -> bool:
+        return self.lowercase and text.lower() != text
 
     def encode(self, text: str) -> Encoding:
         """Ids of one text, and the nats of its unknown pieces; NaN where capitals were lost."""
         self._require_vocabulary()
         text = valid_unicode(text)
-        folded = text.lower() if self.lowercase else text
-        ids_N, nats = self._memory.ids(folded)
-        return Encoding(ids_N, nats if folded == text else float("nan"))
+        ids_N, nats = self._memory.ids(self._read(text))
+        return Encoding(ids_N, float("nan") if self._loses_capitals(text) else nats)
 
     def encode_batch(self, texts: Sequence[str], dtype: np.dtype) -> Encodings:
         """The same, by operations on all characters at once."""
         self._require_vocabulary()
         valid = [valid_unicode(text) for text in texts]
-        folded = [text.lower() for text in valid] if self.lowercase else valid
-        found = self._encode_all(folded)
+        found = self._encode_all(list(map(self._read, valid)))
         separator = np.array([self.separator_id], dtype)
         ids = [part for one in found for part in (one.ids_N.astype(dtype), separator)]
         nats_D = np.array([one.spelling_nats for one in found], np.float64)
-        nats_D[[text != given for text, given in zip(folded, valid, strict=True)]] = np.nan
+        nats_D[list(map(self._loses_capitals, valid))] = np.nan
         lengths_D = np.array([len(one.ids_N) for one in found], np.int64)
         return Encodings(np.concatenate([np.empty(0, dtype), *ids]), lengths_D, nats_D)
 
@@ -108,8 +116,7 @@ class WordTokenizer(VocabularyTokenizer):
         return ids_N, [self.spelling.nats(piece) for piece in unknown]
 
     def _count(self, texts: Iterable[str]) -> Counter[str]:
-        lowered = (text.lower() for text in texts) if self.lowercase else texts
-        return count_pieces(lowered, segment_words)
+        return count_pieces(map(self._read, texts), segment_words)
 
     def _set_pieces(self, pieces: Sequence[str]) -> None:
         super()._set_pieces(pieces)

@@ -173,6 +173,7 @@ def test_damaged_and_missing_files_are_told(folder, tmp_path):
 # --- tokenizer.json
 
 TRAINED = [
+    BPETokenizer(300, add_prefix_space=True),
     BPETokenizer(300),
     ByteTokenizer(),
     CharacterTokenizer(40),

@@ -89,6 +89,25 @@ def test_a_wide_beam_finds_what_a_search_of_everything_finds(model, copy, length
         np.testing.assert_allclose([t.score for t in texts], [s for _, s in best], rtol=1e-9)
 
 
+def repeats(ids, size):
+    grams = [tuple(ids[i : i + size]) for i in range(len(ids) - size + 1)]
+    return len(set(grams)) < len(grams)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_no_n_tokens_in_a_row_are_written_twice(size):
+    task, limit = model_of(size=4), 5
+    how = Search(2000, 0.6, no_repeat_ngram_size=size, n_best=5)
+    sources = [np.array([1, 2, 3, 1]), np.array([2])]
+    found = write_batch(task, sources, how, [limit] * 2)
+    for ids_N, texts in zip(sources, found, strict=True):
+        expected = everything(task, ids_N, limit, how)
+        allowed = [(y, s) for y, s in expected.items() if not repeats(y, size)]
+        best = sorted(allowed, key=lambda item: -item[1])[:5]
+        assert [tuple(text.ids) for text in texts] == [y for y, _ in best]
+        assert any(repeats(y, size) for y in expected)
+
+
 def test_a_beam_of_one_is_greedy_and_a_wider_one_finds_nothing_less_probable():
     task = model_of(size=12)
     for ids_N in SOURCES:

@@ -47,6 +47,34 @@ EDGE_CASES = {
 }
 
 
+PREFIXED = {
+    "word": lambda: WordTokenizer(40, add_prefix_space=True),
+    "word_lowercase": lambda: WordTokenizer(40, lowercase=True, add_prefix_space=True),
+    "bpe": lambda: BPETokenizer(280, add_prefix_space=True),
+}
+
+
+@pytest.mark.parametrize("name", PREFIXED)
+def test_a_first_word_with_a_prefix_is_the_one_in_the_middle(name):
+    tokenizer = PREFIXED[name]()
+    tokenizer.train([*TRAINING, "the mat"])
+    plain = new(name)
+    plain.train([" " + text for text in [*TRAINING, "the mat"]])
+    assert tokenizer.state_dict() == plain.state_dict()
+    for text in ("the mat", "cat", "The end. The mat", "\n"):
+        ids_N, nats = plain.encode(" " + text)
+        found = tokenizer.encode(text)
+        assert found.ids_N.tolist() == ids_N.tolist()
+        assert found.spelling_nats == nats or math.isnan(nats)
+        assert tokenizer.encode(" " + text).ids_N.tolist() == ids_N.tolist()
+    assert tokenizer.encode("").ids_N.tolist() == []
+    texts = ["the mat", "", " a b", "Ünder", "the"]
+    batch = tokenizer.encode_batch(texts, np.dtype(np.int64))
+    alone = [tokenizer.encode(text) for text in texts]
+    assert batch.ids_N.tolist() == [i for one in alone for i in [*one.ids_N.tolist(), 0]]
+    np.testing.assert_array_equal(batch.nats_D, [one.spelling_nats for one in alone])
+
+
 def new(name):
     return {
         "byte": ByteTokenizer,
