@@ -64,17 +64,8 @@ class NGrams(Vectorizer):
         self.hashed = row_table(_drawn(buckets, dim, init, scale)) if n > 1 else None
 
     def hashes(self, ids_BT: Tensor) -> list[Tensor]:
-        """For k = 2 .. n the bucket (B, T) of the k-gram that ends at t, or ``NOTHING``."""
-        found: list[Tensor] = []
-        key_BT = ids_BT
-        for k in range(2, self.n + 1):
-            before_BT = F.pad(ids_BT, (k - 1, 0), value=NOTHING)[:, : ids_BT.shape[1]]
-            key_BT = (key_BT * _FACTOR) ^ before_BT  # int64 wraps
-            real_BT = (ids_BT >= 0) & (before_BT >= 0)
-            real_BT = real_BT if k == 2 else real_BT & (found[-1] >= 0)
-            bucket_BT = ((key_BT * _FACTOR) >> 31) % self.buckets
-            found.append(torch.where(real_BT, bucket_BT, NOTHING))
-        return found
+        """See :func:`hashed_ngrams`."""
+        return hashed_ngrams(ids_BT, self.n, self.buckets)
 
     def forward(self, ids_BT: Tensor) -> Tensor:
         """x_BTD, zero where there is no token."""
@@ -97,6 +88,20 @@ class NGrams(Vectorizer):
             hashed_BD, count_B = _sum(torch.cat(self.hashes(ids_BT), 1), self.hashed)
             sums_BD, total_B = sums_BD + hashed_BD, total_B + count_B
         return sums_BD / total_B.clamp(min=1)[:, None]
+
+
+def hashed_ngrams(ids_BT: Tensor, n: int, buckets: int) -> list[Tensor]:
+    """For k = 2 .. n the bucket (B, T) of the k-gram that ends at t, or ``NOTHING``."""
+    found: list[Tensor] = []
+    key_BT = ids_BT
+    for k in range(2, n + 1):
+        before_BT = F.pad(ids_BT, (k - 1, 0), value=NOTHING)[:, : ids_BT.shape[1]]
+        key_BT = (key_BT * _FACTOR) ^ before_BT  # int64 wraps
+        real_BT = (ids_BT >= 0) & (before_BT >= 0)
+        real_BT = real_BT if k == 2 else real_BT & (found[-1] >= 0)
+        bucket_BT = ((key_BT * _FACTOR) >> 31) % buckets
+        found.append(torch.where(real_BT, bucket_BT, NOTHING))
+    return found
 
 
 def _sum(ids_BN: Tensor, table_VD: Tensor) -> tuple[Tensor, Tensor]:

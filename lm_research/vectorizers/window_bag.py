@@ -31,6 +31,7 @@ class WindowBag(Vectorizer):
         with_last: append the vector of the last token alone, which the bag cannot tell from
             the others: its one-hot vector, or its row of a second learned V x P matrix.
         projection_std: standard deviation of W at the start.
+        columns: of b_t; None: V.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class WindowBag(Vectorizer):
         projection: PositiveInt | None,
         with_last: bool,
         projection_std: float,
+        columns: PositiveInt | None = None,
     ) -> None:
         super().__init__(vocabulary_size)
+        self.columns = columns or vocabulary_size
         check_setting("vocabulary_size", vocabulary_size, PositiveInt)
         check_setting("window", window, PositiveInt)
         if projection is not None:
@@ -49,7 +52,7 @@ class WindowBag(Vectorizer):
         self.window = window
         self.with_last = with_last
         self.context = window - 1
-        width = projection or vocabulary_size
+        width = projection or self.columns
         self.dim = width * (1 + with_last)
         self.projection = self._table(projection, projection_std)
         self.last = self._table(projection, 1.0) if with_last else None
@@ -57,7 +60,7 @@ class WindowBag(Vectorizer):
     def _table(self, columns: int | None, std: float) -> nn.Parameter | None:
         if columns is None:
             return None
-        return row_table(torch.randn(self.vocabulary_size, columns) * std)
+        return row_table(torch.randn(self.columns, columns) * std)
 
     @abstractmethod
     def weigh(self, ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,15 +93,15 @@ class WindowBag(Vectorizer):
         return self._append_last(bag_BP, torch.stack(ends)) if self.with_last else bag_BP
 
     def _sparse(self, bags: Bags, documents: Sequence[Tensor]) -> Tensor:
-        bag_BV = bags.csr(self.vocabulary_size)
+        bag_BV = bags.csr(self.columns)
         if not self.with_last:
             return bag_BV
-        last = count([d[-1:] for d in documents], None, self.vocabulary_size)
-        return beside(bags, last, self.vocabulary_size).csr(self.dim)
+        last = count([d[-1:] for d in documents], None, self.columns)
+        return beside(bags, last, self.columns).csr(self.dim)
 
     def output_weight(self) -> Tensor | None:
         """W_VP where x is b W and nothing else: with all weights 1, the tied log-bilinear model."""
-        return None if self.with_last else self.projection
+        return None if self.with_last or self.columns > self.vocabulary_size else self.projection
 
     def bag_each(self, ids_BT: Tensor) -> Tensor:
         """b_t or b_t W at every position. Subclasses may know a quicker way to the same."""
@@ -107,7 +110,7 @@ class WindowBag(Vectorizer):
     def _bag(self, ids: Tensor) -> Tensor:
         ids, weights = self.weigh(ids)
         if self.projection is None:
-            return dense_bag(ids, weights, self.vocabulary_size)
+            return dense_bag(ids, weights, self.columns)
         return projected_bag(ids, weights, self.projection)
 
     def _append_last(self, bag: Tensor, ids: Tensor) -> Tensor:
@@ -115,7 +118,7 @@ class WindowBag(Vectorizer):
             return bag
         if self.last is None:
             ones = torch.ones_like(ids, dtype=bag.dtype)
-            last = dense_bag(ids[..., None], ones[..., None], self.vocabulary_size)
+            last = dense_bag(ids[..., None], ones[..., None], self.columns)
         else:
             last = look_up(ids, self.last)
         return torch.cat([bag, last], -1)

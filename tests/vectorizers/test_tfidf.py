@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -48,6 +48,46 @@ def test_equals_sklearn_on_documents_and_on_every_window(
     np.testing.assert_allclose(tfidf(torch.tensor([ids]))[0], expected, atol=2e-6)
     document = oracle.transform([as_text(ids)]).toarray()[0]
     np.testing.assert_allclose(tfidf.document(torch.tensor(ids)), document, atol=2e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    training=TEXTS,
+    ids=st.lists(st.integers(1, V - 1), min_size=1, max_size=25),
+    window=st.integers(1, 9),
+    n=st.integers(2, 3),
+)
+def test_with_ngrams_equals_sklearn_on_documents_and_on_every_window(
+    training: list[list[int]], ids: list[int], window: int, n: int
+) -> None:
+    tfidf = TfIdf(V, window, block=None, n=n, buckets=1 << 14)
+    tfidf.fit(iter(arrays(training)))
+    windows = [ids[max(0, t + 1 - window) : t + 1] for t in range(len(ids))]
+    column_of = columns(tfidf, [*training, ids])
+    assume(len(set(column_of.values())) == len(column_of))  # no two n-grams in one bucket
+    oracle = TfidfVectorizer(tokenizer=str.split, token_pattern=None, ngram_range=(1, n))
+    oracle.set_params(vocabulary=list(column_of))
+    oracle.fit([as_text(document) for document in training])
+    expected = oracle.transform([as_text(text) for text in [*windows, ids]]).toarray()
+    found = torch.cat([tfidf(torch.tensor([ids]))[0], tfidf.document(torch.tensor(ids))[None]])
+    names = list(column_of.values())
+    np.testing.assert_allclose(found[:, names], expected, atol=2e-6)
+    rest = found.clone()
+    rest[:, names] = 0
+    assert not rest.any()
+    sparse = tfidf.documents([torch.tensor(ids)]).to_dense()
+    np.testing.assert_allclose(sparse[0], found[-1], atol=2e-6)
+
+
+def columns(tfidf: TfIdf, texts: list[list[int]]) -> dict[str, int]:
+    """The column of each n-gram of the texts, as scikit-learn names it."""
+    found = {}
+    for ids in filter(None, texts):
+        grams_kN = tfidf.grams(torch.tensor([ids])).reshape(tfidf.n, -1).tolist()
+        for k, columns_N in enumerate(grams_kN, 1):
+            for t in range(k - 1, len(ids)):
+                found[as_text(ids[t + 1 - k : t + 1])] = columns_N[t]
+    return found
 
 
 def test_without_smoothing_equals_sklearn_on_seen_tokens() -> None:
