@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
+from lm_research.cli.class_curves import class_curves
 from lm_research.data.document_module import DocumentDataModule
 from lm_research.metrics.classification import confusion, per_class
 from lm_research.metrics.multilabel import multilabel_per_class
@@ -23,17 +24,21 @@ Found = ClassifierEvaluation | MultilabelEvaluation
 def keep_predictions(
     folder: Path, results: dict[str, Evaluation], data: DocumentDataModule
 ) -> None:
-    """predictions.jsonl, a row a held-out document, and classes.json: what becomes of a class."""
+    """predictions.jsonl, a row a held-out document; classes.json: what becomes of a class; and
+    curves.json, to be drawn."""
     lines: list[dict[str, Any]] = []
     tables: dict[str, Any] = {}
+    curves: dict[str, Any] = {}
     for group, name in (("val", "validation"), ("test", "test")):
         result = results.get(group)
         if isinstance(result, Found):
             lines += _rows(result, data, name)
             tables[name] = class_table(result, data.classes)
+            curves[name] = class_curves(result, data.classes)
     rows = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_text(folder / "predictions.jsonl", rows)
     write_json(folder / "classes.json", {"classes": data.classes, **tables})
+    write_text(folder / "curves.json", json.dumps(curves) + "\n")
 
 
 def _rows(result: Found, data: DocumentDataModule, name: Any) -> Iterator[dict[str, Any]]:

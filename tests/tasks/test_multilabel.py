@@ -113,6 +113,8 @@ def test_a_run_learns_them_and_says_so_everywhere(trained, read_json, tmp_path, 
     assert any(len(row["labels"]) == 0 for row in rows)
     table = read_json(folder / "classes.json")["validation"]
     assert table["support"] == np.array(sides[0]).sum(0).tolist()
+    curves = read_json(folder / "curves.json")["validation"]["roc"]
+    assert np.mean([curve["area"] for curve in curves]) == pytest.approx(summary["val/roc_auc"])
     assert "val/f1_micro" in result(folder)[0]
     evaluate.run([f"run={folder}", "checkpoint=best", "split=test"])
     scores = json.loads((folder / "evaluations.jsonl").read_text())
