@@ -21,6 +21,12 @@ _KNOWN: dict[str, tuple[str, str, bool, int]] = {
     "precision_macro": ("macro precision", "macro P", False, 3),
     "recall_macro": ("macro recall", "macro R", False, 3),
     "f1_macro": ("macro F1", "macro F1", False, 3),
+    "precision_micro": ("micro precision", "micro P", False, 3),
+    "recall_micro": ("micro recall", "micro R", False, 3),
+    "f1_micro": ("micro F1", "micro F1", False, 3),
+    "subset_accuracy": ("subset accuracy", "subset acc.", False, 3),
+    "hamming_loss": ("Hamming loss", "Hamming", True, 3),
+    "label_ranking_average_precision": ("label ranking average precision", "LRAP", False, 3),
     "accuracy_unseen": ("accuracy on unseen words", "unseen", False, 3),
     "precision_span": ("precision of spans", "span P", False, 3),
     "recall_span": ("recall of spans", "span R", False, 3),
@@ -32,6 +38,7 @@ _KNOWN: dict[str, tuple[str, str, bool, int]] = {
     "rouge2": ("ROUGE-2", "R-2", False, 2),
     "rougeL": ("ROUGE-L", "R-L", False, 2),
     "rougeLsum": ("ROUGE-Lsum", "R-Lsum", False, 2),
+    "average_precision": ("average precision", "AP", False, 3),
     "roc_auc": ("area under the ROC curve", "ROC-AUC", False, 3),
 }
 

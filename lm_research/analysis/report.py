@@ -176,7 +176,12 @@ class _Writer:
         return f"{shown}{drawn}{notes_html([key]) if drawn else ''}"
 
     def classes(self) -> str:
-        return "".join(to_html(table) for table in tables.class_tables(self.study))
+        found = (*tables.class_tables(self.study), *tables.multilabel_tables(self.study))
+        wrong = "".join(to_html(table) for table in tables.mistake_tables(self.study))
+        more = f"<details><summary>What it gets wrong</summary>{wrong}</details>" if wrong else ""
+        drawn = self.facets(plots.class_curve_plots(self.study))
+        key = "Each class against all others, on the validation split; beside its name the area."
+        return f"{''.join(map(to_html, found))}{drawn}{notes_html([key]) if drawn else ''}{more}"
 
     def hypotheses(self) -> str:
         if not self.study.hypotheses:

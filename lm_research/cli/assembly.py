@@ -12,7 +12,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from lm_research.cli.documents import documents_module, is_labelled, require_fitting_model
+from lm_research.cli.documents import (
+    documents_module,
+    is_labelled,
+    labels_of_task,
+    require_fitting_model,
+)
 from lm_research.cli.pairs import build_pairs_model, pairs_module, pairs_of_task
 from lm_research.cli.preparing import preparing
 from lm_research.cli.tagging import is_tagged, tagging_module
@@ -20,7 +25,7 @@ from lm_research.cli.transfer import Start, begin, start_of, told
 from lm_research.config.build import build, locate
 from lm_research.config.output_rules import FULL
 from lm_research.data.document import DataError
-from lm_research.data.labels import LabelledSplit, classes_of
+from lm_research.data.labels import classes_of, labelled_split
 from lm_research.data.mixture_streams import MixtureStreams, prepare_streams, sampling_rule
 from lm_research.data.module import TextDataModule
 from lm_research.data.preparation import PreparedText, prepare, training_documents
@@ -85,7 +90,7 @@ def prepare_text(
             config.get("source_timeout", PATIENCE_S),  # a run of before there was one
             config.get("prepare_workers"),
             tell,
-            is_labelled(config),
+            labels_of_task(config),
             pairs_of_task(config),
             is_tagged(config),
             whole,
@@ -227,17 +232,18 @@ def build_model(
         optimizer=optimizer,
         scheduler=scheduler,
         classes=classes,
-        class_counts=_class_counts(config, fit_on),
+        **_class_counts(config, fit_on),
         output_layer=lambda spec: build(_output_layer(config), spec=spec),
         token_counts=_token_counts(config, fit_on),
     )
 
 
-def _class_counts(config: Config, fit_on: PreparedText | None) -> list[int] | None:
-    """Training documents of each class, of a classifier that is trained."""
+def _class_counts(config: Config, fit_on: PreparedText | None) -> Config:
+    """Training documents, and those of each class, of a classifier that is trained."""
     if fit_on is None or not is_labelled(config):
-        return None
-    return LabelledSplit(fit_on.store, "train", classes_of(fit_on.store)).counts()
+        return {}
+    split = labelled_split(fit_on.store, "train", classes_of(fit_on.store))
+    return {"class_counts": split.counts(), "documents": len(split)}
 
 
 def _output_layer(config: Config) -> Config:

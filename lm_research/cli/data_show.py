@@ -74,7 +74,7 @@ def _clean(console: Any, selection: Any, options: Options) -> tuple[Any, dict[in
     examples: dict[int, dict[str, Example]] = {}
     for number, document in enumerate(islice(documents, options.documents)):
         if number < options.examples:
-            label = "" if document.label is None else f" (label: {document.label})"
+            label = _labels(document.label_set)
             console.print(_panel(Text(_visible(_cut(document.text))), f"{document.id}{label}"))
         for index, step in enumerate(cleaner.steps(document.text, document.source)):
             if step.after == step.before:
@@ -82,6 +82,13 @@ def _clean(console: Any, selection: Any, options: Options) -> tuple[Any, dict[in
             kind = "changed" if isinstance(step.after, str) else "dropped"
             examples.setdefault(index, {}).setdefault(kind, _example(document.id, step))
     return cleaner, examples
+
+
+def _labels(labels: tuple[str, ...] | None) -> str:
+    """ " (label: a)", " (labels: a, b)", or nothing where nobody has said."""
+    if labels is None:
+        return ""
+    return f" (label{'s' * (len(labels) != 1)}: {', '.join(labels) or 'none'})"
 
 
 def _example(id: str, step: Any) -> Example:

@@ -117,11 +117,11 @@ def _score_documents(
 ) -> dict[str, Any]:
     """A classifier's scores, on the documents whose labels are among its classes."""
     from lm_research.cli.assembly import prepare_text
-    from lm_research.data.labels import LabelledSplit
+    from lm_research.data.labels import labelled_split
     from lm_research.tasks.classifying import evaluate_classifier
 
     store = prepare_text(config, node, {"tokenizer": saved.tokenizer.state_dict()}).store
-    held = LabelledSplit(store, options.split, saved.model.classes)
+    held = labelled_split(store, options.split, saved.model.classes)
     return {**_what(options, store), **evaluate_classifier(saved.model, held).scores}
 
 

@@ -13,15 +13,16 @@ from lm_research.callbacks.deadline import deadline
 from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.cli.allocator import keep_freed_memory
 from lm_research.cli.assembly import Assembly, assemble, prepare_text, size_summary
-from lm_research.cli.documents import baselines, held_out_scores, keep_predictions
+from lm_research.cli.documents import baselines, held_out_scores
 from lm_research.cli.fitting import fit
 from lm_research.cli.memory import telling_of_memory
 from lm_research.cli.pairs import pair_results, score_pairs
+from lm_research.cli.predictions import keep_predictions
 from lm_research.cli.tagging import tagging_results
 from lm_research.config.build import build
 from lm_research.data.contamination import contaminated
 from lm_research.data.document_module import DocumentDataModule
-from lm_research.data.labels import LabelledSplit
+from lm_research.data.labels import labelled_split
 from lm_research.data.module import UNSPACED
 from lm_research.data.pair_module import PairDataModule
 from lm_research.data.pairs import PairedSplit
@@ -203,7 +204,7 @@ def _elsewhere(config: Config, assembly: Assembly, recorder: Recorder) -> dict[s
         how = reading_of(model, getattr(model, "eval_window", EVALUATION_WINDOW))
         with evaluating(model):
             if isinstance(model, Classification):
-                labelled = LabelledSplit(store, "validation", model.classes)
+                labelled = labelled_split(store, "validation", model.classes)
                 results[f"eval/{name}"] = evaluate_classifier(model, labelled)
             elif isinstance(model, SequenceToSequence):
                 targets = prepared.target_tokenizer or prepared.tokenizer

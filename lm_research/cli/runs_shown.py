@@ -26,7 +26,7 @@ from lm_research.tracking.ledger.comparison import ABSENT, compare, differing
 from lm_research.tracking.ledger.ledger import Ledger
 from lm_research.tracking.run_identity import identity
 
-USUAL_METRICS = ("val/bits_per_byte", "val/accuracy")
+USUAL_METRICS = ("val/bits_per_byte", "val/accuracy", "val/subset_accuracy")
 _AXES_SHOWN = 8
 _LONGEST = 60
 MOST_DRAWN = 1000

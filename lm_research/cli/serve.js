@@ -74,12 +74,14 @@ function surprised(found) {
 
 function classified(found) {
   const shown = make("div", "classes");
+  const several = Array.isArray(found.predicted);
   found.classes.forEach((row, place) => {
+    const chosen = several ? found.predicted.includes(row.class) : place === 0;
     const track = make("div", "track");
     const bar = make("div", "bar");
     bar.style.width = `${100 * row.p}%`;
     track.append(bar);
-    const name = make("span", place ? "name" : "name first", row.class);
+    const name = make("span", chosen ? "name first" : "name", row.class);
     shown.append(name, track, make("span", "number", small(row.p, 4)));
   });
   return [shown, make("p", "notes", `${found.tokens} tokens in ${small(found.seconds, 2)} s`)];

@@ -97,6 +97,8 @@ def result(folder: Path) -> list[str]:
     names = ("val/bits_per_byte", "val/perplexity_token")
     if "val/bits_per_byte" not in summary:
         names = ("val/accuracy", "val/f1_macro")
+    if "val/subset_accuracy" in summary:
+        names = ("val/f1_micro", "val/subset_accuracy")
     if "val/copy_rate" in summary:
         names = ("val/bleu", "val/chrf") if "val/bleu" in summary else ("val/rouge1", "val/rougeL")
     known = [f"{name} {summary[name]:.4f}" for name in names if summary.get(name) is not None]

@@ -27,7 +27,9 @@ Category = Literal[
 class Document:
     """One text, with where it comes from.
 
-    ``label`` serves classification, ``target`` sequence-to-sequence tasks. ``split`` is the
+    ``label`` serves classification, ``target`` sequence-to-sequence tasks. Where a document may
+    have several labels they are in ``labels``, and ``label`` is None: ``()`` says that none of the
+    classes applies, None that nobody has said. ``split`` is the
     official split ("train", "validation", "test") where a corpus has one; ``None`` leaves the
     choice to the seeded split by content. Of a tagged corpus ``words`` are the tokens that its
     annotators saw and ``tags`` one tag for each; ``text`` is what was written.
@@ -41,6 +43,14 @@ class Document:
     split: str | None = None
     words: tuple[str, ...] | None = None
     tags: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None
+
+    @property
+    def label_set(self) -> tuple[str, ...] | None:
+        """Its labels, one or several; None where nobody has said."""
+        if self.labels is None and self.label is not None:
+            return (self.label,)
+        return self.labels
 
 
 class Source(ABC):

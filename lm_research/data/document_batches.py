@@ -24,7 +24,9 @@ POOL = 50
 class DocumentBatch(NamedTuple):
     """Whole documents: ``ids_BT`` (int64, ``PADDING`` behind the end), ``lengths_B``, ``labels_B``.
 
-    A document without a token counts as one of ``PADDING``: lengths are at least 1.
+    ``labels_B`` are places of classes (int64); of documents that may have several labels they are
+    labels_BC, bool: which classes each is of. A document without a token counts as one of
+    ``PADDING``: lengths are at least 1.
     """
 
     ids_BT: Tensor
@@ -105,7 +107,7 @@ class DocumentBatches(Batches):
         batches, tokens = self._order(epoch)
         chosen = batches[index]
         ids_BT, lengths_B = padded([self.split.document(i) for i in chosen], self.max_tokens)
-        labels_B = torch.from_numpy(self.split.labels_D[chosen])
+        labels_B = torch.from_numpy(self.split.targets(chosen))
         seen = epoch * int(self.lengths_D.sum()) + int(tokens[index])
         return DocumentBatch(ids_BT, lengths_B, labels_B, seen)
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from lm_research.data.document_batches import DocumentBatches
-from lm_research.data.labels import LabelledSplit, classes_of
+from lm_research.data.labels import LabelledSplit, classes_of, labelled_split
 from lm_research.data.module import TextDataModule
 from lm_research.data.preparation import PreparedText
 from lm_research.data.splits import Split
@@ -40,7 +40,7 @@ class DocumentDataModule(TextDataModule):
 
     def labelled(self, name: Split) -> LabelledSplit:
         """One split with its labels."""
-        return LabelledSplit(self.prepared.store, name, self.classes)
+        return labelled_split(self.prepared.store, name, self.classes)
 
     def train_dataloader(self) -> Any:
         """All batches: classification is for one process."""

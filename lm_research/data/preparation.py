@@ -20,7 +20,7 @@ from lm_research.data.document import DataError, Source
 from lm_research.data.labels import LabelColumn
 from lm_research.data.mixture import store_node
 from lm_research.data.pairs import TargetColumn, Vocabulary, require_pairs, target_of
-from lm_research.data.selection import PATIENCE_S, Selection, key_of
+from lm_research.data.selection import PATIENCE_S, Labelled, Selection, key_of
 from lm_research.data.splits import SPLITS, Split
 from lm_research.data.stages.encoded import EncodedStage, blocks
 from lm_research.data.stages.shards import Shards
@@ -63,7 +63,7 @@ def prepare(
     patience_s: float = PATIENCE_S,
     workers: int | None = None,
     tell: Tell = silent,
-    labelled: bool = False,
+    labelled: Labelled = "no",
     pairs: Vocabulary | None = None,
     tagged: bool = False,
     whole: bool = False,
@@ -78,7 +78,8 @@ def prepare(
         patience_s: seconds that the source may take for its next document.
         workers: processes that clean and encode; None: one a processor for large texts.
         tell: for a progress bar.
-        labelled: keep documents with a label alone, and their labels with them (``data.labels``).
+        labelled: ``one``, ``several``: keep labelled documents alone, and their labels with them
+            (``data.labels``).
         pairs: keep documents with a target alone, and their targets with them (``data.pairs``).
         tagged: keep sentences of tagged words alone, and their tags (``data.tagged_words``).
         whole: the training split, too, for training with the vocabulary of ``trained``; where the
@@ -105,7 +106,7 @@ def prepare_splits(
     patience_s: float = PATIENCE_S,
     workers: int | None = None,
     tell: Tell = silent,
-    labelled: bool = False,
+    labelled: Labelled = "no",
     pairs: Vocabulary | None = None,
     tagged: bool = False,
 ) -> PreparedText:
@@ -158,7 +159,7 @@ def cached(
     splits: dict[str, Any],
     budget: dict[str, Any],
     cache: str | Path,
-    labelled: bool = False,
+    labelled: Labelled = "no",
     pairs: Vocabulary | None = None,
 ) -> TokenStore | None:
     """The token store that ``prepare`` would open, without making it; None if there is none.
@@ -187,13 +188,13 @@ def _folder(
     splits: dict[str, Any],
     caps: dict[Split, int],
     trained: dict[str, Any] | None,
-    labelled: bool = False,
+    labelled: Labelled = "no",
     pairs: Vocabulary | None = None,
     tagged: bool = False,
 ) -> Path:
     """Where a store lies: under the hash of everything that goes into it."""
     made_of = [FORMAT, store_node(data), source.signature(), text, splits, caps, trained]
-    made_of += ["labelled"] if labelled else []
+    made_of += {"no": [], "one": ["labelled"], "several": ["several labels"]}[labelled]
     made_of += [f"pairs, {pairs} vocabulary"] if pairs else []
     made_of += ["tagged words"] if tagged else []
     made_of += filter(None, (rule.signature() for rule in build(text["cleaning"])))
@@ -248,7 +249,8 @@ def _written(
     tokenizer = stage.tokenizer
     writer = StoreWriter(folder, tokenizer.vocabulary_size, tokenizer.separator_id)
     try:
-        labels = LabelColumn() if selection.labelled else None
+        several = selection.labelled == "several"
+        labels = LabelColumn(several) if selection.labelled != "no" else None
         pairs = _column(writer, tokenizer, targets) if selection.paired else None
         tags = TagColumn(writer, tokenizer) if selection.tagged else None
         column = labels or pairs
@@ -263,7 +265,7 @@ def _written(
         writer.write_json("tokenizer", tokenizer.state_dict())
         if lexicon is not None:
             writer.write_json("tags", lexicon.state_dict())
-        more: dict[str, Any] = {"classes": labels.write(writer)} if labels else {}
+        more: dict[str, Any] = labels.write(writer) if labels else {}
         more |= {"pairs": pairs.write()} if pairs else {}
         more |= tags.write() if tags else {}
         store = writer.finish({**_meta(selection, tokenizer), **more})

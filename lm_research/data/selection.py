@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lm_research.config.build import build
 from lm_research.config.places import without_places
-from lm_research.data.document import Document, Source
+from lm_research.data.document import DataError, Document, Source
 from lm_research.data.patience import in_time
 from lm_research.data.splits import Split, shuffle, split_of
 from lm_research.data.stages.cleaned import CleanedStage, added
@@ -24,6 +24,8 @@ FORMAT = 3
 LONGEST_SHARE = 8
 """A document longer than an eighth of its split's cap is cut there: a held-out split of one or two
 documents would say nothing about a source."""
+Labelled = Literal["no", "one", "several"]
+"""Whether a task learns labels of documents, and how many one may have."""
 PATIENCE_S = 1800.0
 """How long a source may take for its next document; a first one may have to be downloaded."""
 
@@ -41,7 +43,7 @@ class Selection:
         node: the source's, which names the stages in the cache.
         cache: where the stages are kept; None keeps none.
         workers: processes that clean.
-        labelled: leave out documents without a label.
+        labelled: ``one``, ``several``: leave out documents that say nothing about their labels.
         paired: leave out documents without a target.
         tagged: leave out documents whose words have no tags.
     """
@@ -54,7 +56,7 @@ class Selection:
     node: Any = None
     cache: Path | None = None
     workers: int = 1
-    labelled: bool = False
+    labelled: Labelled = "no"
     paired: bool = False
     tagged: bool = False
 
@@ -68,7 +70,7 @@ class Selection:
         room = dict(self.caps)
         seed, validation, test = self.splits["seed"], self.splits["validation"], self.splits["test"]
         for document in self._cleaned():
-            if self.labelled and document.label is None:
+            if self.labelled != "no" and not self._says_labels(document):
                 self.counts["without_label"] += 1
                 continue
             if self.paired and not (document.target or "").strip():
@@ -91,6 +93,23 @@ class Selection:
                 size = utf8_length(document.text)
             room[split] -= size
             yield split, document
+
+    def _says_labels(self, document: Document) -> bool:
+        """Whether the document has what ``labelled`` asks for.
+
+        Raises:
+            DataError: it has several labels, and one is asked for.
+        """
+        labels = document.label_set
+        if self.labelled == "several":
+            return labels is not None
+        if labels is not None and len(labels) > 1:
+            raise DataError(
+                f"task.labels=one: {document.id} has {len(labels)} labels ({', '.join(labels)})\n"
+                "  fix: task.labels=several, which learns each class by itself; or data with one "
+                "label a document"
+            )
+        return bool(labels)
 
     def _cleaned(self) -> Iterator[Document]:
         for shard in self._stage():

@@ -71,6 +71,8 @@ def _what(saved: SavedRun) -> str:
     kind = pipeline(saved).replace("-", " ")
     task = saved.config["task"]["_target_"].rpartition(".")[2]
     classes = f"\nIts classes: {', '.join(map(_plain, c))}." if (c := _classes(saved)) else ""
+    if isinstance(saved.model, Classification) and saved.model.several:
+        classes += "\nA text is of those whose probability is above 0.5: several, or none."
     return (
         f"A model for {kind} (`{task}`), trained with lm_research {__version__}; "
         f"{saved.tokenizer.vocabulary_size:,} tokens in the vocabulary.{classes}"

@@ -25,6 +25,7 @@ from lm_research.config.schema import Text
 from lm_research.config.untrusted import open_plain
 from lm_research.config.validation import validate_as, validate_node
 from lm_research.hub.tokenizer_files import to_tokenizers
+from lm_research.tasks.classification import Classification
 from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.models import RunModel
 from lm_research.tracking.errors import RunFolderError
@@ -51,12 +52,17 @@ def exported_config(saved: SavedRun) -> dict[str, Any]:
         parts["vectorizer"] = {**parts["vectorizer"], "path": None}
     rules = [rule for rule in parts["text"]["cleaning"] if "path" not in rule]
     parts["text"] = {**parts["text"], "cleaning": rules}
+    kind = {}
+    if isinstance(saved.model, Classification):
+        several = "multi_label" if saved.model.several else "single_label"
+        kind = {"problem_type": f"{several}_classification"}  # as transformers calls it
     return {
         "model_type": MODEL_TYPE,
         "architectures": [saved.config["model"]["_target_"].rpartition(".")[2]],
         "format": FORMAT,
         "lm_research_version": __version__,
         "vocabulary_size": saved.tokenizer.vocabulary_size,
+        **kind,
         "run": parts,
     }
 

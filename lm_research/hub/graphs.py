@@ -7,7 +7,8 @@ Three shapes of graph, by what the model is:
 - a classifier of one vector a document reads one: ``ids (N) -> log_p (C)``.
 
 Where a model's own loop over time would be unrolled (layer normalization inside a recurrent layer),
-a language model's graph takes one step: T is 1. log_p are nats in float32.
+a language model's graph takes one step: T is 1. log_p are nats in float32;
+where a document may have several labels, of each class by itself.
 
 Shapes: B batch, T time, N tokens, V vocabulary, C classes or history.
 """
@@ -134,11 +135,11 @@ class ClassifierGraph(Graph):
         task = self.tasks[0]
         x_BTD = task.vectorizer(ids_BT)
         if isinstance(task.model, DocumentModel):
-            return (_log_softmax(task.head(task.model(x_BTD, lengths_B))),)
+            return (task.normalized(task.head(task.model(x_BTD, lengths_B))),)
         assert task.pooling is not None
         assert not isinstance(task.model, VectorModel)
         y_BTH, _ = task.model(x_BTD, task.model.initial_state(x_BTD.shape[0]))
-        return (_log_softmax(task.head(task.pooling(y_BTH, lengths_B))),)
+        return (task.normalized(task.head(task.pooling(y_BTH, lengths_B))),)
 
     def example(self, rows: int, tokens: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Documents of every length up to ``tokens``, padded."""
@@ -168,7 +169,7 @@ class DocumentGraph(Graph):
     def forward(self, ids_N: Tensor) -> tuple[Tensor, ...]:
         """log_p_C."""
         x_1D = self.tasks[0].vectorizer.document(ids_N)[None]
-        return (_log_softmax(self.tasks[0].head(self.tasks[0].model(x_1D)))[0],)
+        return (self.tasks[0].normalized(self.tasks[0].head(self.tasks[0].model(x_1D)))[0],)
 
     def example(self, rows: int, tokens: int, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Random ids."""
@@ -180,10 +181,6 @@ class DocumentGraph(Graph):
         ids_N = arguments[0]
         length_1 = torch.tensor([len(ids_N)])
         return (self.tasks[0].log_probabilities(DocumentBatch(ids_N[None], length_1, length_1))[0],)
-
-
-def _log_softmax(logits: Tensor) -> Tensor:
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
 
 
 def graphs_of(model: RunModel) -> list[Graph]:

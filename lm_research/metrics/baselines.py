@@ -2,7 +2,8 @@
 
 TF-IDF of unigrams and bigrams of the run's own tokens (whole documents), then logistic regression
 or a linear support vector machine, all with scikit-learn's defaults. They see the training split
-alone, and nothing is tuned.
+alone, and nothing is tuned. Where a document may have several labels there is one such model for
+each class (``OneVsRestClassifier``).
 """
 
 import warnings
@@ -11,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from lm_research.data.labels import LabelledSplit
+from lm_research.data.labels import LabelledSplit, MultilabelSplit
 from lm_research.metrics.classification import confusion, per_class
+from lm_research.metrics.multilabel import decision_scores
 
 NGRAMS = (1, 2)
 
@@ -29,6 +31,7 @@ def baseline_scores(
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
     from sklearn.svm import LinearSVC
 
     vectorizer = TfidfVectorizer(
@@ -36,18 +39,20 @@ def baseline_scores(
     )
     x_train = vectorizer.fit_transform(_documents(train))
     found: dict[str, float] = {}
-    models = {
+    models: dict[str, Any] = {
         "tfidf_logistic": LogisticRegression(max_iter=1000, random_state=seed),
         "tfidf_svm": LinearSVC(random_state=seed),
     }
-    for name, model in models.items():
+    several = isinstance(train, MultilabelSplit)
+    for name, one in models.items():
+        model = OneVsRestClassifier(one) if several else one
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model.fit(x_train, train.labels_D)
+            model.fit(x_train, _targets(train))
         for group, split in held.items():
             if len(split):
-                predicted_D = model.predict(vectorizer.transform(_documents(split)))
-                scores = _scores(split, predicted_D)
+                predicted = model.predict(vectorizer.transform(_documents(split)))
+                scores = _scores(split, predicted)
                 found |= {f"baseline/{name}/{group}_{k}": v for k, v in scores.items()}
     return found
 
@@ -61,9 +66,20 @@ def _tokens(ids_N: np.ndarray) -> list[str]:
     return list(map(str, ids_N.tolist()))
 
 
-def _scores(split: LabelledSplit, predicted_D: np.ndarray) -> dict[str, float]:
-    cells = confusion(split.labels_D, predicted_D, len(split.classes))
+def _targets(split: LabelledSplit) -> np.ndarray:
+    """labels_D, int64, or labels_DC as scikit-learn wants them: 0 and 1."""
+    if isinstance(split, MultilabelSplit):
+        return split.labels_DC.astype(np.int64)
+    return split.labels_D
+
+
+def _scores(split: LabelledSplit, predicted: np.ndarray) -> dict[str, float]:
+    """Of predicted_DC (0 and 1) where a document may have several labels, else of predicted_D."""
+    if isinstance(split, MultilabelSplit):
+        found = decision_scores(predicted.reshape(split.labels_DC.shape) > 0, split.labels_DC)
+        return {name: found[name] for name in ("subset_accuracy", "f1_macro", "f1_micro")}
+    cells = confusion(split.labels_D, predicted, len(split.classes))
     of_class = per_class(cells)
     occurs_C = (of_class["support"] + of_class["predicted"]) > 0
     f1 = float(of_class["f1"][occurs_C].mean())
-    return {"accuracy": float((predicted_D == split.labels_D).mean()), "f1_macro": f1}
+    return {"accuracy": float((predicted == split.labels_D).mean()), "f1_macro": f1}

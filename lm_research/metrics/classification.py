@@ -5,17 +5,17 @@ of its own that are given to it; F1 their harmonic mean; 0/0 is 0. Macro average
 classes that occur among labels or predictions (scikit-learn's convention); micro averages are over
 all documents, and all equal to accuracy where a document has one label.
 
-Calibration error (Guo et al. 2017, "On Calibration of Modern Neural Networks") is the mean, weighed
-by documents, of |accuracy - mean probability| over 15 bins of equal width by the probability of the
-predicted class. ROC-AUC is the probability that a document of the second of two classes has a
-higher probability of it than one of the first, ties counted as a half.
+``calibration_error`` is by the probability of the predicted class. ``roc_auc`` and
+``average_precision`` are of the second of two classes; of more, each is scored against all others,
+and the mean is over the classes that occur among the labels.
 
 Shapes: D documents, C classes.
 """
 
 import numpy as np
 
-BINS = 15
+from lm_research.metrics.calibration import calibration_error
+from lm_research.metrics.ranking import average_precision, macro, roc_auc
 
 
 def scores(log_p_DC: np.ndarray, labels_D: np.ndarray) -> dict[str, float | None]:
@@ -38,9 +38,17 @@ def scores(log_p_DC: np.ndarray, labels_D: np.ndarray) -> dict[str, float | None
         **{f"{name}_macro": float(of_class[name][occurs_C].mean()) for name in names},
         **{f"{name}_micro": accuracy for name in names},
         "calibration_error": calibration_error(p_DC.max(1), predicted_D == labels_D),
-        **({"roc_auc": roc_auc(p_DC[:, 1], labels_D)} if p_DC.shape[1] == 2 else {}),
+        "roc_auc": macro(roc_auc, *against_all(p_DC, labels_D)),
+        "average_precision": macro(average_precision, *against_all(p_DC, labels_D)),
         "documents": len(labels_D),
     }
+
+
+def against_all(p_DC: np.ndarray, labels_D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities and labels (bool) of each class against all others; of two, of the second."""
+    positive_DC = labels_D[:, None] == np.arange(p_DC.shape[1])
+    first = 1 if p_DC.shape[1] == 2 else 0
+    return p_DC[:, first:], positive_DC[:, first:]
 
 
 def confusion(labels_D: np.ndarray, predicted_D: np.ndarray, classes: int) -> np.ndarray:
@@ -51,8 +59,14 @@ def confusion(labels_D: np.ndarray, predicted_D: np.ndarray, classes: int) -> np
 
 def per_class(confusion_CC: np.ndarray) -> dict[str, np.ndarray]:
     """``precision``, ``recall``, ``f1`` (float64), ``support`` and ``predicted`` of each class."""
-    hits_C = confusion_CC.diagonal().astype(np.float64)
-    predicted_C, support_C = confusion_CC.sum(0), confusion_CC.sum(1)
+    return shares(confusion_CC.diagonal(), confusion_CC.sum(0), confusion_CC.sum(1))
+
+
+def shares(
+    hits_C: np.ndarray, predicted_C: np.ndarray, support_C: np.ndarray
+) -> dict[str, np.ndarray]:
+    """As :func:`per_class`, from counts of documents."""
+    hits_C = hits_C.astype(np.float64)
     return {
         "precision": hits_C / np.maximum(predicted_C, 1),
         "recall": hits_C / np.maximum(support_C, 1),
@@ -60,23 +74,3 @@ def per_class(confusion_CC: np.ndarray) -> dict[str, np.ndarray]:
         "support": support_C,
         "predicted": predicted_C,
     }
-
-
-def calibration_error(p_D: np.ndarray, right_D: np.ndarray, bins: int = BINS) -> float:
-    """Expected calibration error; a bin holds the probabilities in (low, high]."""
-    edges = np.linspace(0, 1, bins + 1)[1:-1]
-    bin_D = np.searchsorted(edges, p_D, side="left")
-    gaps = np.bincount(bin_D, weights=right_D - p_D, minlength=bins)
-    return float(np.abs(gaps).sum() / len(p_D))
-
-
-def roc_auc(p_D: np.ndarray, labels_D: np.ndarray) -> float | None:
-    """Of two classes, by ranks of ``p_D``, the second's probability; None with one alone."""
-    from scipy.stats import rankdata
-
-    of_second = labels_D == 1
-    second, first = int(of_second.sum()), int((~of_second).sum())
-    if not first or not second:
-        return None
-    ranks = rankdata(p_D)[of_second].sum()
-    return float((ranks - second * (second + 1) / 2) / (first * second))

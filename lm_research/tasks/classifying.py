@@ -5,16 +5,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lm_research.data.document import DataError
 from lm_research.data.document_batches import DocumentBatch, in_order, padded
-from lm_research.data.labels import LabelledSplit
+from lm_research.data.labels import LabelledSplit, MultilabelSplit
+from lm_research.metrics.calibration import nats
 from lm_research.metrics.classification import scores
+from lm_research.metrics.multilabel import multilabel_scores
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.evaluation import DivergenceError, Evaluation
 
 BATCH = 64
 """Documents that are scored at once, at most; a matter of memory, not of the scores."""
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -30,52 +34,85 @@ class ClassifierEvaluation(Evaluation):
         return self.log_p_DC.argmax(1)
 
 
+@dataclass(frozen=True)
+class MultilabelEvaluation(Evaluation):
+    """The same where a document may have several labels; its nats are -log p(all its labels)."""
+
+    labels_DC: np.ndarray
+    logits_DC: np.ndarray
+
+    @property
+    def predicted_DC(self) -> np.ndarray:  # noqa: N802 - the name carries the shape
+        """Which classes were predicted, bool: those more probable than not."""
+        return self.logits_DC > 0
+
+
 def evaluate_classifier(
-    model: Classification,
-    split: LabelledSplit,
-    progress: Callable[[int, int], None] | None = None,
-) -> ClassifierEvaluation:
+    model: Classification, split: LabelledSplit, progress: Progress | None = None
+) -> ClassifierEvaluation | MultilabelEvaluation:
     """Every labelled document of ``split`` once; ``model`` is in evaluation mode.
 
     Raises:
         DataError: there is none.
         DivergenceError: the model predicts NaN.
     """
-    name = split.split.name
+    logits_DC = split_logits(model, split, progress)
+    size_D = split.split.documents["bytes"][split.places_D].astype(np.int64)
+    if isinstance(split, MultilabelSplit):
+        found = multilabel_scores(logits_DC, split.labels_DC)
+        found["other_labels"] = split.left_out
+        nats_D = nats(logits_DC, split.labels_DC)
+        return MultilabelEvaluation(found, nats_D, size_D, split.labels_DC, logits_DC)
+    log_p_DC = model.normalized(torch.from_numpy(logits_DC)).numpy()
+    found = scores(log_p_DC, split.labels_D)
+    found["other_labels"] = split.left_out
+    nats_D = nats(logits_DC, split.labels_D)
+    return ClassifierEvaluation(found, nats_D, size_D, split.labels_D, log_p_DC)
+
+
+def split_logits(
+    model: Classification, split: LabelledSplit, progress: Progress | None = None
+) -> np.ndarray:
+    """logits_DC, float64; see :func:`evaluate_classifier`."""
     if not len(split):
+        name = split.split.name
         raise DataError(
             f"the {name} split has no document of a known class ({', '.join(model.classes)}): "
             f"splits.{name} must be greater than 0, and the source large enough"
         )
-    log_p_DC = np.empty((len(split), len(model.classes)))
+    logits_DC = np.empty((len(split), len(model.classes)))
     batches = in_order(split, BATCH, model.max_tokens)
     for number, places in enumerate(batches):
         documents = [split.document(place) for place in places]
-        log_p_DC[places] = _log_probabilities(model, documents)
+        logits_DC[places] = model.held_out_logits(_unlabelled(model, documents)).double().numpy()
         if progress:
             progress(number + 1, len(batches))
-    if np.isnan(log_p_DC).any():
+    if np.isnan(logits_DC).any():
         raise DivergenceError(
-            f"the model's probabilities on the {name} split are not numbers (NaN): training "
-            "diverged; lower optimizer.lr, or set trainer.gradient_clip"
+            f"the model's probabilities on the {split.split.name} split are not numbers (NaN): "
+            "training diverged; lower optimizer.lr, or set trainer.gradient_clip"
         )
-    found = scores(log_p_DC, split.labels_D)
-    found["other_labels"] = split.left_out
-    nats_D = -log_p_DC[np.arange(len(split)), split.labels_D]
-    size_D = split.split.documents["bytes"][split.places_D].astype(np.int64)
-    return ClassifierEvaluation(found, nats_D, size_D, split.labels_D, log_p_DC)
+    return logits_DC
 
 
 def classify(
     model: Classification, documents: Sequence[np.ndarray]
-) -> Iterator[tuple[str, np.ndarray]]:
-    """The predicted class of each document (ids_N), and p_C of all classes."""
-    for log_p_C in _log_probabilities(model, documents):
-        yield model.classes[int(log_p_C.argmax())], np.exp(log_p_C)
+) -> Iterator[tuple[str | list[str], np.ndarray]]:
+    """The predicted class of each document (ids_N), and p_C of all classes.
+
+    Where a document may have several labels: those more probable than not, the most probable first.
+    """
+    logits_BC = model.held_out_logits(_unlabelled(model, documents))
+    p_BC = model.normalized(logits_BC).double().exp().numpy()
+    for logits_C, p_C in zip(logits_BC.numpy(), p_BC, strict=True):
+        if model.several:
+            order = np.argsort(-logits_C, kind="stable").tolist()
+            yield [model.classes[place] for place in order if logits_C[place] > 0], p_C
+        else:
+            yield model.classes[int(logits_C.argmax())], p_C
 
 
-def _log_probabilities(model: Classification, documents: Sequence[np.ndarray]) -> np.ndarray:
+def _unlabelled(model: Classification, documents: Sequence[np.ndarray]) -> DocumentBatch:
     ids_BT, lengths_B = padded(documents, model.max_tokens)
-    none_B = torch.zeros(len(documents), dtype=torch.int64)
-    log_p_BC = model.log_probabilities(DocumentBatch(ids_BT, lengths_B, none_B))
-    return log_p_BC.double().numpy()
+    none_B: Tensor = torch.zeros(len(documents), dtype=torch.int64)
+    return DocumentBatch(ids_BT, lengths_B, none_B)

@@ -12,7 +12,7 @@ from lm_research.data.document import DataError
 from lm_research.data.document_batches import by_length
 from lm_research.data.tagged_batches import NO_TAG, tagged_batch
 from lm_research.data.tagged_words import Sentence, TaggedSplit
-from lm_research.metrics.classification import calibration_error
+from lm_research.metrics.calibration import calibration_error
 from lm_research.metrics.tagging import tag_scores
 from lm_research.tasks.evaluation import DivergenceError, Evaluation
 from lm_research.tasks.tagging import Tagging

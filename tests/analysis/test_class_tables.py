@@ -8,21 +8,28 @@ from lm_research.analysis.report import write_report
 from lm_research.analysis.runs import find_runs
 from lm_research.analysis.study import analyse
 from lm_research.analysis.sweep import load_sweep
-from lm_research.analysis.tables import all_tables, class_tables
+from lm_research.analysis.tables import (
+    all_tables,
+    class_tables,
+    mistake_tables,
+    multilabel_tables,
+)
 
 from .conftest import write_run
 
 CELLS = [[3, 1], [0, 4]]
 
 
-def study(folder, kept):
+def study(folder, kept, predictions=(), **summary):
     for model, loss in (("lstm", 0.5), ("bag", 0.4)):
         for seed in (1, 2):
             place = folder / f"{model}{seed}"
             choices = {"data": "tweets", "model": model}
-            write_run(place, choices, seed, {"val/bits_per_byte": loss + seed / 100})
+            write_run(place, choices, seed, {"val/bits_per_byte": loss + seed / 100, **summary})
             if model == "bag":
                 (place / "classes.json").write_text(json.dumps(kept))
+                rows = "".join(json.dumps(row) + "\n" for row in predictions)
+                (place / "predictions.jsonl").write_text(rows)
     return analyse(find_runs(folder), load_sweep(folder))
 
 
@@ -60,3 +67,67 @@ def test_what_is_counted_has_its_name(tmp_path):
 )
 def test_damaged_ones_are_left_out(tmp_path, kept):
     assert class_tables(study(tmp_path, kept)) == []
+
+
+COUNTS = {"hits": [3, 0], "support": [4, 0], "predicted": [5, 1]}
+
+
+def test_of_several_labels_there_are_counts_by_class(tmp_path):
+    found = study(tmp_path, {"classes": ["<a>", "b"], "validation": COUNTS})
+    assert class_tables(found) == []
+    (table,) = multilabel_tables(found)
+    assert table in all_tables(found)
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["<a>", "0.600", "0.750", "0.667", "8", "10"],
+        ["b", "0.000", "0.000", "0.000", "0", "2"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"hits": [3]}, {"hits": [5, 0]}, {"support": [4, -1]}, {"predicted": "x"}, {"hits": None}],
+)
+def test_damaged_counts_are_left_out(tmp_path, change):
+    kept = {"classes": ["a", "b"], "validation": COUNTS | change}
+    assert multilabel_tables(study(tmp_path, kept)) == []
+
+
+KEPT = {"classes": ["a", "b"], "validation": {"confusion": CELLS}}
+
+
+def test_mistakes_the_most_certain_first(tmp_path):
+    rows = [
+        {"split": "validation", "text": t, "label": a, "predicted": b, "probability": p}
+        for t, a, b, p in (("1", "a", "b", 0.6), ("2", "a", "a", 0.99), ("<3>", "b", "a", 0.9))
+    ]
+    rows += [rows[0] | {"split": "test", "text": "4"}, {"split": "validation", "text": "no label"}]
+    found = study(tmp_path, KEPT, rows, **{"val/f1_macro": 0.5})
+    (table,) = mistake_tables(found)
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["<3>", "b", "a", "0.900"],
+        ["1", "a", "b", "0.600"],
+    ]
+    page = write_report(find_runs(tmp_path), load_sweep(tmp_path), tmp_path / "r.html").read_text()
+    assert "What it gets wrong" in page
+    assert "&lt;3&gt;" in page
+
+
+def test_mistakes_where_there_are_several_labels(tmp_path):
+    rows = [
+        {"labels": ["a"], "predicted": ["b"], "probabilities": {"a": 0.05, "b": 0.7}},
+        {"labels": ["a", "b"], "predicted": ["b", "a"], "probabilities": {"a": 0.9, "b": 0.7}},
+        {"labels": [], "predicted": ["b"], "probabilities": {"b": 0.8}},
+        {"labels": ["a"], "predicted": [], "probabilities": {}},  # damaged
+        {"labels": 3, "predicted": [], "probabilities": {}},
+    ]
+    rows = [row | {"split": "validation", "text": str(i)} for i, row in enumerate(rows)]
+    (table,) = mistake_tables(study(tmp_path, KEPT, rows, **{"val/f1_macro": 0.5}))
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["0", "a", "b", "0.950"],  # a was surely not seen
+        ["2", "none", "b", "0.800"],
+    ]
+
+
+def test_what_is_of_another_task_has_no_mistakes(tmp_path):
+    rows = [{"split": "validation", "text": "x", "label": "a", "predicted": "b", "probability": 1}]
+    assert mistake_tables(study(tmp_path, KEPT, rows)) == []

@@ -547,3 +547,20 @@ def test_a_member_of_an_archive_that_is_kept(corpus: Any) -> None:
 def test_an_expression_that_is_none_is_told(corpus: Any) -> None:
     with pytest.raises(BuildError, match="no regular expression"):
         build(corpus("archived.Archived", lines(train="a"), members="("))
+
+
+def test_a_table_may_have_several_labels_in_a_cell(corpus: Any) -> None:
+    content = b"text\ttags\nfine\t0,2\nplain\t\n"
+    files = [{"name": "tiny/a.tsv", "split": "train", "content": content}]
+    how = {"format": "tsv", "text": ["text"], "label": "tags", "labels": {"0": "joy", "2": "fear"}}
+    found = read(corpus("table.Table", files, **how, label_separator=","))
+    assert [d.labels for d in found] == [("joy", "fear"), ()]
+    assert [d.label for d in read(corpus("table.Table", files, **how))] == ["0,2", ""]
+    lines = b'{"text": "fine", "tags": [2, 0]}\n{"text": "none", "tags": null}\n'
+    files = [{"name": "tiny/a.jsonl", "split": "train", "content": lines}]
+    found = read(corpus("table.Table", files, **how | {"format": "jsonl"}))
+    assert [(d.label, d.labels) for d in found] == [(None, ("fear", "joy")), (None, None)]
+    content = b'{"text": "fine", "tags": [[1]]}\n'
+    files = [{"name": "tiny/b.jsonl", "split": "train", "content": content}]
+    with pytest.raises(DataError, match="a list of labels with a list"):
+        read(corpus("table.Table", files, **how | {"format": "jsonl"}))

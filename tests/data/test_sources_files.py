@@ -395,3 +395,33 @@ def test_the_signature_follows_the_files_and_the_options(tmp_path: Path) -> None
 def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         source("a.txt", **options)
+
+
+LISTS = [["a", "b"], [], None, "c", ["b", 3], [["a"]], {"a": 1}]
+
+
+def test_a_list_in_the_labels_field_is_several_labels(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(jsonl([{"text": f"t{i}", "label": row} for i, row in enumerate(LISTS)]))
+    mine = source(path, label_field="label")
+    found = [(document.label, document.labels) for document in mine]
+    assert found == [(None, ("a", "b")), (None, ()), (None, None), ("c", None), (None, ("b", "3"))]
+    assert mine.skipped == {"malformed": 2}
+
+
+def test_several_labels_in_a_cell_are_parted(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("text\tlabel\none\t3, 27\ntwo\t\nthree\t5\n")
+    found = [d.labels for d in source(path, label_field="label", label_separator=",")]
+    assert found == [("3", "27"), (), ("5",)]
+    assert [d.label for d in source(path, label_field="label")] == ["3, 27", "", "5"]
+    plain, parted = source(path), source(path, label_separator=";")
+    assert plain.signature() != parted.signature()
+    with pytest.raises(ValueError, match="label_separator=''"):
+        source(path, label_separator="")
+
+
+def test_lists_of_labels_in_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    path.write_bytes(parquet([{"text": "x", "label": ["a", "b"]}, {"text": "y", "label": []}]))
+    assert [d.labels for d in source(path, label_field="label")] == [("a", "b"), ()]

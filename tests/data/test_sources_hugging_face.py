@@ -218,3 +218,18 @@ def test_the_signature_follows_the_files_and_the_options(tmp_path: Path) -> None
     os.utime(file, ns=(1, 1))
     changed = [old != new for old, new in zip(before, signatures(), strict=True)]
     assert changed == [True, True, True, False]
+
+
+def test_lists_of_classes_are_several_labels(tmp_path: Path) -> None:
+    import datasets
+
+    names = datasets.ClassLabel(names=["bad", "good"])
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.Sequence(names)}
+    )
+    rows = {"text": ["first", "second"], "label": [[1, 0], []]}
+    datasets.Dataset.from_dict(rows, features).to_parquet(tmp_path / "a.parquet")
+    found = source(
+        "parquet", tmp_path, data_files=[str(tmp_path / "a.parquet")], label_field="label"
+    )
+    assert [(d.label, d.labels) for d in found] == [(None, ("good", "bad")), (None, ())]

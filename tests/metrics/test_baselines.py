@@ -5,8 +5,10 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import LinearSVC
 
+from lm_research.data.labels import MultilabelSplit
 from lm_research.metrics.baselines import baseline_scores
 
 CLASSES = ["bad", "good", "never"]
@@ -53,3 +55,43 @@ def test_both_models_score_as_scikit_learns_do():
         expected |= {f"baseline/{name}/val_{key}": value for key, value in scores.items()}
     assert found == pytest.approx(expected)
     assert 0.6 < found["baseline/tfidf_svm/val_accuracy"] < 1  # there is something to tell apart
+
+
+class SeveralSplit(MultilabelSplit):
+    """Documents whose words tell of each class by itself."""
+
+    def __init__(self, count, seed):
+        rng = np.random.default_rng(seed)
+        self.classes, self._labels_DC = CLASSES, rng.random((count, 3)) < (0.5, 0.3, 0.2)
+        self.documents = [
+            np.concatenate(
+                [rng.integers(0, 9, 4), 10 + np.flatnonzero(row | (rng.random(3) < 0.1))]
+            )
+            for row in self._labels_DC
+        ]
+
+    labels_DC = property(lambda self: self._labels_DC)
+    document, __len__, texts = Split.document, Split.__len__, Split.texts
+
+
+def test_of_several_labels_there_is_one_model_a_class():
+    train, held = SeveralSplit(150, 0), SeveralSplit(60, 1)
+    found = baseline_scores(train, {"val": held}, seed=3)
+    words = TfidfVectorizer(lowercase=False, token_pattern=r"\S+", ngram_range=(1, 2))
+    x_train, x_held = words.fit_transform(train.texts()), words.transform(held.texts())
+    models = {
+        "tfidf_logistic": LogisticRegression(max_iter=1000, random_state=3),
+        "tfidf_svm": LinearSVC(random_state=3),
+    }
+    expected = {}
+    for name, model in models.items():
+        fitted = OneVsRestClassifier(model).fit(x_train, train.labels_DC)
+        predicted = fitted.predict(x_held)
+        scores = {
+            "subset_accuracy": accuracy_score(held.labels_DC, predicted),
+            "f1_macro": f1_score(held.labels_DC, predicted, average="macro"),
+            "f1_micro": f1_score(held.labels_DC, predicted, average="micro"),
+        }
+        expected |= {f"baseline/{name}/val_{key}": value for key, value in scores.items()}
+    assert found == pytest.approx(expected)
+    assert 0.6 < found["baseline/tfidf_svm/val_f1_micro"] < 1

@@ -260,6 +260,11 @@ def test_a_run_leaves_scores_predictions_and_a_table(classify, read_json, capsys
     assert {f"baseline/tfidf_{m}/val_f1_macro" for m in ("svm", "logistic")} <= set(summary)
     table = read_json(folder / "classes.json")["validation"]
     assert np.trace(table["confusion"]) / len(held) == pytest.approx(right)
+    curves = read_json(folder / "curves.json")["validation"]
+    for kind, score in (("roc", "roc_auc"), ("precision_recall", "average_precision")):
+        assert sorted(c["class"] for c in curves[kind]) == ["negative", "neutral", "positive"]
+        mean = np.mean([curve["area"] for curve in curves[kind]])
+        assert mean == pytest.approx(summary[f"val/{score}"])
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     losses = [json.loads(line).get("val/loss_nats") for line in lines]
     assert summary["val/loss_nats"] == pytest.approx(min(x for x in losses if x is not None))

@@ -1,6 +1,7 @@
 """Plotly figures of a study. What differs in scale (the sources) is never drawn on one axis."""
 
 from lm_research.analysis.plots.attention import attention_plots
+from lm_research.analysis.plots.classes import class_curve_plots
 from lm_research.analysis.plots.costs import cost_plots
 from lm_research.analysis.plots.curves import curve_plots
 from lm_research.analysis.plots.effects import effect_plots
@@ -13,6 +14,7 @@ from lm_research.analysis.plots.settings import setting_plots
 
 __all__ = [
     "attention_plots",
+    "class_curve_plots",
     "cost_plots",
     "curve_plots",
     "effect_plots",

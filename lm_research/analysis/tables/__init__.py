@@ -3,7 +3,7 @@
 from lm_research.analysis.matrix import Matrix
 from lm_research.analysis.study import Study, once
 from lm_research.analysis.tables.baselines import baseline_tables
-from lm_research.analysis.tables.classes import class_tables
+from lm_research.analysis.tables.classes import class_tables, multilabel_tables
 from lm_research.analysis.tables.contamination import contamination_table
 from lm_research.analysis.tables.effects import effects_table
 from lm_research.analysis.tables.factorial import contrasts_table, factorial_table
@@ -17,6 +17,7 @@ from lm_research.analysis.tables.matrix import (
     matrix_table,
     over_documents_text,
 )
+from lm_research.analysis.tables.mistakes import mistake_tables
 from lm_research.analysis.tables.mixtures import mixtures_table
 from lm_research.analysis.tables.runs import data_table, failures_table
 from lm_research.analysis.tables.scaling import scaling_table
@@ -55,7 +56,9 @@ __all__ = [
     "matrix_documents_table",
     "matrix_notes",
     "matrix_table",
+    "mistake_tables",
     "mixtures_table",
+    "multilabel_tables",
     "over_documents_text",
     "p_text",
     "plus_minus",
@@ -83,6 +86,7 @@ def all_tables(study: Study) -> list[Table]:
         *([ablation_table(study)] if study.settings else []),
         *baseline_tables(study),
         *class_tables(study),
+        *multilabel_tables(study),
         *written_tables(study),
         *([scaling_table(study)] if study.scaling else []),
         *([failures_table(study)] if study.unfinished else []),

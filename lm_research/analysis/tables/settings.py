@@ -27,6 +27,7 @@ BOOTSTRAP = (
 # (key's last part, head, rank)
 _SECONDARY = (
     ("val/accuracy", "accuracy", 1),
+    ("val/subset_accuracy", "subset accuracy", 1),
     ("val/perplexity_token", "ppl/token", 2),
     ("perf/tokens_per_s", "tokens/s", 3),
     ("model/parameters", "params", 4),

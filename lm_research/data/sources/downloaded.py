@@ -133,6 +133,8 @@ class DownloadedSource(Source):
         described |= {"files", "downloads"}
         if self.folds is None:
             described |= {"folds", "fold", "fold_seed"}
+        if getattr(self, "label_separator", None) is None:
+            described |= {"label_separator"}
         options = {key: value for key, value in vars(self).items() if key not in described}
         content = json.dumps([self.revision, options, files, stats], sort_keys=True)
         digest = hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -54,7 +54,8 @@ class LocalFiles(RecordSource):
             through folders), relative to the working directory.
         format: "auto" goes by each file's suffix; an unknown suffix is plain text.
         text_field: the column or key of the text.
-        label_field: the column of the class.
+        label_field: the column of the class; where a document may have several, of their list
+            (``["a", "b"]``; ``[]``: none applies, ``null``: not known).
         target_field: the column of the text to produce from ``text_field``.
         id_field: the column of the id; otherwise the file's name and the number of the row.
         split_field: the column of the official split: train, validation (valid, dev) or test.
@@ -68,6 +69,8 @@ class LocalFiles(RecordSource):
             an "error", which then malformed records do, too.
         max_document_bytes: a longer text is cut into several documents, at paragraph or line
             borders where it has some. With a target it is left out ("too_long").
+        label_separator: what parts the labels of ``label_field`` where they stand in one text, as
+            in CSV: ``,`` for "a,b". An empty cell then says that none applies.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class LocalFiles(RecordSource):
         encoding: str = "utf-8",
         errors: Literal["skip", "replace", "error"] = "skip",
         max_document_bytes: PositiveInt = 1048576,
+        label_separator: str | None = None,
         *,
         name: str,
         language: str,
@@ -100,6 +104,7 @@ class LocalFiles(RecordSource):
             split_field=split_field,
             errors=errors,
             max_document_bytes=max_document_bytes,
+            label_separator=label_separator,
             name=name,
             language=language,
             category=category,
@@ -156,6 +161,7 @@ class LocalFiles(RecordSource):
             self.encoding,
             self.errors,
             self.max_document_bytes,
+            *filter(None, [self.label_separator]),
         ]
         digest = hashlib.sha256(json.dumps([options, files]).encode()).hexdigest()
         return f"LocalFiles:{len(files)} files:{digest[:16]}"

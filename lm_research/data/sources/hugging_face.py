@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from lm_research.config.types import PositiveInt
@@ -30,7 +31,8 @@ class HuggingFace(RecordSource):
         revision: commit or tag on the hub. Without one, the documents can change while
             ``signature`` stays the same.
         text_field: the column of the text.
-        label_field: the column of the class; numbers become names where the data set has them.
+        label_field: the column of the class, or of the list of several; numbers become names where
+            the data set has them.
         target_field: the column of the text to produce from ``text_field``.
         id_field: the column of the id; otherwise the number of the row.
         data_files: files or patterns, where ``path`` is a format or a folder.
@@ -165,7 +167,8 @@ class HuggingFace(RecordSource):
             class_names = _class_names(dataset, self.fields["label_field"])
             for row in dataset:
                 yield row | {
-                    column: names_of.get(row[column]) for column, names_of in class_names.items()
+                    column: _named(row[column], names_of)
+                    for column, names_of in class_names.items()
                 }
         except DataError:
             raise
@@ -183,18 +186,16 @@ class HuggingFace(RecordSource):
     def _in_split(self, document: Document, official: str | None) -> Document:
         if official is None:
             return document
-        return Document(
-            document.text,
-            document.source,
-            document.id,
-            document.label,
-            document.target,
-            official,
-        )
+        return replace(document, split=official)
 
 
 def _class_names(dataset: Any, column: str | None) -> dict[str, dict[int, str]]:
-    """``{column: {number: name}}`` if the column is a ``ClassLabel``, else ``{}``."""
+    """``{column: {number: name}}`` if the column is of ``ClassLabel``, or lists of it; else {}."""
     feature = (dataset.features or {}).get(column) if column else None
-    names = getattr(feature, "names", None)
+    names = getattr(getattr(feature, "feature", feature), "names", None)
     return {column: dict(enumerate(names))} if column and names else {}
+
+
+def _named(value: Any, names: Mapping[int, str]) -> Any:
+    """The name of a number, or those of a list of them."""
+    return [names.get(item) for item in value] if isinstance(value, list) else names.get(value)

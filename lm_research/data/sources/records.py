@@ -2,8 +2,8 @@
 
 Reasons in ``skipped``: "undecodable" (bytes that are not text in the given encoding), "binary" (NUL
 bytes), "empty" (nothing but whitespace), "malformed" (no record, or a field that holds a list or an
-object), "missing_field" (a field that the file's first record has), "too_long" (above the limit,
-with a target, so that it cannot be cut).
+object; the label's may hold a list of labels), "missing_field" (a field that the file's first
+record has), "too_long" (above the limit, with a target, so that it cannot be cut).
 """
 
 import difflib
@@ -11,6 +11,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from lm_research.data.document import Category, DataError, Document, Source
@@ -46,6 +47,36 @@ def check_choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{option}={value!r}: allowed are {', '.join(map(repr, allowed))}")
 
 
+def check_separator(separator: str | None) -> None:
+    """Raises ``ValueError``: nothing parts nothing."""
+    if separator == "":
+        raise ValueError("label_separator='': give what stands between labels, such as ','")
+
+
+def several_labels(value: Any, separator: str | None = None) -> tuple[str, ...] | None:
+    """The labels in a field that may hold several, each once; None where it is one label, or none.
+
+    Args:
+        value: a list has several labels, an empty one says that no class applies.
+        separator: what parts the labels of a text; an empty text has none, too.
+
+    Raises:
+        TypeError: a list holds no names and numbers alone.
+    """
+    if isinstance(value, list):
+        if any(item is None or isinstance(item, list | dict) for item in value):
+            raise TypeError("a list of labels with a list, an object or null in it")
+        return tuple(dict.fromkeys(_text(item) for item in value))
+    if separator is None or value is None or isinstance(value, dict):
+        return None
+    parts = (part.strip() for part in _text(value).split(separator))
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+
+
 class RecordSource(Source):
     """What local files and Hugging Face data sets share: which field is what, and the limits.
 
@@ -64,6 +95,7 @@ class RecordSource(Source):
         split_field: str | None,
         errors: Errors,
         max_document_bytes: int,
+        label_separator: str | None = None,
         name: str,
         language: str,
         category: Category,
@@ -83,6 +115,8 @@ class RecordSource(Source):
             "id_field": id_field,
             "split_field": split_field,
         }
+        check_separator(label_separator)
+        self.label_separator = label_separator
         self.errors = errors
         self.max_document_bytes = max_document_bytes
         self._begin()
@@ -153,6 +187,10 @@ class RecordSource(Source):
             return
         values = {option: record[column] for option, column in self.fields.items() if column}
         try:
+            labels = several_labels(values.get("label_field"), self.label_separator)
+            if labels is not None:
+                labels = tuple(self._string(label, id) or "" for label in labels)
+                values["label_field"] = None
             strings = {option: self._string(value, id) for option, value in values.items()}
         except TypeError as error:
             self._skip("malformed", id, str(error))
@@ -160,7 +198,8 @@ class RecordSource(Source):
         except UnicodeError as error:
             self._skip("undecodable", id, str(error))
             return
-        yield from self._from_strings(strings, id)
+        for document in self._from_strings(strings, id):
+            yield document if labels is None else replace(document, labels=labels)
 
     def _from_strings(self, strings: dict[str, str | None], id: str) -> Iterator[Document]:
         text = strings["text_field"] or ""

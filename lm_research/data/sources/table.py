@@ -15,7 +15,7 @@ from lm_research.data.sources.downloaded import (
     SplitName,
     texts,
 )
-from lm_research.data.sources.records import check_choice
+from lm_research.data.sources.records import check_choice, check_separator, several_labels
 
 
 class Table(DownloadedSource):
@@ -29,9 +29,12 @@ class Table(DownloadedSource):
         format: CSV cells may stand in double quotes, TSV cells may not. ``None``: each file by the
             end of its name.
         text: the columns of the text, joined by spaces; a list in a cell of JSON is joined, too.
-        label: the column of the class; a file that has no such column has no labels.
+        label: the column of the class; a file that has no such column has no labels. A list in a
+            cell of JSON is of several labels.
         target: columns of the text to produce: the first that a row has; of a list its first item.
         labels: names of the labels in the files, {"0": negative}.
+        label_separator: what parts several labels in one cell: ``,`` for "3,27". An empty cell
+            then says that no class applies.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Table(DownloadedSource):
         label: str | None = None,
         target: list[str] | None = None,
         labels: dict[str, str] | None = None,
+        label_separator: str | None = None,
         *,
         name: str,
         language: str,
@@ -74,6 +78,8 @@ class Table(DownloadedSource):
         self.label = label
         self.target = None if target is None else list(target)
         self.labels = None if labels is None else dict(labels)
+        check_separator(label_separator)
+        self.label_separator = label_separator
 
     def _documents(self) -> Iterator[Document]:
         for file in texts(self.files):
@@ -96,8 +102,23 @@ class Table(DownloadedSource):
             self.skipped["without target"] += 1
             return None
         label = None if self.label is None else record.get(self.label)
-        named = None if label is None else (self.labels or {}).get(str(label), str(label))
+        several = self._several(label, id)
+        if several is not None:
+            names = tuple(map(self._named_label, several))
+            return Document(text, self.name, id, None, target, file.split, labels=names)
+        named = None if label is None else self._named_label(str(label))
         return Document(text, self.name, id, named, target, file.split)
+
+    def _named_label(self, label: str) -> str:
+        return (self.labels or {}).get(label, label)
+
+    def _several(self, label: Any, id: str) -> tuple[str, ...] | None:
+        try:
+            return several_labels(label, self.label_separator)
+        except TypeError as error:
+            raise DataError(
+                f"data={self.name}: {id}: {error}; data.label names a column of names"
+            ) from None
 
     def _joined(self, record: Mapping[str, Any], column: str, file: RemoteFile) -> str:
         if column not in record:

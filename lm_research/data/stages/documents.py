@@ -51,7 +51,8 @@ def from_parts(number: int, parts: Sequence[bytes]) -> Shard:
     documents = []
     for start, end, values in zip([0, *ends], ends, json.loads(rest), strict=False):
         text = texts[start:end].decode("utf-8", "surrogatepass")
-        documents.append(Document(text, **dict(zip(_REST, map(_frozen, values), strict=True))))
+        # a shard of before a field was added has fewer; new ones stand at the end
+        documents.append(Document(text, **dict(zip(_REST, map(_frozen, values), strict=False))))
     return Shard(number, documents, known["notes"], known["last"])
 
 
