@@ -1,9 +1,9 @@
 """scikit-learn's linear models, to be scored beside a neural one on the same documents.
 
-TF-IDF of unigrams and bigrams of the run's own tokens (whole documents), then logistic regression
-or a linear support vector machine, all with scikit-learn's defaults. They see the training split
-alone, and nothing is tuned. Where a document may have several labels there is one such model for
-each class (``OneVsRestClassifier``).
+Logistic regression on counts and on TF-IDF of the run's own tokens (whole documents), and on TF-IDF
+of one and two of them, which a linear support vector machine reads, too: all with scikit-learn's
+defaults. They see the training split alone, and nothing is tuned. Where a document may have several
+labels there is one such model for each class (``OneVsRestClassifier``).
 """
 
 import warnings
@@ -16,7 +16,13 @@ from lm_research.data.labels import LabelledSplit, MultilabelSplit
 from lm_research.metrics.classification import confusion, per_class
 from lm_research.metrics.multilabel import decision_scores
 
-NGRAMS = (1, 2)
+MODELS = {
+    "bag_of_words_logistic": ("counts", 1, "logistic"),
+    "tfidf_words_logistic": ("tfidf", 1, "logistic"),
+    "tfidf_logistic": ("tfidf", 2, "logistic"),
+    "tfidf_svm": ("tfidf", 2, "svm"),
+}
+"""Each one's weights of n-grams, the longest of these, and what reads them."""
 
 
 def baseline_scores(
@@ -29,32 +35,35 @@ def baseline_scores(
         held: by name; an empty split is left out.
         seed: of the solvers.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.multiclass import OneVsRestClassifier
-    from sklearn.svm import LinearSVC
-
-    vectorizer = TfidfVectorizer(
-        tokenizer=_tokens, token_pattern=None, lowercase=False, ngram_range=NGRAMS
-    )
-    x_train = vectorizer.fit_transform(_documents(train))
     found: dict[str, float] = {}
-    models: dict[str, Any] = {
-        "tfidf_logistic": LogisticRegression(max_iter=1000, random_state=seed),
-        "tfidf_svm": LinearSVC(random_state=seed),
-    }
-    several = isinstance(train, MultilabelSplit)
-    for name, one in models.items():
-        model = OneVsRestClassifier(one) if several else one
+    for name, (weights, longest, kind) in MODELS.items():
+        pipeline = _pipeline(weights, longest, kind, seed, isinstance(train, MultilabelSplit))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model.fit(x_train, _targets(train))
+            pipeline.fit(_documents(train), _targets(train))
         for group, split in held.items():
             if len(split):
-                predicted = model.predict(vectorizer.transform(_documents(split)))
-                scores = _scores(split, predicted)
+                scores = _scores(split, pipeline.predict(_documents(split)))
                 found |= {f"baseline/{name}/{group}_{k}": v for k, v in scores.items()}
     return found
+
+
+def _pipeline(weights: str, longest: int, kind: str, seed: int, several: bool) -> Any:
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.svm import LinearSVC
+
+    features = {"counts": CountVectorizer, "tfidf": TfidfVectorizer}[weights](
+        tokenizer=_tokens, token_pattern=None, lowercase=False, ngram_range=(1, longest)
+    )
+    models = {
+        "logistic": LogisticRegression(max_iter=1000, random_state=seed),
+        "svm": LinearSVC(random_state=seed),
+    }
+    model = models[kind]
+    return make_pipeline(features, OneVsRestClassifier(model) if several else model)
 
 
 def _documents(split: LabelledSplit) -> list[Any]:

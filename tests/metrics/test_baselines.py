@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.multiclass import OneVsRestClassifier
@@ -36,17 +36,25 @@ class Split:
         return [" ".join(f"w{i}" for i in ids_N) for ids_N in self.documents]
 
 
-def test_both_models_score_as_scikit_learns_do():
+def words_of(kind, longest):
+    return kind(lowercase=False, token_pattern=r"\S+", ngram_range=(1, longest))
+
+
+LOGISTIC, SVM = LogisticRegression(max_iter=1000, random_state=3), LinearSVC(random_state=3)
+MODELS = {
+    "bag_of_words_logistic": (words_of(CountVectorizer, 1), LOGISTIC),
+    "tfidf_words_logistic": (words_of(TfidfVectorizer, 1), LOGISTIC),
+    "tfidf_logistic": (words_of(TfidfVectorizer, 2), LOGISTIC),
+    "tfidf_svm": (words_of(TfidfVectorizer, 2), SVM),
+}
+
+
+def test_the_models_score_as_scikit_learns_do():
     train, held, empty = Split(120, 0), Split(60, 1), Split(0, 2)
     found = baseline_scores(train, {"val": held, "test": empty}, seed=3)
-    words = TfidfVectorizer(lowercase=False, token_pattern=r"\S+", ngram_range=(1, 2))
-    x_train, x_held = words.fit_transform(train.texts()), words.transform(held.texts())
-    models = {
-        "tfidf_logistic": LogisticRegression(max_iter=1000, random_state=3),
-        "tfidf_svm": LinearSVC(random_state=3),
-    }
     expected = {}
-    for name, model in models.items():
+    for name, (words, model) in MODELS.items():
+        x_train, x_held = words.fit_transform(train.texts()), words.transform(held.texts())
         predicted = model.fit(x_train, train.labels_D).predict(x_held)
         scores = {
             "accuracy": accuracy_score(held.labels_D, predicted),
@@ -77,14 +85,9 @@ class SeveralSplit(MultilabelSplit):
 def test_of_several_labels_there_is_one_model_a_class():
     train, held = SeveralSplit(150, 0), SeveralSplit(60, 1)
     found = baseline_scores(train, {"val": held}, seed=3)
-    words = TfidfVectorizer(lowercase=False, token_pattern=r"\S+", ngram_range=(1, 2))
-    x_train, x_held = words.fit_transform(train.texts()), words.transform(held.texts())
-    models = {
-        "tfidf_logistic": LogisticRegression(max_iter=1000, random_state=3),
-        "tfidf_svm": LinearSVC(random_state=3),
-    }
     expected = {}
-    for name, model in models.items():
+    for name, (words, model) in MODELS.items():
+        x_train, x_held = words.fit_transform(train.texts()), words.transform(held.texts())
         fitted = OneVsRestClassifier(model).fit(x_train, train.labels_DC)
         predicted = fitted.predict(x_held)
         scores = {
