@@ -107,6 +107,7 @@ def _compare(experiment: Experiment, study: Study, base: Study, measured: Measur
         measured.partial |= any(key.startswith(PARTIAL) for key in moved)
         if other := {key: pair for key, pair in moved.items() if not key.startswith(PARTIAL)}:
             told = "; ".join(f"{key} {a} -> {b}" for key, (a, b) in sorted(other.items())[:5])
+            told = told.replace(str(one.config["downloads"]), "${downloads}")  # a place here
             stands_in = all(key.startswith("data.") for key in other) and stand_in_reason(
                 experiment, _files(one.config["data"])
             )
