@@ -5,18 +5,20 @@ R rows (sources, or beams of sources).
 """
 
 from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lm_research.config.problems import ConfigError, Problem
 from lm_research.config.types import DropProbability, NonNegativeFloat, PositiveInt
 from lm_research.data.document_batches import PADDING
 from lm_research.data.pair_batches import PairBatch, inputs_of
 from lm_research.data.pairs import Vocabulary
 from lm_research.kernels.padded import turned
 from lm_research.models.attention import Attention, AttentionKind
+from lm_research.models.encoder_decoder import Decoder, EncoderDecoderModel
 from lm_research.models.recurrent import Recurrent
 from lm_research.models.sequence_model import SequenceModel, State
 from lm_research.tasks.decoding import Search
@@ -36,19 +38,19 @@ class Memory(NamedTuple):
 
     Attributes:
         outputs_BSM: of the encoder.
-        keys_BSH: what attention compares with.
+        keys: what attention compares with, (B, S, H); of each layer that attends, with its values.
         none_BS: bool, where there is no token.
         source_BS: the ids.
     """
 
     outputs_BSM: Tensor
-    keys_BSH: Tensor
+    keys: Any
     none_BS: Tensor
     source_BS: Tensor
 
 
 class DecoderState(NamedTuple):
-    """The vectorizer's history, the model's state, and the last attentional vector (R, H)."""
+    """The vectorizer's history, the model's state, and the last vector of the decoder (R, H)."""
 
     history_RC: Tensor | None
     inner: State | None
@@ -67,6 +69,12 @@ class SequenceToSequence(DocumentTask):
     A recurrent decoder starts from the encoder's last state: as it is, or, where the encoder
     reads in both directions, tanh(W [forward, backward] + b) of each of its parts. Other models
     start from nothing. Dropout is the models' own.
+
+    An :class:`EncoderDecoderModel` (``model=transformer``) attends as published instead (Vaswani et
+    al. 2017, https://arxiv.org/abs/1706.03762): each position of the encoder to the whole source,
+    each layer of the decoder to the encoder's outputs, and h_t goes to the output layer as it is,
+    a_t = h_t. The weights a_ts, which copying, coverage and the report's pictures go by, are those
+    of the last layer, the mean of its heads.
 
     With ``copy`` (See et al. 2017, https://arxiv.org/abs/1704.04368), of one vocabulary, the
     distribution is a mixture of the vocabulary's and of the source's tokens under attention::
@@ -88,10 +96,11 @@ class SequenceToSequence(DocumentTask):
         kind: which scores and baselines the run has.
         vocabulary: one for sources and targets, or one for each; see ``data.pairs``.
         epochs: passes over the training split.
-        attention: see :class:`Attention`.
+        attention: see :class:`Attention`; an ``EncoderDecoderModel`` is multiplicative.
         bidirectional: a second encoder reads the source from its end (Bahdanau et al. 2015); the
-            outputs of both are joined.
-        input_feeding: null: for recurrent models.
+            outputs of both are joined. Of an ``EncoderDecoderModel``: the one encoder sees the
+            whole source; else what is behind each position.
+        input_feeding: null: for recurrent models. An ``EncoderDecoderModel`` has none.
         copy: the decoder may take a token of the source.
         label_smoothing: share of the target's mass that is spread over the vocabulary.
         scheduled_sampling: probability that a target token which the decoder reads is one it has
@@ -147,17 +156,39 @@ class SequenceToSequence(DocumentTask):
         self.most_source, self.most_target = most_source, most_target
         self.longest_ratio, self.longest_extra = longest_ratio, longest_extra
         self.search = Search(beam, length_penalty, coverage_penalty)
-        recurrent, size = isinstance(model, Recurrent), model.output_size
-        self.feeding = recurrent if input_feeding is None else input_feeding
-        self.backward_model = make_model(vectorizer.dim) if bidirectional else None
+        self.recurrent, self.bidirectional = isinstance(model, Recurrent), bidirectional
+        self.feeding = self.recurrent if input_feeding is None else input_feeding
+        self.layerwise = isinstance(model, EncoderDecoderModel)
+        self.backward_model: SequenceModel | None = None
+        if self.layerwise:
+            self._attend_in_layers(make_model, attention)
+        else:
+            self._attend_behind(make_model, attention)
+        self.head = nn.Linear(model.output_size, self._writes.vocabulary_size)
+        self.generates = nn.Linear(model.output_size, 1) if copy else None
+        self.bridge = _Bridge(model) if self.recurrent and bidirectional else None
+
+    def _attend_in_layers(
+        self, make_model: Callable[[int], SequenceModel], attention: AttentionKind
+    ) -> None:
+        if attention != "multiplicative" or self.feeding:
+            name, feeding = type(self.model).__name__, self.feeding
+            raise ValueError(
+                f"attention={attention}, input_feeding={feeding}: a {name} attends in its layers; "
+                "attention=multiplicative and input_feeding=null or false"
+            )
+        made: Any = make_model(self._writes.dim)
+        self.decoder: Any = Decoder(made, self.model.output_size)
+
+    def _attend_behind(
+        self, make_model: Callable[[int], SequenceModel], attention: AttentionKind
+    ) -> None:
+        size, both = self.model.output_size, self.bidirectional
+        self.backward_model = make_model(self.vectorizer.dim) if both else None
         self.decoder = make_model(self._writes.dim + (size if self.feeding else 0))
-        memory_size = 2 * size if bidirectional else size
+        memory_size = 2 * size if both else size
         self.attention = Attention(attention, size, memory_size)
         self.combine = nn.Linear(memory_size + size, size)
-        self.head = nn.Linear(size, self._writes.vocabulary_size)
-        self.generates = nn.Linear(size, 1) if copy else None
-        self.recurrent = recurrent
-        self.bridge = _Bridge(model) if recurrent and bidirectional else None
 
     @property
     def _writes(self) -> Vectorizer:
@@ -168,31 +199,61 @@ class SequenceToSequence(DocumentTask):
         """Of the targets."""
         return self._writes.vocabulary_size
 
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        """As of every module.
+
+        Raises:
+            ConfigError: a model that attends in its layers is given weights of one that did not yet
+                when they were trained.
+        """
+        if self.layerwise and "combine.weight" in state_dict:
+            message = (
+                "attends to the encoder in each layer of the decoder, and these weights are of a "
+                "run of before, which attended behind the last one"
+            )
+            fix = "train it again with another output=FOLDER; or use it with the code of its commit"
+            raise ConfigError([Problem("model", message, type(self.model).__name__, fix)])
+        return super().load_state_dict(state_dict, strict, assign)
+
     # --- reading and writing
 
     def begin(self, source_BS: Tensor, lengths_B: Tensor) -> tuple[Memory, DecoderState]:
         """Read the sources: what the decoder looks at, and its state before the first token."""
-        x_BSD = self.vectorizer(source_BS)
+        x_BSD, inner = self.vectorizer(source_BS), None
+        if self.layerwise:
+            whole = {"causal": not self.bidirectional}
+            outputs_BSM, _ = self.model(x_BSD, lengths=lengths_B, **whole)
+            keys = self.decoder.keys(outputs_BSM)
+        else:
+            outputs_BSM, inner = self._encoded(x_BSD, lengths_B)
+            keys = self.attention.keys(outputs_BSM)
+        place_S = torch.arange(source_BS.shape[1], device=source_BS.device)
+        none_BS = place_S >= lengths_B.to(source_BS.device)[:, None]
+        attended_RH = outputs_BSM.new_zeros(len(source_BS), self.model.output_size)
+        state = DecoderState(None, inner, attended_RH)
+        return Memory(outputs_BSM, keys, none_BS, source_BS), state
+
+    def _encoded(self, x_BSD: Tensor, lengths_B: Tensor) -> tuple[Tensor, State | None]:
+        """What one or two encoders say, and the state that a decoder starts from."""
         outputs_BSM, state = self.model(x_BSD, lengths=lengths_B)
         backward_state = None
         if self.backward_model is not None:
             turned_BSD = turned(x_BSD, lengths_B)
             backward_BSH, backward_state = self.backward_model(turned_BSD, lengths=lengths_B)
             outputs_BSM = torch.cat([outputs_BSM, turned(backward_BSH, lengths_B)], dim=-1)
-        place_S = torch.arange(source_BS.shape[1], device=source_BS.device)
-        none_BS = place_S >= lengths_B.to(source_BS.device)[:, None]
-        memory = Memory(outputs_BSM, self.attention.keys(outputs_BSM), none_BS, source_BS)
-        inner = state if self.recurrent else None
         if self.bridge is not None:
-            inner = self.bridge(state, backward_state)
-        attended_RH = outputs_BSM.new_zeros(len(source_BS), self.model.output_size)
-        return memory, DecoderState(None, inner, attended_RH)
+            return outputs_BSM, self.bridge(state, backward_state)
+        return outputs_BSM, state if self.recurrent else None
 
     def decode(
         self, input_BT: Tensor, memory: Memory, state: DecoderState
     ) -> tuple[Tensor, Tensor, DecoderState]:
-        """Attentional vectors (B, T, H) and weights (B, T, S) after each of T tokens."""
+        """Vectors a_BTH and weights (B, T, S) after each of T tokens."""
         x_BTD, history_BC = self._writes.stream(input_BT, state.history_RC)
+        if self.layerwise:
+            given = x_BTD, memory.keys, memory.none_BS, state.inner
+            h_BTH, weight_BTS, inner = self.decoder(*given)
+            return h_BTH, weight_BTS, DecoderState(history_BC, inner, h_BTH[:, -1])
         if not self.feeding:
             h_BTH, inner = self.decoder(x_BTD, state.inner)
             a_BTH, weight_BTS = self._attend(h_BTH, memory)
@@ -209,7 +270,7 @@ class SequenceToSequence(DocumentTask):
 
     def _attend(self, h_BTH: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         context_BTM, weight_BTS = self.attention(
-            h_BTH, memory.keys_BSH, memory.outputs_BSM, memory.none_BS
+            h_BTH, memory.keys, memory.outputs_BSM, memory.none_BS
         )
         return self.combine(torch.cat([context_BTM, h_BTH], dim=-1)).tanh(), weight_BTS
 
