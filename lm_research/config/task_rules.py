@@ -90,6 +90,11 @@ def _sequence_to_sequence(config: Plain, file: Callable[[str], str]) -> Iterator
     if config["task"]["copy"] and config["task"]["vocabulary"] == "separate":
         message = "takes tokens of the source, which must be tokens of the target, too"
         yield Problem("task.copy", message, "true", "task.vocabulary=shared", None, file("task"))
+    width, size = config["vectorizer"].get("dim"), config["model"].get("hidden_size")
+    if config["task"].get("tie_weights") and width and size and width != size:
+        message = "the output layer's matrix is then that of the vectors, which have another width"
+        allowed = f"false; or vectorizer.dim={size}, the model's width"
+        yield Problem("task.tie_weights", message, "true", allowed, None, file("task"))
     if config["model"]["_target_"] == TRANSFORMER:
         yield from _attending_in_layers(config, file)
     if config["text"].get("tagger"):

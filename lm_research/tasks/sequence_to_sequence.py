@@ -25,7 +25,7 @@ from lm_research.tasks.decoding import Search
 from lm_research.tasks.document_task import DocumentTask
 from lm_research.tasks.head_loss import head_loss, head_loss_with_hits
 from lm_research.tasks.hits import hits_of
-from lm_research.tasks.language_modeling import default_dtype
+from lm_research.tasks.language_modeling import default_dtype, shared_matrix
 from lm_research.tasks.streaming import map_tensors
 from lm_research.vectorizers.vectorizer import Vectorizer
 
@@ -102,6 +102,8 @@ class SequenceToSequence(DocumentTask):
             whole source; else what is behind each position.
         input_feeding: null: for recurrent models. An ``EncoderDecoderModel`` has none.
         copy: the decoder may take a token of the source.
+        tie_weights: the output layer's matrix is that of the targets' vectors (Press & Wolf 2017,
+            https://arxiv.org/abs/1608.05859), which are as wide as the model.
         label_smoothing: share of the target's mass that is spread over the vocabulary.
         scheduled_sampling: probability that a target token which the decoder reads is one it has
             drawn itself (Bengio et al. 2015, https://arxiv.org/abs/1506.03099), reached linearly at
@@ -135,6 +137,7 @@ class SequenceToSequence(DocumentTask):
         bidirectional: bool = True,
         input_feeding: bool | None = None,
         copy: bool = False,
+        tie_weights: bool = False,
         label_smoothing: DropProbability = 0.1,
         scheduled_sampling: DropProbability = 0.0,
         train_accuracy: bool = True,
@@ -165,6 +168,8 @@ class SequenceToSequence(DocumentTask):
         else:
             self._attend_behind(make_model, attention)
         self.head = nn.Linear(model.output_size, self._writes.vocabulary_size)
+        if tie_weights:
+            self.head.weight = self._tied_matrix()
         self.generates = nn.Linear(model.output_size, 1) if copy else None
         self.bridge = _Bridge(model) if self.recurrent and bidirectional else None
 
@@ -198,6 +203,15 @@ class SequenceToSequence(DocumentTask):
     def vocabulary_size(self) -> int:
         """Of the targets."""
         return self._writes.vocabulary_size
+
+    def _tied_matrix(self) -> nn.Parameter:
+        weight_VD, size = shared_matrix(self._writes), self.model.output_size
+        if weight_VD.shape[1] != size:
+            raise ValueError(
+                f"task.tie_weights=true: vectors of {weight_VD.shape[1]} numbers and a model of "
+                f"{size}; give both one width: vectorizer.dim={size}"
+            )
+        return weight_VD
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """As of every module.

@@ -34,11 +34,12 @@ def node(group, option):
     return compose(["budget=smoke", "budget.hidden_size=8", f"{group}={option}"]).config[group]
 
 
-def model_of(vectorizer="embedding", model="gru", size=12, target_size=None, **task):
+def model_of(vectorizer="embedding", model="gru", size=12, target_size=None, width=None, **task):
     torch.manual_seed(0)
+    given = {**node("vectorizer", vectorizer), **({"dim": width} if width else {})}
 
     def vectors(vocabulary_size):
-        made = build(node("vectorizer", vectorizer), vocabulary_size=vocabulary_size)
+        made = build(given, vocabulary_size=vocabulary_size)
         if made.needs_fit and getattr(made, "path", None) is None:
             rng = np.random.default_rng(1)
             made.fit([rng.integers(1, vocabulary_size, 30) for _ in range(20)])
@@ -183,6 +184,20 @@ def test_the_training_loss_is_pytorchs_without_the_padding():
     logits, targets = (torch.cat(part) for part in zip(*flat, strict=True))
     expected = torch.nn.functional.cross_entropy(logits, targets, label_smoothing=0.2)
     torch.testing.assert_close(task.training_step(batch, 0), expected)
+
+
+@pytest.mark.parametrize("model", ["gru", "transformer"])
+@pytest.mark.parametrize("target_size", [None, 10])
+def test_an_output_layer_can_be_the_matrix_of_the_targets_vectors(model, target_size):
+    task = model_of(model=model, target_size=target_size, tie_weights=True, width=8)
+    targets = task.target_vectorizer or task.vectorizer
+    assert task.head.weight is targets.weight
+    task.training_step(pair_batch(SOURCES, [ids_N % 9 for ids_N in SOURCES]), 0).backward()
+    assert (task.head.weight.grad[1:] != 0).any(1).all()  # of every token, read or not
+    with pytest.raises(ValueError, match=r"vectorizer\.dim=8"):
+        model_of(model=model, tie_weights=True, width=6)
+    with pytest.raises(ValueError, match="OneHot has none"):
+        model_of("one_hot", tie_weights=True)
 
 
 def test_a_turned_row_is_its_real_part_in_reverse():
