@@ -17,6 +17,7 @@ UNTAGGED = "lm_research.data.sources."
 """Sources of this prefix but the one above have no tags; a mixture, or one of one's own, may."""
 SEQUENCE_MODELS = "lstm, gru, rnn, min_gru, min_lstm, cnn, tcn, transformer, nplm, log_bilinear"
 """The shipped options that read token by token with a state."""
+TRANSFORMER = "lm_research.models.transformer.Transformer"
 COUNTED = ("lm_research.models.ngram.KneserNey",)
 Plain = Mapping[str, Any]
 
@@ -89,10 +90,39 @@ def _sequence_to_sequence(config: Plain, file: Callable[[str], str]) -> Iterator
     if config["task"]["copy"] and config["task"]["vocabulary"] == "separate":
         message = "takes tokens of the source, which must be tokens of the target, too"
         yield Problem("task.copy", message, "true", "task.vocabulary=shared", None, file("task"))
+    width, size = config["vectorizer"].get("dim"), config["model"].get("hidden_size")
+    if config["task"].get("tie_weights") and width and size and width != size:
+        message = "the output layer's matrix is then that of the vectors, which have another width"
+        allowed = f"false; or vectorizer.dim={size}, the model's width"
+        yield Problem("task.tie_weights", message, "true", allowed, None, file("task"))
+    if config["model"]["_target_"] == TRANSFORMER:
+        yield from _attending_in_layers(config, file)
     if config["text"].get("tagger"):
         message = f"knows one language and one kind of text, and task={kind} has two"
         value = config["text"]["tagger"]["_target_"].rpartition(".")[2]
         yield Problem("text.tagger", message, value, "text=bpe, word, character, byte")
+
+
+def _attending_in_layers(config: Plain, file: Callable[[str], str]) -> Iterator[Problem]:
+    task, model = config["task"], config["model"]
+    if task["attention"] != "multiplicative":
+        message = (
+            "is for models with one attention behind their last layer; a Transformer has its own"
+        )
+        yield Problem(
+            "task.attention", message, task["attention"], "multiplicative", None, file("task")
+        )
+    if task["input_feeding"]:
+        message = "feeds back the vector of one attention; a Transformer attends in each layer"
+        yield Problem("task.input_feeding", message, "true", "null, false", None, file("task"))
+    most, context = task["most_source"], model["context"]
+    if model["positions"] == "learned" and task["bidirectional"] and (most or 1 << 62) > context:
+        message = (
+            "is how many learned positions there are, and the encoder reads up to "
+            f"task.most_source={'null' if most is None else most} tokens at once"
+        )
+        allowed = "at least task.most_source; or model.positions=rotary"
+        yield Problem("model.context", message, str(context), allowed, None, file("model"))
 
 
 def _classification(config: Plain, file: Callable[[str], str]) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""A pre-norm Transformer decoder with sliding-window attention.
+"""A pre-norm Transformer with sliding-window attention.
 
     x <- x + dropout(W_o attention(norm(x)))        x <- x + dropout(FFN(norm(x)))
 
@@ -14,11 +14,17 @@ With ``positions="learned"`` it is GPT-2 (Radford et al. 2019): a trained vector
 attention ends with the block. A block begins where the stream does, and then every ``context``
 positions.
 
+As an encoder (``causal=False``) a position attends to all of its row, with rotary positions
+whatever the ``context``. As a decoder (:mod:`lm_research.models.encoder_decoder`) each layer looks
+at the encoder's outputs after it has attended to its own past.
+
 Shapes: B batch, T time, D input size, H hidden size, N heads, E = H / N head size, P = context - 1
 positions kept, Q queries and K keys of one block, S = kept and new positions together.
 """
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -27,9 +33,11 @@ from torch import Tensor, nn
 
 from lm_research.config.types import DropProbability, PositiveInt
 from lm_research.kernels.tracing import is_traced
+from lm_research.models.cross_attention import CrossAttention
 from lm_research.models.dropout import check_dropout
+from lm_research.models.encoder_decoder import Between, EncoderDecoderModel
 from lm_research.models.lengths import check_lengths, windows, zero_padding
-from lm_research.models.sequence_model import SequenceModel, State
+from lm_research.models.sequence_model import State
 
 GPT2_DEVIATION = 0.02
 
@@ -40,7 +48,7 @@ class Block(NamedTuple):
     queries: slice
     keys: slice
     rotation: tuple[Tensor, Tensor] | None
-    mask: Tensor  # bool, QK or B1QK; True where attention is allowed
+    mask: Tensor  # bool, QK, B1QK or B11K; True where attention is allowed
 
 
 class Layer(nn.Module):
@@ -67,9 +75,16 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, x_BTH: Tensor, kept_BP2H: Tensor | None, blocks: list[Block]
+        self,
+        x_BTH: Tensor,
+        kept_BP2H: Tensor | None,
+        blocks: list[Block],
+        between: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """y_BTH, and the keys and values (B, S, 2H) of kept and new positions."""
+        """y_BTH, and the keys and values (B, S, 2H) of kept and new positions.
+
+        ``between`` comes after the attention and before the feed-forward network.
+        """
         size = x_BTH.shape[2]
         qkv_BT3H = self.query_key_value(self.attention_norm(x_BTH))
         query_BTH, kv_BS2H = qkv_BT3H.split([size, 2 * size], dim=-1)
@@ -78,6 +93,8 @@ class Layer(nn.Module):
         attended = [self._attend(query_BTH, kv_BS2H, block) for block in blocks]
         y_BTH = attended[0] if len(attended) == 1 else torch.cat(attended, dim=1)
         x_BTH = x_BTH + self.dropout(self.attention_output(y_BTH))
+        if between is not None:
+            x_BTH = between(x_BTH)
         x_BTH = x_BTH + self.dropout(self.feedforward(self.feedforward_norm(x_BTH)))
         return x_BTH, kv_BS2H
 
@@ -98,7 +115,7 @@ class Layer(nn.Module):
         return x_BSH.reshape(batch, steps, self.num_heads, -1).transpose(1, 2)
 
 
-class Transformer(SequenceModel):
+class Transformer(EncoderDecoderModel):
     """Layers of causal sliding-window attention and feed-forward networks, then a normalisation.
 
     The state is (valid_B, [kv_BP2H, ...]): each layer's last ``context - 1`` keys (before
@@ -148,6 +165,8 @@ class Transformer(SequenceModel):
         check_dropout("attention_dropout", attention_dropout)
         self.output_size, self.context = hidden_size, context
         self.head_size = hidden_size // num_heads
+        self.num_heads, self.attention_dropout, self.bias = num_heads, attention_dropout, bias
+        self.init = init
         same = input_size == hidden_size
         self.project = nn.Identity() if same else nn.Linear(input_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
@@ -161,16 +180,17 @@ class Transformer(SequenceModel):
         if positions == "learned":
             self.position_CH = nn.Parameter(torch.randn(context, hidden_size))
         if init == "gpt2":
-            self._initialise_as_gpt2()
+            initialise_as_gpt2(self, num_layers)
 
-    def _initialise_as_gpt2(self) -> None:
-        for name, parameter in self.named_parameters():
-            if name.endswith(".bias"):
-                nn.init.zeros_(parameter)
-            elif parameter.dim() > 1:
-                ends = name.endswith(("attention_output.weight", "feedforward.2.weight"))
-                shrink = math.sqrt(2 * len(self.layers)) if ends else 1.0
-                nn.init.normal_(parameter, std=GPT2_DEVIATION / shrink)
+    def cross_attentions(self, memory_size: int) -> list[CrossAttention]:
+        """See :meth:`EncoderDecoderModel.cross_attentions`."""
+        sizes = self.output_size, memory_size, self.num_heads
+        options = self.dropout.p, self.attention_dropout, self.bias
+        made = [CrossAttention(*sizes, *options) for _ in self.layers]
+        if self.init == "gpt2":
+            for layer in made:
+                initialise_as_gpt2(layer, len(made))
+        return made
 
     @property
     def kept(self) -> int:
@@ -194,21 +214,29 @@ class Transformer(SequenceModel):
         return valid_B, [kv_BP2H for _ in self.layers]
 
     def forward(
-        self, x_BTD: Tensor, state: State | None = None, *, lengths: Tensor | None = None
+        self,
+        x_BTD: Tensor,
+        state: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        causal: bool = True,
+        between: Between | None = None,
     ) -> tuple[Tensor, State]:
-        """Run T steps; see :meth:`SequenceModel.forward`."""
+        """Run T steps; see :meth:`EncoderDecoderModel.forward`."""
         if lengths is not None:
             check_lengths(lengths, x_BTD)
             lengths = lengths.to(x_BTD.device)
         # At the start of a stream there is nothing to look back to: no cache, less work.
         valid_B, kept = (None, [None] * len(self.layers)) if state is None else state
         y_BTH, new_kept = self.dropout(self._placed(self.project(x_BTD), valid_B)), []
-        blocks = self._blocks(y_BTH, valid_B)
-        for layer, kept_BP2H in zip(self.layers, kept, strict=True):
-            y_BTH, kv_BS2H = layer(y_BTH, kept_BP2H, blocks)
-            new_kept.append(self._last(kv_BS2H, x_BTD.shape[1], lengths))
+        blocks = self._blocks(y_BTH, valid_B) if causal else [self._whole(y_BTH, lengths)]
+        for number, (layer, kept_BP2H) in enumerate(zip(self.layers, kept, strict=True)):
+            inside = None if between is None else partial(between, number)
+            y_BTH, kv_BS2H = layer(y_BTH, kept_BP2H, blocks, inside)
+            if causal:
+                new_kept.append(self._last(kv_BS2H, x_BTD.shape[1], lengths))
         y_BTH = self.norm(y_BTH)
-        new_state = self._count(x_BTD, valid_B, lengths), new_kept
+        new_state = (self._count(x_BTD, valid_B, lengths), new_kept) if causal else None
         return (y_BTH if lengths is None else zero_padding(y_BTH, lengths)), new_state
 
     def _placed(self, x_BTH: Tensor, valid_B: Tensor | None) -> Tensor:
@@ -241,6 +269,22 @@ class Transformer(SequenceModel):
             rotation = rotations(keys.stop - first_key, self.head_size, x_BTH)
             blocks.append(Block(slice(start, stop), keys, rotation, mask))
         return blocks
+
+    def _whole(self, x_BTH: Tensor, lengths_B: Tensor | None) -> Block:
+        """Each query with all keys of its row."""
+        steps = x_BTH.shape[1]
+        every, rotation = slice(0, steps), None
+        if self.position_CH is None:
+            rotation = rotations(steps, self.head_size, x_BTH)
+        elif steps > self.context:
+            raise ValueError(
+                f"a text of {steps} tokens is read whole, and model.context={self.context} "
+                "learned positions are there; raise model.context, lower task.most_source, or "
+                "model.positions=rotary"
+            )
+        place_T = torch.arange(steps, device=x_BTH.device)
+        ends_B = lengths_B if lengths_B is not None else torch.full_like(place_T[:1], steps)
+        return Block(every, every, rotation, (place_T < ends_B[:, None])[:, None, None])
 
     def _mask(self, queries: int, keys: int, device: torch.device) -> Tensor:
         """Whether a key is 0 to P positions behind a query; the last key is the last query's."""
@@ -279,6 +323,17 @@ class Transformer(SequenceModel):
             valid_B = torch.zeros(batch, dtype=torch.int64, device=x_BTD.device)
         seen_B = valid_B + (steps if lengths_B is None else lengths_B)
         return seen_B.clamp(max=self.kept) if self.position_CH is None else seen_B % self.context
+
+
+def initialise_as_gpt2(module: nn.Module, num_layers: int) -> None:
+    """N(0, 0.02^2); over sqrt(2 num_layers) besides where a branch ends; biases 0."""
+    ends = ("output.weight", "feedforward.2.weight")
+    for name, parameter in module.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif parameter.dim() > 1:
+            shrink = math.sqrt(2 * num_layers) if name.endswith(ends) else 1.0
+            nn.init.normal_(parameter, std=GPT2_DEVIATION / shrink)
 
 
 def rotations(length: int, head_size: int, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -119,7 +119,7 @@ class LanguageModeling(ClippedTask):
         self.eval_window, self.eval_stride = eval_window, eval_stride
         self.eval_batches = eval_batches
         self.vocabulary_size = vectorizer.vocabulary_size
-        shared_VD = _shared(vectorizer) if tie_weights else None
+        shared_VD = shared_matrix(vectorizer) if tie_weights else None
         sizes = model.output_size, self.vocabulary_size
         spec = OutputSpec(*sizes, head_bias, shared_VD, label_smoothing, token_counts)
         self.head = output_layer(spec)
@@ -266,7 +266,12 @@ def default_dtype(dtype: torch.dtype | str) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _shared(vectorizer: Vectorizer) -> nn.Parameter:
+def shared_matrix(vectorizer: Vectorizer) -> nn.Parameter:
+    """W_VD of a vectorizer, for the output layer to be the same.
+
+    Raises:
+        ValueError: it has none.
+    """
     weight_VD = vectorizer.output_weight()
     if weight_VD is None:
         name = type(vectorizer).__name__

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.tasks.models import TrainedModel
+from lm_research.tasks.sequence_to_sequence import SequenceToSequence
 
 Freeze = Literal["none", "vectorizer", "encoder"] | int
 Groups = list[list[nn.Parameter]]
@@ -71,17 +72,25 @@ def layers_of(model: nn.Module) -> Groups:
 def take_weights(task: TrainedModel, source: LanguageModeling) -> None:
     """Copy the weights of vectorizer and model, and those of the output layer to a language model.
 
+    A decoder that attends in its layers and reads the same vocabulary takes the model, too (as in
+    Rothe et al. 2020, https://arxiv.org/abs/1907.12461); its attention to the encoder stays.
+
     Raises:
         TransferError: a name or a shape differs.
     """
-    parts = ["vectorizer", "model", *(["head"] if isinstance(task, LanguageModeling) else [])]
+    pairs: dict[str, tuple[nn.Module, nn.Module]] = {
+        "vectorizer": (task.vectorizer, source.vectorizer),
+        "model": (task.model, source.model),
+    }
     if isinstance(task, LanguageModeling):
         task.head.take_shape_of(source.head.state_dict())
-    for part in parts:
-        mine, theirs = (getattr(one, part).state_dict() for one in (task, source))
-        _require_same(part, mine, theirs)
-    for part in parts:
-        getattr(task, part).load_state_dict(getattr(source, part).state_dict())
+        pairs["head"] = task.head, source.head
+    if isinstance(task, SequenceToSequence) and task.layerwise and not task.target_vectorizer:
+        pairs["decoder"] = task.decoder.model, source.model
+    for part, (mine, theirs) in pairs.items():
+        _require_same(part, mine.state_dict(), theirs.state_dict())
+    for mine, theirs in pairs.values():
+        mine.load_state_dict(theirs.state_dict())
 
 
 def _require_same(part: str, mine: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:

@@ -53,6 +53,16 @@ def test_it_trains_to_the_same_numbers_and_says_what_it_cost(train, numbers, tra
     assert compiled[2][1] >= 1
 
 
+@pytest.mark.slow
+def test_an_encoder_and_a_decoder_train_to_the_same_numbers(train, read_json, traced):
+    pairs = ("task=translation", "data=interface_en", "model=transformer", "task.epochs=1")
+    short = ("budget.train_bytes=5000", "budget.eval_bytes=500", "task.beam=1")
+    runs = (train(*pairs, *short, *more, output=f"{len(more)}") for more in ((), COMPILED))
+    plain, compiled = (read_json(folder / "summary.json") for folder in runs)
+    assert compiled["val/loss_nats"] == pytest.approx(plain["val/loss_nats"], rel=1e-5)
+    assert compiled["perf/compiled_graphs"] >= 2
+
+
 def test_evaluations_are_not_compiled(train, numbers, traced):
     graphs = set()
     for times in (1, 4):

@@ -35,7 +35,7 @@ SHORT = (
 SLOW = (
     *("awd_lstm_ptb", "bai_char_ptb", "bai_word_ptb", "fasttext_ag_news", "karpathy_war_and_peace"),
     *("keras_lstm", "lium_cvc_multi30k", "min_rnn_shakespeare", "multi30k_gru"),
-    *("nanogpt_shakespeare_char_gpu", "zaremba_large", "zaremba_medium"),
+    *("multi30k_transformer", "nanogpt_shakespeare_char_gpu", "zaremba_large", "zaremba_medium"),
 )
 """Over four seconds, or gigabytes that a process keeps, which makes every later fork of it slow."""
 AT_HAND = {

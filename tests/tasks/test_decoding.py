@@ -11,6 +11,7 @@ import torch
 from lm_research.config.build import build
 from lm_research.config.compose import compose
 from lm_research.config.paths import shipped
+from lm_research.config.problems import ConfigError
 from lm_research.data.document_batches import PADDING
 from lm_research.data.pair_batches import END, inputs_of, pair_batch
 from lm_research.models.attention import Attention
@@ -33,11 +34,12 @@ def node(group, option):
     return compose(["budget=smoke", "budget.hidden_size=8", f"{group}={option}"]).config[group]
 
 
-def model_of(vectorizer="embedding", model="gru", size=12, target_size=None, **task):
+def model_of(vectorizer="embedding", model="gru", size=12, target_size=None, width=None, **task):
     torch.manual_seed(0)
+    given = {**node("vectorizer", vectorizer), **({"dim": width} if width else {})}
 
     def vectors(vocabulary_size):
-        made = build(node("vectorizer", vectorizer), vocabulary_size=vocabulary_size)
+        made = build(given, vocabulary_size=vocabulary_size)
         if made.needs_fit and getattr(made, "path", None) is None:
             rng = np.random.default_rng(1)
             made.fit([rng.integers(1, vocabulary_size, 30) for _ in range(20)])
@@ -76,7 +78,8 @@ def everything(task, ids_N, limit, how):
 
 
 @pytest.mark.parametrize(("length", "coverage"), [(0.0, 0.0), (1.0, 0.0), (0.7, 0.3)])
-@pytest.mark.parametrize(("model", "copy"), [("gru", False), ("gru", True), ("transformer", False)])
+@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.parametrize("model", ["gru", "transformer"])
 def test_a_wide_beam_finds_what_a_search_of_everything_finds(model, copy, length, coverage):
     task, limit = model_of(model=model, size=4, copy=copy), 4
     how = Search(400, length, coverage, n_best=5)
@@ -132,8 +135,8 @@ def test_every_vectorizer_and_model_writes_alone_as_in_a_batch_and_takes_a_step(
     # With one in four, each block of four gives another of its places, so that all options occur.
     chosen = [n for n in range(len(EVERY)) if n % share == n // share % share]
     for number, (vectorizer, model) in ((n, EVERY[n]) for n in chosen):
-        kinds = ("additive", "multiplicative")
-        task = model_of(vectorizer, model, attention=kinds[number % 2], target_size=10)
+        kinds = ("multiplicative",) if model == "transformer" else ("additive", "multiplicative")
+        task = model_of(vectorizer, model, attention=kinds[number % len(kinds)], target_size=10)
         name = f"{vectorizer} {model}"
         targets = [np.minimum(ids_N, 9) for ids_N in targets]
         together, weights = task.read(pair_batch(SOURCES, targets))
@@ -202,6 +205,20 @@ def test_the_training_loss_is_pytorchs_without_the_padding():
     torch.testing.assert_close(task.training_step(batch, 0), expected)
 
 
+@pytest.mark.parametrize("model", ["gru", "transformer"])
+@pytest.mark.parametrize("target_size", [None, 10])
+def test_an_output_layer_can_be_the_matrix_of_the_targets_vectors(model, target_size):
+    task = model_of(model=model, target_size=target_size, tie_weights=True, width=8)
+    targets = task.target_vectorizer or task.vectorizer
+    assert task.head.weight is targets.weight
+    task.training_step(pair_batch(SOURCES, [ids_N % 9 for ids_N in SOURCES]), 0).backward()
+    assert (task.head.weight.grad[1:] != 0).any(1).all()  # of every token, read or not
+    with pytest.raises(ValueError, match=r"vectorizer\.dim=8"):
+        model_of(model=model, tie_weights=True, width=6)
+    with pytest.raises(ValueError, match="OneHot has none"):
+        model_of("one_hot", tie_weights=True)
+
+
 def test_a_turned_row_is_its_real_part_in_reverse():
     x = torch.arange(1.0, 9).view(2, 4, 1)
     assert turned(x, torch.tensor([4, 2]))[..., 0].tolist() == [[4, 3, 2, 1], [6, 5, 0, 0]]
@@ -220,11 +237,12 @@ def test_vectors_of_both_sides_are_one_module_where_the_vocabulary_is():
     assert sum(isinstance(m, Embedding) for m in task.modules()) == 1
 
 
-def test_a_copying_decoder_mixes_the_vocabulary_with_the_tokens_of_the_source():
-    task = model_of(copy=True)
+@pytest.mark.parametrize("model", ["gru", "transformer"])
+def test_a_copying_decoder_mixes_the_vocabulary_with_the_tokens_of_the_source(model):
+    task = model_of(model=model, copy=True)
     batch = pair_batch(SOURCES, SOURCES)
     log_p, weights = (x.clone() for x in task.read(batch))
-    plain = model_of()
+    plain = model_of(model=model)
     plain.load_state_dict(
         {k: v for k, v in task.state_dict().items() if not k.startswith("generates")}
     )
@@ -241,8 +259,9 @@ def test_a_copying_decoder_mixes_the_vocabulary_with_the_tokens_of_the_source():
             torch.testing.assert_close(log_p[row, t].exp(), expected)
 
 
-def test_training_reads_its_own_tokens_more_and_more():
-    task = model_of(scheduled_sampling=0.9, steps=10)
+@pytest.mark.parametrize("model", ["gru", "transformer"])
+def test_training_reads_its_own_tokens_more_and_more(model):
+    task = model_of(model=model, scheduled_sampling=0.9, steps=10)
     batch = pair_batch(SOURCES * 40, SOURCES * 40)
     memory, state = task.begin(batch.source_BS, batch.source_lengths_B)
     true = inputs_of(batch.target_BT)
@@ -259,6 +278,33 @@ def test_training_reads_its_own_tokens_more_and_more():
         torch.manual_seed(1)
         task.trainer = SimpleNamespace(global_step=step)
         losses.append(task.training_step(batch, 0).item())
-    plain = model_of()
+    plain = model_of(model=model)
     assert losses[0] == plain.training_step(batch, 0).item()
     assert len(set(losses)) == 3
+
+
+def changed_in(task, place):
+    """Where the encoder's outputs differ when the token at ``place`` does, of five."""
+    ids_BS, lengths_B = torch.tensor([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5]]), torch.tensor([5, 5])
+    ids_BS[1, place] = 7
+    with torch.no_grad():
+        outputs_BSM = task.begin(ids_BS, lengths_B)[0].outputs_BSM
+    return [bool((outputs_BSM[0, s] != outputs_BSM[1, s]).any()) for s in range(5)]
+
+
+def test_a_transformers_encoder_sees_the_whole_source_or_what_is_behind():
+    assert changed_in(model_of(model="transformer"), 2) == [True] * 5
+    one_way = model_of(model="transformer", bidirectional=False)
+    assert changed_in(one_way, 2) == [False, False, True, True, True]
+
+
+def test_what_a_model_that_attends_in_its_layers_has_no_use_for_is_told():
+    for option in ({"attention": "additive"}, {"input_feeding": True}):
+        with pytest.raises(ValueError, match="Transformer attends in its layers"):
+            model_of(model="transformer", **option)
+
+
+def test_weights_of_a_transformer_that_attended_behind_its_last_layer_are_refused():
+    task = model_of(model="transformer")
+    with pytest.raises(ConfigError, match=r"(?s)model=Transformer.*run of before.*train it again"):
+        task.load_state_dict({**task.state_dict(), "combine.weight": torch.zeros(8, 24)})

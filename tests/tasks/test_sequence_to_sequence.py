@@ -104,6 +104,10 @@ def test_what_does_not_fit_is_told_before_anything_starts(train):
         (["task=translation", "model=kim_cnn"], "model=lstm, gru, rnn"),
         (["task=summarization", "trainer.devices=2"], "one process"),
         (["task=translation", "task.copy=true", "task.vocabulary=separate"], "shared"),
+        (["task=translation", "task.tie_weights=true", "vectorizer.dim=6"], "vectorizer.dim="),
+        (["task=translation", "model=transformer", "task.attention=additive"], "multiplicative"),
+        (["task=translation", "model=transformer", "task.input_feeding=true"], "null, false"),
+        (["task=translation", "model=transformer", "model.positions=learned"], "most_source=256"),
     ]:
         with pytest.raises(ConfigError, match=told):
             compose(overrides)

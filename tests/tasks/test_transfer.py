@@ -12,6 +12,7 @@ from lm_research.data.document_batches import DocumentBatch
 from lm_research.models.lstm import LSTM
 from lm_research.models.transformer import Transformer
 from lm_research.tasks.classification import Classification
+from lm_research.tasks.sequence_to_sequence import SequenceToSequence
 from lm_research.tasks.transfer import (
     LayerwiseRates,
     TransferError,
@@ -205,6 +206,25 @@ def test_the_encoder_says_what_the_language_model_said(make_task):
     assert torch.equal(
         other.advance(ids_BT, (None, None))[0], source.advance(ids_BT, (None, None))[0]
     )
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_encoder_and_decoder_of_one_vocabulary_begin_as_the_language_model(make_task, separate):
+    source = make_task("transformer", dtype=torch.float32)
+    width = source.vectorizer.dim
+    make_model = partial(Transformer, hidden_size=WIDTH, num_heads=2, context=9)
+    targets = Embedding(VOCABULARY, width) if separate else None
+    task = SequenceToSequence(
+        *(Embedding(VOCABULARY, width), make_model(width), make_model, ADAM, lambda _: 1.0),
+        target_vectorizer=targets,
+    )
+    before = {name: value.clone() for name, value in task.decoder.cross.state_dict().items()}
+    take_weights(task, source)
+    expected = source.model.state_dict()
+    assert all(torch.equal(v, expected[k]) for k, v in task.model.state_dict().items())
+    decoder = task.decoder.model.state_dict()
+    assert all(torch.equal(v, expected[k]) for k, v in decoder.items()) is not separate
+    assert all(torch.equal(v, before[k]) for k, v in task.decoder.cross.state_dict().items())
 
 
 def test_weights_that_do_not_go_with_the_model_are_named_and_nothing_is_copied(make_task):
