@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,13 @@ from lm_research.data.pair_module import PairDataModule
 from lm_research.data.pairs import PairedSplit, Vocabulary
 from lm_research.data.preparation import PreparedText, training_documents
 from lm_research.data.splits import Split
-from lm_research.metrics.extractive import Chooser, TfIdf, extract, lead, text_rank
-from lm_research.metrics.written import copying_scores, summary_scores, translation_scores
+from lm_research.metrics.extractive import Chooser, TfIdf, extract, first_words, lead, text_rank
+from lm_research.metrics.written import (
+    copying_scores,
+    summary_scores,
+    translation_scores,
+    words_of,
+)
 from lm_research.tasks.decoding import Hypothesis
 from lm_research.tasks.evaluation import Evaluation, evaluating
 from lm_research.tasks.sequence_to_sequence import SequenceToSequence
@@ -31,7 +37,7 @@ Config = dict[str, Any]
 ATTENDED, LONGEST_ATTENDED = 5, 60
 """Validation documents whose attention is kept, and the tokens that they have at most."""
 IDF_DOCUMENTS = 20_000
-"""Training documents that the TF-IDF baseline counts in, at most."""
+"""Training documents that the baselines count in, at most."""
 HELD: tuple[tuple[str, Split], ...] = (("val", "validation"), ("test", "test"))
 
 
@@ -191,10 +197,19 @@ def baseline_texts(
     count = min(len(train.documents), IDF_DOCUMENTS)
     texts = (tokenizer.decode(train.document(i).tolist()) for i in range(count))
     ways: dict[str, Chooser] = {"lead": lead, "tfidf": TfIdf(texts), "textrank": text_rank}
-    return {
+    words = _target_words(data)
+    return {"lead_words": [first_words(text, words) for text in sources]} | {
         name: [extract(text, model.sentences, way) for text in sources]
         for name, way in ways.items()
     }
+
+
+def _target_words(data: PairDataModule) -> int:
+    """Of a training target, on average."""
+    targets = data.paired("train")
+    places = range(min(len(targets), IDF_DOCUMENTS))
+    texts = (data.target_tokenizer.decode(targets.target(i)) for i in places)
+    return round(fmean(len(words_of(text)) for text in texts))
 
 
 def pair_results(

@@ -33,6 +33,11 @@ def extract(text: str, count: int, choose: Chooser) -> str:
     return ("" if is_chinese([text]) else " ").join(sentences)
 
 
+def first_words(text: str, count: int) -> str:
+    """The first ``count`` words and marks of a document; of Chinese, characters."""
+    return ("" if is_chinese([text]) else " ").join(words_of(text)[:count])
+
+
 def lead(sentences: list[list[str]]) -> np.ndarray:
     """The first ones are the best."""
     return -np.arange(len(sentences), dtype=np.float64)

@@ -7,7 +7,14 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
 
-from lm_research.metrics.extractive import TfIdf, extract, lead, sentences_of, text_rank
+from lm_research.metrics.extractive import (
+    TfIdf,
+    extract,
+    first_words,
+    lead,
+    sentences_of,
+    text_rank,
+)
 from lm_research.metrics.written import words_of
 
 TEXT = (
@@ -57,3 +64,9 @@ def test_of_equal_sentences_the_first_is_taken_and_the_order_of_the_text_kept():
     assert (
         extract("B two. A one. C three.", 2, lambda s: np.array([0.0, 1, 2])) == "A one. C three."
     )
+
+
+def test_first_words():
+    assert first_words("A firm, it is said, fell.", 4) == "A firm , it"
+    assert first_words("今天天气很好。", 3) == "今天天"
+    assert first_words("", 3) == ""

@@ -63,7 +63,7 @@ def test_a_summary_is_scored_beside_extracts_of_its_document(train, read_json):
     summary = read_json(folder / "summary.json")
     for name in ("rouge1", "rouge2", "rougeL", "rougeLsum"):
         assert 0 <= summary[f"val/{name}"] <= 100
-        for baseline in ("lead", "tfidf", "textrank"):
+        for baseline in ("lead_words", "lead", "tfidf", "textrank"):
             assert summary[f"baseline/{baseline}/test_{name}"] > 0
     assert 0 <= summary["val/copy_rate"] <= 1
     attended = read_json(folder / "attention.json")["texts"]
