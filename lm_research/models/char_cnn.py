@@ -64,8 +64,8 @@ class CharCNN(DocumentModel):
         self.length, self.unread, self.output_size = length, unread, hidden_size
         sizes = [input_size - unread, *[filters] * len(WIDTHS)]
         self.convolutions = nn.ModuleList(
-            nn.Conv1d(*pair, width)
-            for *pair, width in zip(sizes[:-1], sizes[1:], WIDTHS, strict=True)
+            nn.Conv1d(inputs, outputs, width)
+            for inputs, outputs, width in zip(sizes[:-1], sizes[1:], WIDTHS, strict=True)
         )
         self.first = nn.Linear(steps * filters, hidden_size)
         self.second = nn.Linear(hidden_size, hidden_size)
