@@ -11,7 +11,11 @@ CLASSIFICATION = "lm_research.tasks.classification.Classification"
 SEQUENCE_TO_SEQUENCE = "lm_research.tasks.sequence_to_sequence.SequenceToSequence"
 TAGGING = "lm_research.tasks.tagging.Tagging"
 LANGUAGE_MODELING = "lm_research.tasks.language_modeling.LanguageModeling"
-OF_DOCUMENTS = ("lm_research.models.bag.Bag", "lm_research.models.kim_cnn.KimCNN")
+OF_DOCUMENTS = (
+    "lm_research.models.bag.Bag",
+    "lm_research.models.char_cnn.CharCNN",
+    "lm_research.models.kim_cnn.KimCNN",
+)
 TAGGED = "lm_research.data.sources.tagged.Tagged"
 UNTAGGED = "lm_research.data.sources."
 """Sources of this prefix but the one above have no tags; a mixture, or one of one's own, may."""
@@ -45,7 +49,12 @@ def task_problems(config: Plain, file: Callable[[str], str]) -> Iterator[Problem
         if model in COUNTED:
             message = "predicts tokens, and task=classification has none to predict"
             yield Problem(
-                "model", message, name, "model=bag, kim_cnn, lstm, ...", None, file("model")
+                "model",
+                message,
+                name,
+                "model=bag, kim_cnn, char_cnn, lstm, ...",
+                None,
+                file("model"),
             )
 
 

@@ -41,7 +41,11 @@ def options(group: str) -> list[str]:
 
 
 DOWNLOADED = [o for o in options("data") if "${downloads}" in (CONF / f"data/{o}.yaml").read_text()]
-OF_DOCUMENTS = ("bag", "kim_cnn")  # classifiers' models: tests/tasks/test_classification.py
+OF_DOCUMENTS = (
+    "bag",
+    "char_cnn",
+    "kim_cnn",
+)  # classifiers' models: tests/tasks/test_classification.py
 LANGUAGE_MODELS = [model for model in options("model") if model not in OF_DOCUMENTS]
 GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name != "local")
 ALL = [(group, option) for group in GROUPS for option in options(group)]

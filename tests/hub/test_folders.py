@@ -18,6 +18,7 @@ from lm_research.hub.tokenizer_files import PYTHON_SPACES, to_tokenizers
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.sequence_to_sequence import SequenceToSequence
+from lm_research.text.alphabet import AlphabetTokenizer
 from lm_research.text.bpe import BPETokenizer
 from lm_research.text.byte import ByteTokenizer
 from lm_research.text.character import CharacterTokenizer
@@ -60,7 +61,7 @@ def weights(model):
     return (model.model if counted else model).state_dict()
 
 
-LANGUAGE_MODELS = [m for m in options("model") if m not in ("bag", "kim_cnn")]
+LANGUAGE_MODELS = [m for m in options("model") if m not in ("bag", "char_cnn", "kim_cnn")]
 CASES = [
     *((f"model={model}",) for model in LANGUAGE_MODELS),
     *((f"vectorizer={name}", "model=gru") for name in options("vectorizer")),
@@ -72,7 +73,7 @@ CASES = [
     ("task=translation", "model=lstm", "task.vocabulary=separate", "text=word"),
     ("task=summarization", "model=transformer"),
 ]
-QUICK = (0, 3, 5, 20, 21, 23)
+QUICK = (0, 3, 5, 20, 22, 24)
 """Places in CASES: one of each kind of model; all are tried with the slow tests."""
 MATRIX = [
     pytest.param(case, id=" ".join(case), marks=[] if place in QUICK else [pytest.mark.slow])
@@ -177,6 +178,7 @@ TRAINED = [
     BPETokenizer(300),
     ByteTokenizer(),
     CharacterTokenizer(40),
+    AlphabetTokenizer("Theca é\n"),
     SpacedTokenizer(30),
     SpacedTokenizer(30, unknown=None),
 ]

@@ -46,6 +46,7 @@ CASES = {
     (*CLASSES, "model=transformer"): (ANY, ANY),
     (*CLASSES, "model=lstm", "model.layer_norm=true"): (None, None),
     (*CLASSES, "model=kim_cnn"): (ANY, ANY),
+    (*CLASSES, "model=char_cnn", "model.length=150"): (ANY, ANY),
     (*CLASSES, "model=bag"): (["tokens"], ["tokens"]),
     (*CLASSES, "model=bag", "vectorizer=bag_of_words"): (["tokens"], ["tokens"]),
     (*CLASSES, "model=bag", "vectorizer=tfidf"): (["tokens"], ["tokens"]),

@@ -1,16 +1,24 @@
 """Encoder and decoder of a Transformer against PyTorch's own layers and against the formulas."""
 
 import math
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from lm_research.models.encoder_decoder import Decoder
+from lm_research.data.pair_batches import pair_batch
+from lm_research.models.cross_attention import CrossAttention
+from lm_research.models.encoder_decoder import Decoder, EncoderDecoderModel
 from lm_research.models.transformer import Transformer
+from lm_research.tasks.decoding import Search
+from lm_research.tasks.sequence_to_sequence import SequenceToSequence
 from lm_research.tasks.streaming import select
+from lm_research.tasks.writing import write_batch
+from lm_research.vectorizers.embedding import Embedding
 
 HEADS, SIZE, LAYERS, STEPS = 2, 8, 3, 7
 LENGTHS = torch.tensor([STEPS, 1, 4])
@@ -198,3 +206,50 @@ def test_cross_attention_begins_as_the_model_does():
     assert [len(make(bias=False).cross_attentions(4)), LAYERS] == [LAYERS, LAYERS]
     dropped = Transformer(8, 8, dropout=0.3, attention_dropout=0.2).cross_attentions(8)[0]
     assert (dropped.dropout.p, dropped.attention_dropout) == (0.3, 0.2)
+
+
+class Means(EncoderDecoderModel):
+    """A model of one's own: one layer, the mean of what a position sees, and a linear map."""
+
+    def __init__(self, input_size, hidden_size=SIZE):
+        super().__init__()
+        self.map = nn.Linear(input_size, hidden_size)
+        self.output_size = hidden_size
+
+    def initial_state(self, batch):
+        return torch.zeros(batch, dtype=torch.int64), self.map.weight.new_zeros(
+            batch, self.output_size
+        )
+
+    def forward(self, x_BTD, state=None, *, lengths=None, causal=True, between=None):
+        y_BTH = self.map(x_BTD)
+        lengths = torch.full((len(x_BTD),), x_BTD.shape[1]) if lengths is None else lengths
+        real_BT1 = (torch.arange(x_BTD.shape[1]) < lengths[:, None])[..., None]
+        y_BTH, new_state = y_BTH * real_BT1, None
+        if causal:
+            count_B, sum_BH = self.initial_state(len(x_BTD)) if state is None else state
+            sum_BTH = sum_BH[:, None] + y_BTH.cumsum(1)
+            count_BT = count_B[:, None] + torch.arange(1, x_BTD.shape[1] + 1)
+            y_BTH = sum_BTH / count_BT[..., None]
+            new_state = count_B + lengths, sum_BTH[:, -1]
+        else:
+            y_BTH = (y_BTH.sum(1) / lengths[:, None])[:, None].expand_as(y_BTH)
+        return (y_BTH if between is None else between(0, y_BTH)) * real_BT1, new_state
+
+    def cross_attentions(self, memory_size):
+        return [CrossAttention(self.output_size, memory_size, HEADS)]
+
+
+def test_a_model_of_ones_own_is_one_class():
+    torch.manual_seed(0)
+    adam = partial(torch.optim.Adam, lr=0.01)
+    parts = Embedding(11, 6), Means(6), Means, adam, lambda _: 1.0
+    task = SequenceToSequence(*parts, copy=True).double().eval()
+    sources = [np.arange(1, 8), np.array([3]), np.array([5, 2])]
+    how, limits = Search(3, n_best=2), [6, 3, 4]
+    together = write_batch(task, sources, how, limits)
+    for row, ids_N in enumerate(sources):
+        alone = write_batch(task, [ids_N], how, limits[row : row + 1])[0]
+        assert [text.ids for text in alone] == [text.ids for text in together[row]]
+    task.training_step(pair_batch(sources, sources), 0).backward()
+    assert all(p.grad is not None for p in task.parameters())

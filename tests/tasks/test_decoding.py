@@ -26,7 +26,7 @@ def options(group):
     return sorted(file.stem for file in (shipped("conf") / group).glob("*.yaml"))
 
 
-MODELS = [m for m in options("model") if m not in ("ngram", "bag", "kim_cnn")]
+MODELS = [m for m in options("model") if m not in ("ngram", "bag", "char_cnn", "kim_cnn")]
 
 
 @cache

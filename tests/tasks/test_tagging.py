@@ -30,7 +30,8 @@ def options(group):
     return sorted(file.stem for file in (shipped("conf") / group).glob("*.yaml"))
 
 
-MODELS = [name for name in options("model") if name not in ("ngram", "bag", "kim_cnn")]
+OF_DOCUMENTS = ("bag", "char_cnn", "kim_cnn")
+MODELS = [name for name in options("model") if name not in ("ngram", *OF_DOCUMENTS)]
 
 
 VECTORIZERS = [name for name in options("vectorizer") if name not in ("glove", "word2vec")]

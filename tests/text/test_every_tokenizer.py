@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 
+from lm_research.text.alphabet import AlphabetTokenizer
 from lm_research.text.bpe import BPETokenizer
 from lm_research.text.byte import ByteTokenizer
 from lm_research.text.character import CharacterTokenizer
@@ -79,6 +80,7 @@ def new(name):
     return {
         "byte": ByteTokenizer,
         "character": lambda: CharacterTokenizer(60),
+        "alphabet": lambda: AlphabetTokenizer("abcdefgh ,'"),
         "word": lambda: WordTokenizer(40),
         "word_lowercase": lambda: WordTokenizer(40, lowercase=True),
         "chinese_word": lambda: ChineseWordTokenizer(40),
@@ -86,7 +88,15 @@ def new(name):
     }[name]()
 
 
-NAMES = ["byte", "character", "word", "word_lowercase", "chinese_word", "bpe"]
+def new_like(tokenizer, **options):
+    """Another one of its kind, of another size, not trained."""
+    if isinstance(tokenizer, ByteTokenizer):
+        return ByteTokenizer()
+    given = "abz" if isinstance(tokenizer, AlphabetTokenizer) else 300
+    return type(tokenizer)(given, **options)
+
+
+NAMES = ["byte", "character", "alphabet", "word", "word_lowercase", "chinese_word", "bpe"]
 TRAINED = [name for name in NAMES if name != "byte"]
 
 
@@ -124,7 +134,7 @@ def test_lone_surrogates_count_as_replacement_characters(tokenizer, text):
 
 
 def test_lone_surrogates_in_the_training_text(tokenizer):
-    fresh = type(tokenizer)() if isinstance(tokenizer, ByteTokenizer) else type(tokenizer)(300)
+    fresh = new_like(tokenizer)
     fresh.train(["a\ud83db", "ab ab"])
     assert fresh.vocabulary_size > 3
 
@@ -146,10 +156,8 @@ def test_names_are_printable_and_on_one_line(tokenizer):
 def test_state_survives_json_and_pickle(tokenizer):
     restored = pickle.loads(pickle.dumps(tokenizer))
     texts = [*TRAINING, "Unseen words 未见 xyzzy"]
-    other = new("byte")
-    if not isinstance(tokenizer, ByteTokenizer):
-        kwargs = {"lowercase": True} if getattr(tokenizer, "lowercase", False) else {}
-        other = type(tokenizer)(300, **kwargs)
+    kwargs = {"lowercase": True} if getattr(tokenizer, "lowercase", False) else {}
+    other = new_like(tokenizer, **kwargs)
     other.load_state_dict(json.loads(json.dumps(tokenizer.state_dict())))
     for text in texts:
         expected = tokenizer.encode(text)
