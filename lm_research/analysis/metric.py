@@ -32,6 +32,7 @@ _KNOWN: dict[str, tuple[str, str, bool, int]] = {
     "rouge2": ("ROUGE-2", "R-2", False, 2),
     "rougeL": ("ROUGE-L", "R-L", False, 2),
     "rougeLsum": ("ROUGE-Lsum", "R-Lsum", False, 2),
+    "tokens_per_s": ("tokens per second", "tokens/s", False, 0),
     "roc_auc": ("area under the ROC curve", "ROC-AUC", False, 3),
 }
 

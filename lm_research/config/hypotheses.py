@@ -5,8 +5,8 @@
     choices    = AXIS=VALUE {"," AXIS=VALUE}
 
 ``model=lstm < model=rnn`` expects the metric to be lower with the first, ``>`` higher, whatever is
-better. Both sides name the same axes; all others are averaged over, or fixed by ``where``. ``on`` is
-one of ``evaluate_on``: the metric on that source's held-out documents, whatever was trained on.
+better. Both sides name the same axes; all others are averaged over, or fixed by ``where``. ``on``
+names one of ``evaluate_on``: the metric on its held-out documents, whatever was trained on.
 """
 
 import re
