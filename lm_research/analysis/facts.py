@@ -135,7 +135,7 @@ def environment_facts(study: Study) -> list[tuple[str, str]]:
     runs = [run for setting in study.settings for run in setting.runs] or list(study.runs)
     facts = [(label, _distinct(r.environment.get(key) for r in runs)) for label, key in _PLATFORM]
     facts.append(("versions", _versions(runs)))
-    states = _objects(run.environment.get("git") for run in runs)
+    states = _objects(r.environment.get("git") or r.environment.get("package_git") for r in runs)
     facts.append(("git commit", _distinct(map(_commit, states))))
     finished = max((str(run.status.get("finished") or "") for run in runs), default="")
     facts.append(("last run finished", finished))

@@ -58,7 +58,7 @@ def judge(
 
     Args:
         common: evaluation sources on which training sources compare; hypotheses about ``data`` are
-            tested on their mean, and not at all without any.
+            tested on their mean, or on the one that they name, and not at all without any.
     """
     found = [_judged(settings, hypothesis, metric, common) for hypothesis in hypotheses]
     adjusted = holm_defined([v.difference.p if v.difference else None for v in found])
@@ -68,11 +68,14 @@ def judge(
 def _judged(
     settings: Sequence[Setting], hypothesis: Hypothesis, metric: Metric, common: Sequence[str]
 ) -> Verdict:
-    if "data" in hypothesis.lower and not common:
+    of_data = "data" in hypothesis.lower
+    if hypothesis.on is not None and hypothesis.on not in common:
+        return Verdict(hypothesis, missing=f"not all runs were scored on {hypothesis.on}")
+    if of_data and not common:
         return Verdict(hypothesis, missing="the training sources share no evaluation text")
-    question = (
-        transfer_question(metric, common) if "data" in hypothesis.lower else own_question(metric)
-    )
+    texts = [hypothesis.on] if hypothesis.on else common
+    asked = hypothesis.on or of_data
+    question = transfer_question(metric, texts) if asked else own_question(metric)
     here = [setting for setting in settings if _matches(setting, hypothesis.where)]
     sides = [
         [s for s in here if _matches(s, side)] for side in (hypothesis.lower, hypothesis.higher)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lm_research.analysis import facts, tables
 from lm_research.analysis.page import write_text
-from lm_research.analysis.render import markdown_text, to_markdown
+from lm_research.analysis.render import code_and_text, markdown_text, to_markdown
 from lm_research.analysis.runs import Run
 from lm_research.analysis.sentences import answer
 from lm_research.analysis.study import Study, analyse
@@ -37,7 +37,7 @@ def markdown(study: Study) -> str:
     if sweep.question:
         parts.append(f"{markdown_text(sweep.question)}\n")
     parts.extend(f"**Warning:** {markdown_text(warning)}\n" for warning in study.warnings)
-    parts.append("## The answer\n\n" + _list([_sentence(s.text) for s in answer(study)]))
+    parts.append("## The answer\n\n" + _list([code_and_text(s.text) for s in answer(study)]))
     if study.notes:
         parts.append(
             "## To keep in mind\n\n" + _list([markdown_text(note) for note in study.notes])
@@ -55,12 +55,6 @@ def _reproduce(study: Study) -> str:
     code = "```sh\n" + "\n".join(lines) + "\n```\n\n" if lines else ""
     items = [f"{k}: {markdown_text(v)}" for k, v in facts.environment_facts(study)]
     return code + _list(items)
-
-
-def _sentence(text: str) -> str:
-    """A sentence whose backticks stay code; everything else is defused."""
-    parts = text.split("`")
-    return "".join(f"`{visible(p)}`" if i % 2 else markdown_text(p) for i, p in enumerate(parts))
 
 
 def _list(items: Sequence[str]) -> str:

@@ -39,6 +39,7 @@ _KNOWN: dict[str, tuple[str, str, bool, int]] = {
     "rougeL": ("ROUGE-L", "R-L", False, 2),
     "rougeLsum": ("ROUGE-Lsum", "R-Lsum", False, 2),
     "average_precision": ("average precision", "AP", False, 3),
+    "tokens_per_s": ("tokens per second", "tokens/s", False, 0),
     "roc_auc": ("area under the ROC curve", "ROC-AUC", False, 3),
 }
 

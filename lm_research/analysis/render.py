@@ -170,6 +170,12 @@ def markdown_text(text: str) -> str:
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def code_and_text(text: str) -> str:
+    """A sentence whose backticks stay code; everything else is defused."""
+    parts = text.split("`")
+    return "".join(f"`{visible(p)}`" if i % 2 else markdown_text(p) for i, p in enumerate(parts))
+
+
 # --- HTML -------------------------------------------------------------------------------------
 
 

@@ -94,10 +94,20 @@ def load_sweep(folder: Path | str, runs: Iterable[Run] = ()) -> Sweep:
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(recorded, Mapping):
         raise ValueError(f"{path}: must hold a mapping with name, title, question, metric, axes")
-    return _sweep(recorded, name, path)
+    return as_sweep(recorded, name, path)
 
 
-def _sweep(recorded: Mapping[str, Any], folder: str, path: Path) -> Sweep:
+def as_sweep(recorded: Mapping[str, Any], folder: str, path: Path | str = "sweep") -> Sweep:
+    """The ``sweep:`` node of a study's file.
+
+    Args:
+        recorded: the node.
+        folder: name for a study that has none.
+        path: of its file, for errors.
+
+    Raises:
+        ValueError: a field has a wrong type.
+    """
     axes = recorded.get("axes") or []
     if not isinstance(axes, list) or not all(isinstance(axis, str) for axis in axes):
         raise ValueError(f"{path}, axes: {axes!r}; must be a list of names, e.g. [data, model]")
@@ -119,7 +129,7 @@ def _sweep(recorded: Mapping[str, Any], folder: str, path: Path) -> Sweep:
     )
 
 
-def _hypotheses(recorded: Any, path: Path) -> tuple[Hypothesis, ...]:
+def _hypotheses(recorded: Any, path: Path | str) -> tuple[Hypothesis, ...]:
     if not isinstance(recorded, list):
         raise ValueError(f"{path}, hypotheses: {recorded!r}; must be a list, each {FORM}")
     problems = list(hypothesis_problems(recorded, str(path)))

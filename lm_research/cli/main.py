@@ -18,6 +18,7 @@ VERBS = {
     "serve": "try a run by hand on a local web page: serve run=FOLDER",
     "export": "a run for others, as safetensors, TorchScript, ONNX: export run=FOLDER output=DIR",
     "sweep": "run a study of sweeps/: sweep sweep=demo",
+    "study": "several sweeps and their page: study vectorization_and_sources",
     "tune": "search a study's space with Optuna: tune sweep=tune_lstm",
     "reproduce": "a paper's numbers, run and judged: reproduce kneser_ney_ptb, or --list",
     "watch": "the report of runs at work, on a local web page: watch runs=FOLDER",

@@ -2,10 +2,10 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
 
 import yaml
 
@@ -19,6 +19,8 @@ from lm_research.config.validation import validate_as
 FILE = "expected.yaml"
 Mark = Literal["V", "R", "M"]
 """V: read in a source; R: obtained by running the authors' recipe; M: recalled, to be confirmed."""
+Made = TypeVar("Made")
+Rules = Callable[[Mapping[str, Any], str], Iterable[Problem]]
 PositiveShare = Annotated[float, Interval(low=0, high=1, open_low=True, open_high=True)]
 
 
@@ -138,18 +140,30 @@ def read_expected(file: Path) -> Expected:
     Raises:
         ConfigError: it cannot be read, or does not say what it must; all problems at once.
     """
+    return read_as(Expected, file, _rules)
+
+
+def read_as(schema: type[Made], file: Path, rules: Rules) -> Made:
+    """A file of an experiment as the dataclass that it stands for, checked as a whole.
+
+    Args:
+        rules: what no annotation says: (the file's mapping, its name) -> problems.
+
+    Raises:
+        ConfigError: it cannot be read, or does not say what it must; all problems at once.
+    """
     try:
         node = load_yaml(file.read_bytes())
     except (OSError, UntrustedError, ValueError, yaml.YAMLError) as error:
         why = " ".join(str(error).split())
-        raise ConfigError([Problem(FILE, f"cannot be read: {why}", file=str(file))]) from None
+        raise ConfigError([Problem(file.name, f"cannot be read: {why}", file=str(file))]) from None
     if not isinstance(node, dict):
-        raise ConfigError([Problem(FILE, "does not hold a mapping", file=str(file))])
-    shape = list(_shape(node, Expected, "", str(file)))
-    problems = shape or [*validate_as(Expected, node, str(file)), *_rules(node, str(file))]
+        raise ConfigError([Problem(file.name, "does not hold a mapping", file=str(file))])
+    shape = list(_shape(node, schema, "", str(file)))
+    problems = shape or [*validate_as(schema, node, str(file)), *rules(node, str(file))]
     if problems:
         raise ConfigError(problems)
-    return made(Expected, node)
+    return cast(Made, made(schema, node))
 
 
 def _shape(node: Mapping[str, Any], schema: type, path: str, file: str) -> Iterator[Problem]:

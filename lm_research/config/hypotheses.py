@@ -1,11 +1,12 @@
 """What a study expects, as its sweep file states it: ``sweep.hypotheses``.
 
-    hypothesis = side ("<" | ">") side ["where" choices]
+    hypothesis = side ("<" | ">") side ["on" SOURCE] ["where" choices]
     side       = choices
     choices    = AXIS=VALUE {"," AXIS=VALUE}
 
 ``model=lstm < model=rnn`` expects the metric to be lower with the first, ``>`` higher, whatever is
-better. Both sides name the same axes; all others are averaged over, or fixed by ``where``.
+better. Both sides name the same axes; all others are averaged over, or fixed by ``where``. ``on``
+names one of ``evaluate_on``: the metric on its held-out documents, whatever was trained on.
 """
 
 import re
@@ -14,7 +15,10 @@ from dataclasses import dataclass
 
 from lm_research.config.problems import Problem
 
-FORM = "AXIS=VALUE < AXIS=VALUE [where AXIS=VALUE], e.g. model=lstm < model=rnn where data=code"
+FORM = (
+    "AXIS=VALUE < AXIS=VALUE [on SOURCE] [where AXIS=VALUE], "
+    "e.g. model=lstm < model=rnn where data=code"
+)
 Choices = dict[str, str]
 
 
@@ -31,12 +35,14 @@ class Hypothesis:
         lower: axis -> value of the side whose metric is expected to be lower.
         higher: the same of the other side; its axes are those of ``lower``.
         where: choices to which both sides are restricted.
+        on: the evaluation source on which the metric is meant; None: the study's own metric.
     """
 
     text: str
     lower: Choices
     higher: Choices
     where: Choices
+    on: str | None = None
 
 
 def parse(text: str) -> Hypothesis:
@@ -46,6 +52,10 @@ def parse(text: str) -> Hypothesis:
         HypothesisError: with what is wrong and how to mend it.
     """
     body, _, condition = text.partition(" where ")
+    body, named, source = body.partition(" on ")
+    on = source.strip()
+    if named and not re.fullmatch(r"[^\s,=<>]+", on):
+        raise HypothesisError(f"has {on!r} after `on`, which is no name of an evaluation source")
     sides = re.split("([<>])", body)
     if len(sides) != 3:
         raise HypothesisError("has to hold one < or > between its two sides")
@@ -62,7 +72,7 @@ def parse(text: str) -> Hypothesis:
         if axis in where:
             raise HypothesisError(f"fixes {axis}, which it compares; leave it out after `where`")
     lower, higher = (first, second) if sides[1] == "<" else (second, first)
-    return Hypothesis(" ".join(text.split()), lower, higher, where)
+    return Hypothesis(" ".join(text.split()), lower, higher, where, on or None)
 
 
 def _choices(text: str) -> Choices:

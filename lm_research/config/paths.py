@@ -1,6 +1,6 @@
 """Where the YAML lives: in the installed package, or beside it in a checkout."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -17,12 +17,23 @@ def shipped(name: str) -> Path:
 def studies(kind: str) -> Iterator[tuple[str, Path]]:
     """(name, file) of every sweep or experiment; the working folder's come last and win.
 
-    ``sweeps`` are files NAME.yaml, ``experiments`` folders NAME/config.yaml.
+    ``sweeps`` are files NAME.yaml, of ``sweeps/`` and of experiments/STUDY/sweeps; ``experiments``
+    are folders NAME/config.yaml.
     """
-    for folder in dict.fromkeys((shipped(kind), Path.cwd() / kind)):
-        pattern = "*.yaml" if kind == "sweeps" else "*/config.yaml"
-        for file in sorted(folder.glob(pattern)):
-            yield (file.stem if kind == "sweeps" else file.parent.name), file
+    for root in _roots():
+        if kind == "sweeps":
+            files = [*root("sweeps").glob("*.yaml"), *root("experiments").glob("*/sweeps/*.yaml")]
+            yield from ((file.stem, file) for file in sorted(files))
+        else:
+            files = sorted(root(kind).glob("*/config.yaml"))
+            yield from ((file.parent.name, file) for file in files)
+
+
+def _roots() -> Iterator[Callable[[str], Path]]:
+    """Where a folder of this name is: shipped, then the working folder's, where that is another."""
+    yield shipped
+    if shipped("sweeps").resolve() != (Path.cwd() / "sweeps").resolve():
+        yield lambda name: Path.cwd() / name
 
 
 def experiments() -> dict[str, Path]:
@@ -30,4 +41,12 @@ def experiments() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for folder in dict.fromkeys((shipped("experiments"), Path.cwd() / "experiments")):
         found |= {file.parent.name: file.parent for file in folder.glob("*/expected.yaml")}
+    return dict(sorted(found.items()))
+
+
+def study_files() -> dict[str, Path]:
+    """study.yaml of every experiment that is several sweeps; the working folder's wins."""
+    found: dict[str, Path] = {}
+    for root in _roots():
+        found |= {file.parent.name: file for file in root("experiments").glob("*/study.yaml")}
     return dict(sorted(found.items()))

@@ -57,6 +57,29 @@ def test_verdicts_follow_the_adjusted_p_and_the_direction(settings) -> None:
     assert (held.blocks, held.agreeing, wrong.agreeing) == (2, 2, 0)
 
 
+def test_one_evaluation_source_is_asked_where_it_is_named(make_run) -> None:
+    scores = {
+        "all": [(2.0, 3.0), (2.2, 3.1), (2.1, 3.2)],
+        "code": [(2.5, 2.0), (2.6, 2.2), (2.6, 2.1)],
+    }
+    runs = []
+    for data, values in scores.items():
+        for seed, (y, z) in enumerate(values):
+            summary = {"val/bits_per_byte": 9.0, "eval/y/bits_per_byte": y}
+            summary["eval/z/bits_per_byte"] = z
+            choices = {"data": data, "model": "gru"}
+            runs.append(load_run(make_run(f"{data}{seed}", seed, summary, choices=choices)))
+    settings = group_settings(runs, ("data", "model"))
+    on_y, on_z, mean, unknown = verdicts(
+        settings, "data=all < data=code on y", "data=code < data=all on z", "data=all < data=code",
+        "data=all < data=code on w", common=("y", "z"),
+    )  # fmt: skip
+    assert on_y.difference.estimate.mean == pytest.approx((0.5 + 0.4 + 0.5) / 3)
+    assert on_z.difference.estimate.mean == pytest.approx((1.0 + 0.9 + 1.1) / 3)
+    assert mean.difference.estimate.mean == pytest.approx((1.4 - 3.0) / 6)
+    assert (unknown.outcome, unknown.missing) == ("not tested", "not all runs were scored on w")
+
+
 def test_several_axes_at_once(settings) -> None:
     (found,) = verdicts(settings, "model=lstm, vectorizer=a < model=rnn, vectorizer=b where data=x")
     assert found.difference.estimate.mean == pytest.approx((0.7 + 0.68 + 0.66) / 3)

@@ -10,7 +10,7 @@ import pytest
 
 from lm_research.config.build import build
 from lm_research.config.compose import compose, compose_option
-from lm_research.config.paths import shipped
+from lm_research.config.paths import shipped, studies
 from lm_research.studies.plan import Plan
 
 CONF = shipped("conf")
@@ -111,7 +111,7 @@ def test_composes_validates_and_builds(group, option, folder):
     build(config[group], **runtime)
 
 
-@pytest.mark.parametrize("name", [file.stem for file in shipped("sweeps").glob("*.yaml")])
+@pytest.mark.parametrize("name", sorted({name for name, _ in studies("sweeps")}))
 def test_every_sweep_composes(name):
     composed = compose([f"sweep={name}"])
     assert composed.config["sweep"]["name"] == name

@@ -26,6 +26,13 @@ def test_several_axes_and_a_condition() -> None:
     )
 
 
+def test_one_evaluation_source_may_be_named() -> None:
+    found = parse("data=all < data=code on tweets where model=gru")
+    assert (found.on, found.where) == ("tweets", {"model": "gru"})
+    assert (found.lower, found.higher) == ({"data": "all"}, {"data": "code"})
+    assert parse("data=all < data=code").on is None
+
+
 @given(NAMES, NAMES, NAMES)
 def test_what_is_written_is_read(axis: str, first: str, second: str) -> None:
     if first != second:
@@ -46,6 +53,8 @@ def test_what_is_written_is_read(axis: str, first: str, second: str) -> None:
         ("model=a < model=b where model=c", "fixes model, which it compares"),
         ("model=a, model=b < model=c", "names model twice"),
         ("", "one < or >"),
+        ("data=a < data=b on ", "no name of an evaluation source"),
+        ("data=a < data=b on x, y", "no name of an evaluation source"),
     ],
 )
 def test_what_cannot_be_read_is_told(text: str, said: str) -> None:
