@@ -201,6 +201,8 @@ def value_of(run: Run, axis: str) -> str:
     found: Any = run.config
     for part in axis.split("."):
         found = mapping(found).get(part)
+    if isinstance(found, bool):
+        return str(found).lower()  # as on the command line
     return MISSING if found is None else str(found)
 
 

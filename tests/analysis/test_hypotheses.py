@@ -57,6 +57,17 @@ def test_verdicts_follow_the_adjusted_p_and_the_direction(settings) -> None:
     assert (held.blocks, held.agreeing, wrong.agreeing) == (2, 2, 0)
 
 
+def test_a_switch_is_written_as_on_the_command_line(make_run) -> None:
+    runs = []
+    for copy, values in {True: (1.0, 1.1, 1.2), False: (2.0, 2.2, 2.1)}.items():
+        for seed, value in enumerate(values):
+            config = {"task": {"copy": copy}}
+            summary = {"val/bits_per_byte": value}
+            runs.append(load_run(make_run(f"{copy}{seed}", seed, summary, config=config)))
+    (verdict,) = verdicts(group_settings(runs, ("task.copy",)), "task.copy=true < task.copy=false")
+    assert verdict.outcome == "supported"
+
+
 def test_one_evaluation_source_is_asked_where_it_is_named(make_run) -> None:
     scores = {
         "all": [(2.0, 3.0), (2.2, 3.1), (2.1, 3.2)],
