@@ -8,7 +8,8 @@ from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.plots.figure import figure, label
 from lm_research.analysis.study import Study
 
-CLASSES_PX = 340
+CLASSES_PX, LINE_PX, BELOW_PX = 300, 19, 52
+"""Without the legend; a line of it; and what the x axis takes above it."""
 LONGEST = 18
 """Characters of a class's name in the legend."""
 
@@ -46,7 +47,7 @@ def _plot(title: str, x_title: str, y_title: str, curves: Sequence[ClassCurve]) 
             line={"color": COLOURS[place % len(COLOURS)], "width": 2},
             hovertemplate=f"{name}<br>{x_title} %{{x:.3f}}<br>{y_title} %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
-    _frame(drawn)
+    _frame(drawn, len(curves))
     return drawn
 
 
@@ -63,7 +64,7 @@ def _reliability(bins: Sequence[Bins], title: str) -> Figure:
             "<extra></extra>",
         )  # fmt: skip
     _add_diagonal(drawn)
-    _frame(drawn)
+    _frame(drawn, len(bins))
     return drawn
 
 
@@ -74,7 +75,12 @@ def _add_diagonal(drawn: Figure) -> None:
     )
 
 
-def _frame(drawn: Figure) -> None:
+def _frame(drawn: Figure, lines: int) -> None:
+    """Both axes from 0 to 1, and below them a legend of so many lines."""
     drawn.update_xaxes(range=[-0.02, 1.02])
     drawn.update_yaxes(range=[-0.02, 1.02])
-    drawn.update_layout(showlegend=True, legend={"orientation": "h", "x": 0, "y": -0.2})
+    drawn.update_layout(
+        showlegend=True, height=CLASSES_PX + lines * LINE_PX,
+        margin={"b": BELOW_PX + lines * LINE_PX},
+        legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
+    )  # fmt: skip
