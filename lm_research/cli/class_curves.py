@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, softmax
 
 from lm_research.metrics.calibration import reliability
 from lm_research.metrics.classification import against_all
@@ -54,6 +53,8 @@ def _reliability(result: Found) -> list[dict[str, Any]]:
 
 def _confidence(result: Found, factor: float) -> tuple[np.ndarray, np.ndarray]:
     """p_N and right_N (bool) with the logits times ``factor``: of documents, or of decisions."""
+    from scipy.special import expit, softmax
+
     if isinstance(result, MultilabelEvaluation):
         return expit(factor * result.logits_DC).ravel(), result.labels_DC.ravel()
     p_DC = softmax(factor * result.log_p_DC, axis=1)
@@ -62,6 +63,8 @@ def _confidence(result: Found, factor: float) -> tuple[np.ndarray, np.ndarray]:
 
 def _sides(result: Found) -> tuple[np.ndarray, np.ndarray]:
     """p_DC, and which documents are of each class (bool)."""
+    from scipy.special import expit
+
     if isinstance(result, MultilabelEvaluation):
         return expit(result.logits_DC), result.labels_DC
     return against_all(np.exp(result.log_p_DC), result.labels_D)

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.special import log_softmax
 from torch import Tensor
 
 from lm_research.data.document import DataError
 from lm_research.data.document_batches import DocumentBatch, in_order, padded
 from lm_research.data.labels import LabelledSplit, MultilabelSplit
-from lm_research.metrics.calibration import nats
+from lm_research.metrics.calibration import log_p, nats
 from lm_research.metrics.classification import scores
 from lm_research.metrics.multilabel import multilabel_scores
 from lm_research.tasks.classification import Classification
@@ -75,7 +74,7 @@ def evaluate_classifier(
     size_D = split.split.documents["bytes"][split.places_D].astype(np.int64)
     if isinstance(split, MultilabelSplit):
         return MultilabelEvaluation(found, nats_D, size_D, targets, logits_DC, temperature)
-    log_p_DC = log_softmax(logits_DC, axis=1)
+    log_p_DC = log_p(logits_DC)
     return ClassifierEvaluation(found, nats_D, size_D, targets, log_p_DC, temperature)
 
 
@@ -83,7 +82,7 @@ def _scores(logits_DC: np.ndarray, targets: np.ndarray) -> dict[str, float | Non
     """By labels_D (int64), or labels_DC (bool) where there may be several."""
     if targets.ndim == 2:
         return multilabel_scores(logits_DC, targets)
-    return scores(log_softmax(logits_DC, axis=1), targets)
+    return scores(log_p(logits_DC), targets)
 
 
 def split_logits(
