@@ -9,6 +9,7 @@ from lm_research.config.untrusted import LARGEST_JSON, UntrustedError, load_json
 
 SPLIT = "validation"
 MOST_CURVES, MOST_POINTS = 8, 200
+MOST_DOCUMENTS = 1 << 50
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,22 @@ class ClassCurve:
 
 
 @dataclass(frozen=True)
+class Bins:
+    """Of a reliability diagram: mean probability, share that is right, how many; and a name."""
+
+    name: str
+    probability: tuple[float, ...]
+    right: tuple[float, ...]
+    count: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class ClassCurves:
     """Of one run, on the validation split."""
 
     roc: tuple[ClassCurve, ...]
     precision_recall: tuple[ClassCurve, ...]
+    reliability: tuple[Bins, ...]
 
 
 def curves_of(run: Run) -> ClassCurves | None:
@@ -36,8 +48,11 @@ def curves_of(run: Run) -> ClassCurves | None:
         return None
     try:
         known: Any = load_json(read_plain(file, LARGEST_JSON))[SPLIT]
-        kinds = (known[kind][:MOST_CURVES] for kind in ("roc", "precision_recall"))
-        return ClassCurves(*(tuple(map(_curve, curves)) for curves in kinds))
+        roc, precision_recall = (
+            tuple(map(_curve, known[kind][:MOST_CURVES])) for kind in ("roc", "precision_recall")
+        )
+        bins = tuple(map(_bins, known["reliability"][:2]))
+        return ClassCurves(roc, precision_recall, bins)
     except (OSError, UntrustedError, KeyError, TypeError, ValueError):
         return None
 
@@ -49,3 +64,13 @@ def _curve(known: Any) -> ClassCurve:
     if not sound or not x:
         raise ValueError("no points of a curve")
     return ClassCurve(str(known["class"]), area, x, y)
+
+
+def _bins(known: Any) -> Bins:
+    p, right = (tuple(map(float, known[name])) for name in ("probability", "right"))
+    count = tuple(map(int, known["count"]))
+    sound = 0 < len(p) == len(right) == len(count) <= MOST_POINTS
+    sound = sound and all(0 <= value <= 1 for value in (*p, *right))
+    if not sound or not all(0 < n < MOST_DOCUMENTS for n in count):
+        raise ValueError("no bins of a reliability diagram")
+    return Bins(str(known["name"]), p, right, count)

@@ -31,6 +31,8 @@ _KNOWN: dict[str, tuple[str, str, bool, int]] = {
     "precision_span": ("precision of spans", "span P", False, 3),
     "recall_span": ("recall of spans", "span R", False, 3),
     "f1_span": ("F1 of spans", "span F1", False, 3),
+    "calibration_error_uncalibrated": ("calibration error, uncalibrated", "ECE raw", True, 3),
+    "loss_nats_uncalibrated": ("loss in nats, uncalibrated", "loss raw", True, 3),
     "calibration_error": ("calibration error", "ECE", True, 3),
     "bleu": ("BLEU", "BLEU", False, 2),
     "chrf": ("chrF2", "chrF", False, 2),

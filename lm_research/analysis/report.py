@@ -180,7 +180,10 @@ class _Writer:
         wrong = "".join(to_html(table) for table in tables.mistake_tables(self.study))
         more = f"<details><summary>What it gets wrong</summary>{wrong}</details>" if wrong else ""
         drawn = self.facets(plots.class_curve_plots(self.study))
-        key = "Each class against all others, on the validation split; beside its name the area."
+        key = (
+            "Each class against all others, on the validation split; beside its name the area. "
+            "Reliability: points are bins of equal width; below the diagonal the model is too sure."
+        )
         return f"{''.join(map(to_html, found))}{drawn}{notes_html([key]) if drawn else ''}{more}"
 
     def hypotheses(self) -> str:

@@ -21,9 +21,11 @@ from lm_research.callbacks.precision import Precision
 from lm_research.callbacks.processes import telling_of_late
 from lm_research.callbacks.stop_signals import StopSignals
 from lm_research.cli.assembly import Assembly, assemble
+from lm_research.cli.calibrating import calibrate
 from lm_research.cli.documents import take_best
 from lm_research.cli.transfer import unfreezing
 from lm_research.config.build import build
+from lm_research.data.document_module import DocumentDataModule
 from lm_research.tasks.bfloat16 import fastest_precision, use_bfloat16
 from lm_research.tasks.classification import Classification
 from lm_research.tasks.counted import CountedLanguageModel
@@ -96,6 +98,7 @@ def _last_evaluation(assembly: Assembly, module: TrainedModel, recorder: Recorde
     """Of the weights that the run leaves, on the validation split."""
     if isinstance(module, Classification | SequenceToSequence | Tagging):
         take_best(module, recorder.folder.checkpoints)
+        _calibrate(module, assembly, recorder)
         with evaluating(module):
             return evaluate_held_out(module, assembly.data)
     step, result = getattr(module, "last_evaluation", (None, None))
@@ -103,6 +106,14 @@ def _last_evaluation(assembly: Assembly, module: TrainedModel, recorder: Recorde
         with evaluating(module):
             result = evaluate_held_out(module, assembly.data)
     return result
+
+
+def _calibrate(module: TrainedModel, assembly: Assembly, recorder: Recorder) -> None:
+    """Fit the temperature of a classifier that asks for one."""
+    if isinstance(module, Classification) and module.calibrate:
+        assert isinstance(assembly.data, DocumentDataModule)
+        temperature = calibrate(module, assembly.data, recorder.folder)
+        recorder.summary({"calibration/temperature": temperature})
 
 
 def trainer_options(config: Config, run: Path) -> Config:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from lm_research.cli.class_curves import class_curves
 from lm_research.data.document_module import DocumentDataModule
@@ -61,6 +60,8 @@ def _of_one(result: ClassifierEvaluation, index: int, classes: list[str]) -> dic
 
 def _of_several(result: MultilabelEvaluation, index: int, classes: list[str]) -> dict[str, Any]:
     """Probabilities are those of the classes that are predicted, or should be."""
+    from scipy.special import expit
+
     label_C, logit_C = result.labels_DC[index], result.logits_DC[index]
     named = {name: float(p) for name, p in zip(classes, expit(logit_C), strict=True)}
     labels = [name for name, label in zip(classes, label_C, strict=True) if label]

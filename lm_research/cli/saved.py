@@ -10,11 +10,14 @@ import numpy as np
 import torch
 
 from lm_research.cli.assembly import build_model
+from lm_research.cli.calibrating import FILE as CALIBRATION
+from lm_research.cli.calibrating import take_temperature
 from lm_research.config.build import build
 from lm_research.config.problems import ConfigError
 from lm_research.config.untrusted import open_plain
 from lm_research.config.validation import validate
 from lm_research.data.preparation import restore_lexicon
+from lm_research.tasks.classification import Classification
 from lm_research.tasks.counted import CountedLanguageModel
 from lm_research.tasks.models import RunModel
 from lm_research.text.tags import TagLexicon
@@ -58,6 +61,9 @@ def load(path: str, checkpoint: str = "last") -> SavedRun:
         model = build_model(config, tokenizer, lexicon, classes=classes, target_tokenizer=targets)
     with _told(weights, "try checkpoint=best, or train again with another output=FOLDER"):
         _fill(model, weights)
+    if isinstance(model, Classification):
+        with _told(folder.path / CALIBRATION, "remove it: the classes stay, without a temperature"):
+            take_temperature(model, folder.path, weights)
     return SavedRun(config, tokenizer, model, targets)
 
 

@@ -142,6 +142,10 @@ class LabelledSplit:
         targets_B: np.ndarray = self.labels_D[chosen]
         return targets_B
 
+    def all_targets(self) -> np.ndarray:
+        """``targets`` of all kept documents."""
+        return self.targets(np.arange(len(self)))
+
     def ids(self) -> list[str]:
         """The source's ids of the kept documents, of a held-out split."""
         names = self.store.read_json("ids")[self.split.name]
@@ -179,7 +183,7 @@ class MultilabelSplit(LabelledSplit):
     @cached_property
     def labels_DC(self) -> np.ndarray:  # noqa: N802 - the name carries the shape
         """All targets, bool: D C bytes."""
-        return self.targets(np.arange(len(self)))
+        return self.all_targets()
 
     def counts(self) -> list[int]:
         """Documents of each class."""

@@ -73,6 +73,9 @@ def _what(saved: SavedRun) -> str:
     classes = f"\nIts classes: {', '.join(map(_plain, c))}." if (c := _classes(saved)) else ""
     if isinstance(saved.model, Classification) and saved.model.several:
         classes += "\nA text is of those whose probability is above 0.5: several, or none."
+    if isinstance(saved.model, Classification) and saved.model.calibrate:
+        classes += f"\nIts logits are divided by {float(saved.model.temperature):.4g} (temperature "
+        classes += "scaling, fitted to the validation split)."
     return (
         f"A model for {kind} (`{task}`), trained with lm_research {__version__}; "
         f"{saved.tokenizer.vocabulary_size:,} tokens in the vocabulary.{classes}"

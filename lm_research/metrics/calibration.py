@@ -71,6 +71,14 @@ def fit_temperature(logits_DC: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(found.x)) if found.fun < loss(0.0) else 1.0
 
 
+def log_p(logits_DC: np.ndarray) -> np.ndarray:
+    """log_p_DC of a softmax, float64."""
+    from scipy.special import log_softmax
+
+    found: np.ndarray = log_softmax(logits_DC, axis=1)
+    return found
+
+
 def nats(logits_DC: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """nats_D, float64: -log p(labels of the document).
 
@@ -78,11 +86,8 @@ def nats(logits_DC: np.ndarray, labels: np.ndarray) -> np.ndarray:
         logits_DC: of a softmax where ``labels`` are labels_D (int64); where they are labels_DC
             (bool) of a sigmoid for each class, and a document's nats are the sum over classes.
     """
-    from scipy.special import log_softmax
-
     if labels.ndim == 1:
-        log_p_DC = log_softmax(logits_DC, axis=1)
-        found: np.ndarray = -np.take_along_axis(log_p_DC, labels[:, None], 1)[:, 0]
+        found: np.ndarray = -np.take_along_axis(log_p(logits_DC), labels[:, None], 1)[:, 0]
         return found
     signed_DC = np.where(labels, -logits_DC, logits_DC)
     nats_D: np.ndarray = np.logaddexp(0.0, signed_DC).sum(1)

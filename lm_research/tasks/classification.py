@@ -48,6 +48,8 @@ class Classification(DocumentTask):
         class_weights: ``balanced`` weighs a document of class c by D / (C D_c), where D_c of the D
             training documents are of it; of several labels, class by class, those of it by
             D / (2 D_c) and the others by D / (2 (D - D_c)). None: all alike.
+        calibrate: ``temperature``: logits of held-out documents are divided by a temperature that
+            is fitted to the validation split after training (Guo et al. 2017); None: they are not.
         max_tokens: of a document that are read; None: all.
         word_dropout: probability of leaving a token out of its document, while training; see
             :func:`drop_words`.
@@ -61,6 +63,8 @@ class Classification(DocumentTask):
     class_weight_C: Tensor
     class_weight_2C: Tensor
     """of several labels: the weights of documents that are not of a class, and of those that are"""
+    temperature: Tensor
+    """there if ``calibrate`` asks for it; 1 until it is fitted"""
 
     def __init__(
         self,
@@ -75,6 +79,7 @@ class Classification(DocumentTask):
         epochs: PositiveInt = 10,
         pooling: Literal["last", "mean", "max", "attention"] = "max",
         class_weights: Literal["balanced"] | None = None,
+        calibrate: Literal["temperature"] | None = None,
         max_tokens: PositiveInt | None = 1024,
         word_dropout: DropProbability = 0.0,
         train_accuracy: bool = True,
@@ -88,6 +93,9 @@ class Classification(DocumentTask):
         pools = isinstance(model, SequenceModel)
         self.pooling = Pooling(pooling, model.output_size) if pools else None
         self.head = nn.Linear(model.output_size, len(self.classes))
+        self.calibrate = calibrate
+        if calibrate:
+            self.register_buffer("temperature", torch.ones(()))
         self.several = labels == "several"
         counts = class_counts if class_weights == "balanced" else None
         self._weigh(counts, documents)
@@ -146,7 +154,7 @@ class Classification(DocumentTask):
         return total / len(labels_BC)
 
     def held_out_logits(self, batch: DocumentBatch) -> Tensor:
-        """logits_BC (at least float32) on the CPU, without gradients, in the caller's mode."""
+        """logits_BC as the model has them, at least float32, on the CPU, without gradients."""
         with torch.inference_mode(), default_dtype(self.dtype):
             logits_BC = self.logits(self.transfer_batch_to_device(batch, self.device, 0))
             return logits_BC.to(torch.promote_types(logits_BC.dtype, torch.float32)).cpu()
@@ -157,9 +165,18 @@ class Classification(DocumentTask):
             return self.normalized(self.held_out_logits(batch))
 
     def normalized(self, logits_BC: Tensor) -> Tensor:
-        """log p(class), at least float32: of a softmax, or of each class's own sigmoid."""
+        """log p(class), at least float32: of a softmax, or of each class's own sigmoid.
+
+        Where there is a temperature the logits are divided by it first.
+        """
         logits_BC = logits_BC.to(torch.promote_types(logits_BC.dtype, torch.float32))
+        if self.calibrate:
+            logits_BC = logits_BC / self.temperature.to(logits_BC.device)
         return F.logsigmoid(logits_BC) if self.several else logits_BC.log_softmax(-1)
+
+    def set_temperature(self, value: float) -> None:
+        """What logits of held-out documents are divided by from now on."""
+        self.temperature.fill_(value)
 
     def configure_optimizers(self) -> Any:
         """As of every task, and the bound on the output layer."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from lm_research.data.document import DataError
 from lm_research.data.document_batches import DocumentBatch, in_order, padded
 from lm_research.data.labels import LabelledSplit, MultilabelSplit
-from lm_research.metrics.calibration import nats
+from lm_research.metrics.calibration import log_p, nats
 from lm_research.metrics.classification import scores
 from lm_research.metrics.multilabel import multilabel_scores
 from lm_research.tasks.classification import Classification
@@ -19,6 +19,8 @@ from lm_research.tasks.evaluation import DivergenceError, Evaluation
 BATCH = 64
 """Documents that are scored at once, at most; a matter of memory, not of the scores."""
 Progress = Callable[[int, int], None]
+CALIBRATED = ("loss_nats", "calibration_error")
+"""Scores that a temperature moves, told as they were without it, too."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class ClassifierEvaluation(Evaluation):
 
     labels_D: np.ndarray
     log_p_DC: np.ndarray
+    temperature: float = 1.0
+    """by which the logits were divided"""
 
     @property
     def predicted_D(self) -> np.ndarray:  # noqa: N802 - the name carries the shape
@@ -40,6 +44,8 @@ class MultilabelEvaluation(Evaluation):
 
     labels_DC: np.ndarray
     logits_DC: np.ndarray
+    """divided by the temperature"""
+    temperature: float = 1.0
 
     @property
     def predicted_DC(self) -> np.ndarray:  # noqa: N802 - the name carries the shape
@@ -56,18 +62,27 @@ def evaluate_classifier(
         DataError: there is none.
         DivergenceError: the model predicts NaN.
     """
-    logits_DC = split_logits(model, split, progress)
+    raw_DC = split_logits(model, split, progress)
+    temperature = float(model.temperature) if model.calibrate else 1.0
+    logits_DC, targets = raw_DC / temperature, split.all_targets()
+    found = _scores(logits_DC, targets)
+    if model.calibrate:
+        before = _scores(raw_DC, targets)
+        found |= {f"{name}_uncalibrated": before[name] for name in CALIBRATED}
+    found["other_labels"] = split.left_out
+    nats_D = nats(logits_DC, targets)
     size_D = split.split.documents["bytes"][split.places_D].astype(np.int64)
     if isinstance(split, MultilabelSplit):
-        found = multilabel_scores(logits_DC, split.labels_DC)
-        found["other_labels"] = split.left_out
-        nats_D = nats(logits_DC, split.labels_DC)
-        return MultilabelEvaluation(found, nats_D, size_D, split.labels_DC, logits_DC)
-    log_p_DC = model.normalized(torch.from_numpy(logits_DC)).numpy()
-    found = scores(log_p_DC, split.labels_D)
-    found["other_labels"] = split.left_out
-    nats_D = nats(logits_DC, split.labels_D)
-    return ClassifierEvaluation(found, nats_D, size_D, split.labels_D, log_p_DC)
+        return MultilabelEvaluation(found, nats_D, size_D, targets, logits_DC, temperature)
+    log_p_DC = log_p(logits_DC)
+    return ClassifierEvaluation(found, nats_D, size_D, targets, log_p_DC, temperature)
+
+
+def _scores(logits_DC: np.ndarray, targets: np.ndarray) -> dict[str, float | None]:
+    """By labels_D (int64), or labels_DC (bool) where there may be several."""
+    if targets.ndim == 2:
+        return multilabel_scores(logits_DC, targets)
+    return scores(log_p(logits_DC), targets)
 
 
 def split_logits(

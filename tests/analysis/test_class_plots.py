@@ -17,8 +17,13 @@ from .conftest import write_run
 CURVE = {"class": "<bad>", "area": 0.75, "x": [0.0, 0.5, 1.0], "y": [0.0, 0.8, 1.0]}
 
 
+BINS = {"name": "before", "probability": [0.4, 0.9], "right": [0.5, 0.7], "count": [10, 90]}
+
+
 def kept(**change):
-    return {"roc": [CURVE | change], "precision_recall": [CURVE | change, CURVE]}
+    bins = [BINS, BINS | {"name": "after"}]
+    curves = {"roc": [CURVE | change], "precision_recall": [CURVE | change, CURVE]}
+    return curves | {"reliability": bins}
 
 
 def study(folder, curves):
@@ -35,7 +40,11 @@ def test_the_curves_of_the_best_setting(tmp_path):
     assert [figure.layout.title.text.split(",")[0] for figure in drawn] == [
         "ROC",
         "Precision and recall",
+        "Reliability",
     ]
+    names = [trace.name for trace in drawn[2].data]
+    assert names == ["before temperature scaling", "after temperature scaling", None]
+    assert drawn[2].data[0].y == (0.5, 0.7)
     first = drawn[0].data[0]
     assert (first.x, first.y) == ((0.0, 0.5, 1.0), (0.0, 0.8, 1.0))
     assert first.name == "&lt;bad&gt; 0.750"
@@ -47,9 +56,10 @@ def test_the_curves_of_the_best_setting(tmp_path):
 
 
 def test_a_page_stays_small(tmp_path):
-    many = {"roc": [CURVE] * 50, "precision_recall": []}
-    (drawn,) = class_curve_plots(study(tmp_path, many))
+    many = kept() | {"roc": [CURVE] * 50, "precision_recall": []}
+    drawn, reliability = class_curve_plots(study(tmp_path, many))
     assert len(drawn.data) == MOST_CURVES + 1
+    assert len(reliability.data) == 3
 
 
 @pytest.mark.parametrize(
@@ -68,6 +78,13 @@ def test_a_page_stays_small(tmp_path):
 def test_damaged_ones_are_left_out(tmp_path, change):
     found = study(tmp_path, kept(**change))
     assert class_curve_plots(found) == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"right": [0.5]}, {"count": [0, 1]}, {"probability": [0.4, 1.2]}, {"right": None}]
+)
+def test_damaged_bins_are_left_out(tmp_path, change):
+    assert class_curve_plots(study(tmp_path, kept() | {"reliability": [BINS | change]})) == []
 
 
 def test_runs_without_curves(tmp_path):

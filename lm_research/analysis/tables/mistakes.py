@@ -49,7 +49,7 @@ def _mistakes(run: Run) -> list[Mistake]:
 def _mistake(row: Mapping[str, Any]) -> Mistake | None:
     """None if the document is right, or its row is damaged or of another task."""
     try:
-        text = str(row["text"])
+        text = " ".join(str(row["text"]).split())
         if "labels" in row:
             return _of_several(row, text)
         label, predicted = str(row["label"]), str(row["predicted"])
