@@ -58,19 +58,19 @@ class Search:
         beam: K.
         length_penalty: 0: the most probable text; greater: longer ones.
         coverage_penalty: greater: texts that leave no part of the source unread.
-        no_repeat_ngram_size: n; 0: texts may repeat.
-        banned: ids that are never written.
         n_best: texts of each source, the best first; beam search may find fewer.
         sampling: draw texts instead, independently; their score is log p.
+        no_repeat_ngram_size: n; 0: texts may repeat.
+        banned: ids that are never written.
     """
 
     beam: int = 5
     length_penalty: float = 1.0
     coverage_penalty: float = 0.0
-    no_repeat_ngram_size: int = 0
-    banned: tuple[int, ...] = ()
     n_best: int = 1
     sampling: Sampling | None = None
+    no_repeat_ngram_size: int = 0
+    banned: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if min(self.beam, self.n_best) < 1 or (self.sampling is None and self.n_best > self.beam):

@@ -5,6 +5,7 @@ R rows (sources, or beams of sources).
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -160,8 +161,9 @@ class SequenceToSequence(DocumentTask):
         self.label_smoothing, self.scheduled_sampling = label_smoothing, scheduled_sampling
         self.most_source, self.most_target = most_source, most_target
         self.longest_ratio, self.longest_extra = longest_ratio, longest_extra
+        how = Search(beam, length_penalty, coverage_penalty)
         banned = () if unknown_id is None else (unknown_id,)
-        self.search = Search(beam, length_penalty, coverage_penalty, no_repeat_ngram_size, banned)
+        self.search = replace(how, no_repeat_ngram_size=no_repeat_ngram_size, banned=banned)
         self.recurrent, self.bidirectional = isinstance(model, Recurrent), bidirectional
         self.feeding = self.recurrent if input_feeding is None else input_feeding
         self.layerwise = isinstance(model, EncoderDecoderModel)

@@ -48,7 +48,7 @@ def test_flags_may_stand_anywhere(arguments):
 def test_help_lists_every_group_and_its_options(capsys):
     assert lm_research("train", "--help") == 0
     text = capsys.readouterr().out
-    assert "model         lstm, bag, cnn" in text
+    assert "model         lstm, bag, char_cnn, cnn" in text
     assert "keras_lstm" in text
 
 
