@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.batch_size import adopt
@@ -135,7 +135,8 @@ def _alone(config: dict[str, Any], folder: Path, gpu: str | None = None) -> None
 
 def command(job: Any) -> list[str]:
     """What environment.json records: the command of this one run, whatever process it is in."""
-    return ["lm-research", "train", *job.overrides.task]
+    given: Any = OmegaConf.to_container(job.overrides.task)  # interpolations as text
+    return ["lm-research", "train", *given]
 
 
 def _without_secrets(file: Path) -> None:

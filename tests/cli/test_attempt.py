@@ -3,6 +3,7 @@
 import signal
 
 import pytest
+from omegaconf import OmegaConf
 
 from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli import attempt, launch
@@ -28,3 +29,9 @@ def test_a_signal_before_the_folder_is_claimed_is_no_failure(tmp_path, monkeypat
         attempt._alone({"seed": 1}, tmp_path / "job")
     assert (tmp_path / "job" / LAST_ERROR).exists() == begun
     assert [standing.state for standing in standings(tmp_path, [job])] == [state]
+
+
+def test_an_interpolation_on_the_command_line_is_recorded_as_it_was_given():
+    given = ["vectorizer.path=${downloads}/glove.txt", "seed=1"]
+    job = OmegaConf.create({"overrides": {"task": given}})
+    assert attempt.command(job) == ["lm-research", "train", *given]
