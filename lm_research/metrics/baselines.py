@@ -16,13 +16,12 @@ from lm_research.data.labels import LabelledSplit, MultilabelSplit
 from lm_research.metrics.classification import confusion, per_class
 from lm_research.metrics.multilabel import decision_scores
 
-MODELS = {
-    "bag_of_words_logistic": ("counts", 1, "logistic"),
-    "tfidf_words_logistic": ("tfidf", 1, "logistic"),
-    "tfidf_logistic": ("tfidf", 2, "logistic"),
-    "tfidf_svm": ("tfidf", 2, "svm"),
+FEATURES = {
+    ("counts", 1): {"bag_of_words_logistic": "logistic"},
+    ("tfidf", 1): {"tfidf_words_logistic": "logistic"},
+    ("tfidf", 2): {"tfidf_logistic": "logistic", "tfidf_svm": "svm"},
 }
-"""Each one's weights of n-grams, the longest of these, and what reads them."""
+"""Weights of n-grams and the longest of these -> the models that read them."""
 
 
 def baseline_scores(
@@ -36,34 +35,41 @@ def baseline_scores(
         seed: of the solvers.
     """
     found: dict[str, float] = {}
-    for name, (weights, longest, kind) in MODELS.items():
-        pipeline = _pipeline(weights, longest, kind, seed, isinstance(train, MultilabelSplit))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            pipeline.fit(_documents(train), _targets(train))
-        for group, split in held.items():
-            if len(split):
-                scores = _scores(split, pipeline.predict(_documents(split)))
+    several = isinstance(train, MultilabelSplit)
+    there = {group: split for group, split in held.items() if len(split)}
+    for (weights, longest), kinds in FEATURES.items():
+        vectorizer = _vectorizer(weights, longest)
+        x_train = vectorizer.fit_transform(_documents(train))
+        x_held = {g: vectorizer.transform(_documents(split)) for g, split in there.items()}
+        for name, kind in kinds.items():
+            model = _model(kind, seed, several)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model.fit(x_train, _targets(train))
+            for group, split in there.items():
+                scores = _scores(split, model.predict(x_held[group]))
                 found |= {f"baseline/{name}/{group}_{k}": v for k, v in scores.items()}
     return found
 
 
-def _pipeline(weights: str, longest: int, kind: str, seed: int, several: bool) -> Any:
+def _vectorizer(weights: str, longest: int) -> Any:
     from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+
+    kind = {"counts": CountVectorizer, "tfidf": TfidfVectorizer}[weights]
+    return kind(tokenizer=_tokens, token_pattern=None, lowercase=False, ngram_range=(1, longest))
+
+
+def _model(kind: str, seed: int, several: bool) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
-    from sklearn.pipeline import make_pipeline
     from sklearn.svm import LinearSVC
 
-    features = {"counts": CountVectorizer, "tfidf": TfidfVectorizer}[weights](
-        tokenizer=_tokens, token_pattern=None, lowercase=False, ngram_range=(1, longest)
-    )
     models = {
         "logistic": LogisticRegression(max_iter=1000, random_state=seed),
         "svm": LinearSVC(random_state=seed),
     }
     model = models[kind]
-    return make_pipeline(features, OneVsRestClassifier(model) if several else model)
+    return OneVsRestClassifier(model) if several else model
 
 
 def _documents(split: LabelledSplit) -> list[Any]:
