@@ -8,8 +8,9 @@ the same under all tokenizers and vectorizers, and another under other cleaning,
 from collections.abc import Sequence
 
 from lm_research.analysis.metric import Metric
-from lm_research.analysis.runs import Run, mapping
+from lm_research.analysis.runs import Run
 from lm_research.analysis.settings import Setting
+from lm_research.config.choices import mapping
 
 LONGEST_VALUE = 40  # characters
 Versions = dict[str, list[Setting]]

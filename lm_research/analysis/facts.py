@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from lm_research.analysis.metric import compact
-from lm_research.analysis.runs import Run, mapping, number
+from lm_research.analysis.runs import Run, number
 from lm_research.analysis.settings import FREE_CHOICES, value_of
 from lm_research.analysis.study import Study, once
+from lm_research.config.choices import mapping
 
 SOURCES_SHOWN = 6
 _CARD = ("name", "language", "category", "licence", "citation")

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from lm_research.config.choices import choices_of, mapping
 from lm_research.config.untrusted import (
     LARGEST_JSON,
     UntrustedError,
@@ -140,11 +141,6 @@ def summary_keys(runs: Iterable[Run]) -> list[str]:
     return list(dict.fromkeys(chain.from_iterable(several)))
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
-    """``value`` if it is a mapping, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
-
-
 def number(value: Any) -> float | None:
     """``value`` as a finite float; ``None`` for anything else (null, NaN, text, true)."""
     if type(value) is float:
@@ -226,7 +222,7 @@ def load_run(folder: Path | str, read_config: Callable[[bytes], Any] = load_yaml
     return Run(
         folder=place,
         id=str(status.get("id") or place.name),
-        choices=_choices(config),
+        choices=choices_of(config),
         seed=seed if isinstance(seed, int) and not isinstance(seed, bool) else None,
         config=config,
         status=status,
@@ -315,31 +311,6 @@ class _Reader:
             return {str(key): item for key, item in value.items()}
         self.notes.append(f"{name}: damaged (holds {type(value).__name__}, not a mapping)")
         return {}
-
-
-def _choices(config: Mapping[str, Any]) -> dict[str, str]:
-    """The option names; without them, the name or the class of each group stands in.
-
-    Data goes by its own name: two mixtures are two sources, though one option makes both.
-    """
-    choices = mapping(config.get("choices"))
-    if choices:
-        found = {
-            str(group): str(option)
-            for group, option in choices.items()
-            if option is not None and not str(group).startswith("hydra")
-        }
-        own = mapping(config.get("data")).get("name")
-        return found | ({"data": own} if isinstance(own, str) and "data" in found else {})
-    found = {}
-    for group, value in config.items():
-        name = (
-            mapping(value).get("name")
-            or str(mapping(value).get("_target_") or "").rpartition(".")[2]
-        )
-        if name:
-            found[group] = str(name)
-    return found
 
 
 def _summary(

@@ -7,8 +7,9 @@ from itertools import repeat
 from typing import Any, cast
 
 from lm_research.analysis.metric import MISSING
-from lm_research.analysis.runs import Run, mapping
+from lm_research.analysis.runs import Run
 from lm_research.analysis.statistics import Estimate, mean, t_interval
+from lm_research.config.choices import mapping, value_on
 from lm_research.config.places import PLACES
 
 FREE_FIELDS = frozenset(
@@ -196,14 +197,8 @@ def value_of(run: Run, axis: str) -> str:
     """A run's value on an axis: the option chosen for a group, or a dotted field's value."""
     if axis == PRETRAINING:
         return pretrained_on(run) or SCRATCH
-    if axis in run.choices:
-        return run.choices[axis]
-    found: Any = run.config
-    for part in axis.split("."):
-        found = mapping(found).get(part)
-    if isinstance(found, bool):
-        return str(found).lower()  # as on the command line
-    return MISSING if found is None else str(found)
+    found = value_on(run.config, run.choices, axis)
+    return MISSING if found is None else found
 
 
 def values_on(runs: Sequence[Run], axis: str) -> list[str]:

@@ -18,10 +18,11 @@ from lm_research.analysis.questions import (
     own_question,
     transfer_question,
 )
-from lm_research.analysis.runs import Run, mapping
+from lm_research.analysis.runs import Run
 from lm_research.analysis.scaling import Scaling, scaling_laws
 from lm_research.analysis.settings import Setting, find_axes, group_settings
 from lm_research.analysis.sweep import Sweep
+from lm_research.config.choices import mapping
 
 Made = TypeVar("Made")
 
@@ -141,6 +142,20 @@ def analyse(runs: Sequence[Run], sweep: Sweep) -> Study:
         hypotheses=judge(settings, sweep.hypotheses, sweep.metric, common),
         factorial=_factorial(compared, axes, sweep.metric, common),
         scaling=scaling_laws(compared, sweep.metric),
+    )
+
+
+def regrouped(study: Study, settings: Sequence[Setting], axes: Sequence[str]) -> Study:
+    """The same runs and hypotheses, compared by other settings along other axes."""
+    metric, settings, axes = study.metric, tuple(settings), tuple(axes)
+    common = _common_evaluations(settings, metric)
+    return replace(
+        study,
+        settings=settings,
+        axes=axes,
+        effects=_effects(settings, axes, metric, common),
+        winners=winners(settings, metric),
+        factorial=_factorial(settings, axes, metric, common),
     )
 
 

@@ -6,6 +6,7 @@ Every number and every sentence comes from recorded runs. What is not done is na
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from lm_research.analysis import facts, plots, tables
@@ -20,6 +21,7 @@ from lm_research.analysis.sentences import (
     interaction_sentences,
     winner_sentences,
 )
+from lm_research.analysis.sizes import by_size
 from lm_research.analysis.study import Study
 from lm_research.analysis.tables import Cell, Column, Table
 from lm_research.analysis.tables.ratios import ratios_table
@@ -49,7 +51,7 @@ class Part:
         planned: runs that it means.
         missing: those that are not done, by the names of their folders.
         ratios: (axis, option) of a table of ratios, if one is wanted.
-        against: a cost along which its figure draws each model's sizes.
+        against: a cost that tells its sizes; they are compared, and drawn along it.
     """
 
     study: Study
@@ -58,6 +60,11 @@ class Part:
     missing: tuple[str, ...] = ()
     ratios: tuple[str, str] | None = None
     against: str | None = None
+
+    @cached_property
+    def compared(self) -> Study:
+        """The study along the axes that its sentences and tables speak of."""
+        return by_size(self.study, self.against) if self.against else self.study
 
 
 @dataclass
@@ -93,6 +100,8 @@ class StudyPage:
         """The page's Markdown; its figures are in :attr:`figures` then."""
         parts = [MARK, f"# {markdown_text(self.title)}", markdown_text(self.question)]
         parts += [f"**{markdown_text(self.note)}**"] if self.note else []
+        if told := list(self.in_short()):
+            parts.append("## In short\n\n" + _list(told))
         parts += [HOW, to_markdown(self.overview(), level=2).rstrip()]
         for part in self.parts:
             parts += self.section(part)
@@ -100,6 +109,13 @@ class StudyPage:
         lines = [self.command, *(part.command for part in self.parts)]
         parts.append("```sh\n" + "\n".join(map(visible, lines)) + "\n```")
         return "\n\n".join(part for part in parts if part) + "\n"
+
+    def in_short(self) -> Iterator[str]:
+        """What did best in each part, and whether its lead is more than noise."""
+        for part in self.parts:
+            if said := " ".join(best(part.compared)):
+                name = part.study.sweep.title.partition(":")[0]
+                yield f"**{markdown_text(name)}**: {code_and_text(said)}"
 
     def overview(self) -> Table:
         """Each part's runs, and how its hypotheses came out."""
@@ -116,7 +132,7 @@ class StudyPage:
 
     def section(self, part: Part) -> Iterator[str]:
         """A part: its answers, figures, tables and caveats."""
-        study = part.study
+        study = part.compared
         yield f"## {markdown_text(study.sweep.title)}"
         yield markdown_text(study.sweep.question)
         yield _standing(part)
@@ -169,6 +185,24 @@ def _standing(part: Part) -> str:
     return f"**Incomplete.** {text} Not done, and in no number below: {named}{rest}."
 
 
+def best(study: Study) -> Iterator[str]:
+    """Each source's best setting; where each has one alone, the best of the sources."""
+    if not study.one_a_source:
+        yield from (sentence.text for sentence in winner_sentences(study.winners, study.metric))
+        return
+    for effect in study.effects:
+        first, *others = effect.levels
+        beaten, metric = sum(level.real for level in others), study.metric
+        if (mean := first.estimate) is None:
+            continue
+        yield (
+            f"On the mean of {len(effect.evaluations)} evaluation sources training on "
+            f"`{first.value}` does best at {metric.text(mean.mean)} "
+            f"{metric.plus_minus(mean.half_width)} {metric.label}; its lead is real over "
+            f"{beaten} of the other {len(others)}."
+        )
+
+
 def found(study: Study) -> Iterator[str]:
     """Sentences of each axis, of interactions, and of each source's best, all from intervals."""
     for effect in study.effects:
@@ -180,7 +214,7 @@ def found(study: Study) -> Iterator[str]:
 
 def pictures(part: Part) -> dict[str, Figure]:
     """Name -> figure: what the part's kind is looked at by, and its hypotheses."""
-    study, drawn = part.study, dict[str, Figure]()
+    study, drawn = part.compared, dict[str, Figure]()
     two_axes = len(study.axes) == 2 and study.factorial is not None
     if study.matrix is not None and len(study.matrix.rows) > 1:
         drawn["matrix"] = plots.matrix_plot(study, study.matrix)
@@ -199,7 +233,7 @@ def pictures(part: Part) -> dict[str, Figure]:
 
 def shown_tables(part: Part) -> Iterator[Table]:
     """The part's tables; the rest are in its own report."""
-    study = part.study
+    study = part.compared
     if study.matrix is not None and study.matrix.cells:
         yield from tables.source_tables(study, study.matrix)
         yield from filter(None, [tables.mixtures_table(study)])

@@ -189,6 +189,8 @@ def _git(around: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def summary(outcomes: Outcomes) -> str:
-    """ "2 reproduced", "1 reproduced, 1 worse"."""
+    """ "reproduced" where all rows are, else "1 reproduced, 1 worse"."""
     states = [verdict.state for verdict in outcomes.values()]
+    if len(set(states)) == 1:
+        return states[0]
     return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"

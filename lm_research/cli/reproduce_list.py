@@ -1,8 +1,10 @@
 """``lm-research reproduce --list``: every experiment, its state, its cost, the last verdict."""
 
+import re
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -13,50 +15,63 @@ from lm_research.config.paths import experiments
 from lm_research.config.problems import ConfigError
 from lm_research.studies.experiments import claims_equality, results
 
-LONGEST = 44
+YEAR = re.compile(r"\b(?:19|20)\d\d\b")
+NOTE = "Times are of one seed of all rows, on two cores or one GPU; ~ marks an estimate."
 
 
 def show(console: Console) -> None:
-    """Print the table."""
+    """Print the table, and how to go without the data that are not here."""
     from lm_research.config.compose import compose
 
     downloads = str(compose([]).config["downloads"])
-    table = Table()
-    for name in ("experiment", "paper", "data", "cost (CPU; GPU)", "last verdict"):
-        table.add_column(name)
+    table = Table(box=SIMPLE_HEAD, padding=0, show_edge=False)
+    table.add_column("experiment", no_wrap=True)  # to be typed as it is
+    table.add_column("paper")
+    table.add_column("data")
+    table.add_column("CPU", justify="right")
+    table.add_column("GPU", justify="right")
+    table.add_column("last verdict")
+    notes = []
     for name, folder in experiments().items():
-        table.add_row(*(Text(safe(cell)) for cell in _cells(name, folder, downloads)))
+        cells, note = _cells(name, folder, downloads)
+        table.add_row(*(Text(safe(cell)) for cell in (name, *cells)))
+        notes += [f"{name}: {note}"] * bool(note)
     console.print(table)
+    for line in (NOTE, *notes):
+        console.print(Text(safe(line)))
 
 
-def _cells(name: str, folder: Path, downloads: str) -> list[str]:
+def _cells(name: str, folder: Path, downloads: str) -> tuple[list[str], str]:
+    """What follows the name, and a note."""
     if claims_equality(folder):
-        return [name, "equality with other code", "", "", f"by tests/experiments/test_{name}.py"]
+        return ["", "", "", "", "by a test"], f"tests/experiments/test_{name}.py compares"
     try:
         expected = read_expected(folder / FILE)
     except ConfigError as error:
-        return [name, "", "", "", f"{FILE} is wrong: {error.problems[0].field}"]
-    paper = expected.paper
-    short = paper if len(paper) <= LONGEST else f"{paper[: LONGEST - 1]}…"
-    cost = f"{expected.cost.cpu}; {expected.cost.gpu}"
-    return [name, short, _data(expected, downloads), cost, _last(name)]
+        return ["", "", "", "", "unknown"], f"{FILE} is wrong: {error.problems[0].field}"
+    missing = _missing(expected, downloads)
+    gpu = {"none": "-", "unknown": "?"}.get(expected.cost.gpu, expected.cost.gpu)
+    data = "no" if missing else "here"
+    return [_short(expected), data, expected.cost.cpu, gpu, _last(name)], missing
 
 
-def _data(expected: Expected, downloads: str) -> str:
-    """Whether the files are here; whether they are whole is seen when they are read."""
+def _short(expected: Expected) -> str:
+    """``Karpathy 2022``: the first author, and the first year that the reference names."""
+    first = re.split(r",| and | et al", expected.paper)[0]
+    return " ".join((first.split()[-1], *YEAR.findall(expected.paper)[:1]))
+
+
+def _missing(expected: Expected, downloads: str) -> str:
+    """Which files are not here; whether they are whole is seen when they are read."""
     from lm_research.data.downloads import Downloads, RemoteFile
 
     folder = Downloads(downloads)
-    missing = [f for f in expected.data.files if folder.find(RemoteFile(f, [], None)) is None]
+    files = [f for f in expected.data.files if folder.find(RemoteFile(f, [], None)) is None]
     other = expected.data.stand_in
-    instead = f", or data={other.option}" if other else ""
-    return f"{len(missing)} files to fetch{instead}" if missing else "here"
+    instead = f", or data={other.option} for numbers that compare with nothing" if other else ""
+    return f"{', '.join(files)} to fetch{instead}" if files else ""
 
 
 def _last(name: str) -> str:
     found: list[dict[str, Any]] = results(name)
-    if not found:
-        return "not run yet"
-    last = found[-1]
-    day = str((last.get("environment") or {}).get("time", ""))[:10]
-    return f"{last.get('verdict', 'unknown')} ({day})"
+    return str(found[-1].get("verdict", "unknown")) if found else "not run yet"

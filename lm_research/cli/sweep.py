@@ -20,11 +20,13 @@ from lm_research.cli.sweep_rounds import PLANNED, Rounds
 from lm_research.cli.tell import guard_logs, tell
 from lm_research.cli.train import check, make_folder, told_by_names
 from lm_research.config.compose import Composed
+from lm_research.config.paths import studies
 from lm_research.config.problems import ConfigError, Problem, closest
 from lm_research.studies.gpus import pool
 from lm_research.studies.jobs import Planned, planned, write_jobs
 from lm_research.studies.plan import Plan
 from lm_research.studies.states import Standing, standings
+from lm_research.studies.tested import without_runs
 from lm_research.tracking.json_files import write_text
 from lm_research.tracking.wandb_leet import leet_command
 
@@ -131,8 +133,17 @@ def planned_study(arguments: Sequence[str]) -> Study:
     plan = Plan.of(node).narrowed(own, narrowed)
     jobs = _jobs(plan, fixed, config_dir)
     assert composed is not None
+    if plan.settings() == Plan.of(node).settings():  # a part of a study may leave sides out
+        _require_tested(node, jobs, fixed)
     folder = Path(composed.config["output"])
     return Study(folder, fixed, config_dir, {**node, "axes": node["axes"] or plan.axes}, plan, jobs)
+
+
+def _require_tested(node: Mapping[str, Any], jobs: Sequence[Planned], fixed: list[str]) -> None:
+    configs = {tuple(one.job.setting.items()): one.config for one in jobs}
+    file = next((str(file) for known, file in studies("sweeps") if f"sweep={known}" in fixed), None)
+    if problems := list(without_runs(node.get("hypotheses") or [], list(configs.values()), file)):
+        raise ConfigError(problems)
 
 
 def _flags(config_dir: str | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from lm_research.config.untrusted import UntrustedError, load_yaml
 from lm_research.config.validation import validate_as
 
 FILE = "expected.yaml"
+DURATION = re.compile(r"~?[1-9]\d* (s|min|h|d)")
 Mark = Literal["V", "R", "M"]
 """V: read in a source; R: obtained by running the authors' recipe; M: recalled, to be confirmed."""
 Made = TypeVar("Made")
@@ -103,10 +105,13 @@ class Corpus:
 
 @dataclass
 class Cost:
-    """What one seed of all rows takes."""
+    """What one seed of all rows takes: ``35 min``, or ``~3 h`` if it is an estimate."""
 
     cpu: str
+    """on two cores, two runs at a time"""
     gpu: str
+    """on one of a data centre; ``none`` where it has nothing to do, or ``unknown``"""
+    note: str = ""
 
 
 @dataclass
@@ -192,6 +197,16 @@ def _rules(node: Mapping[str, Any], file: str) -> Iterator[Problem]:
         yield Problem("seeds", "each once, at least one", str(seeds), "[1, 2, 3]", file=file)
     if node.get("deterministic") is True and isinstance(seeds, list) and len(seeds) > 1:
         yield Problem("seeds", "a deterministic method has one", str(seeds), "[1]", file=file)
+    yield from _of_cost(node.get("cost"), file)
+
+
+def _of_cost(cost: Any, file: str) -> Iterator[Problem]:
+    words = {"cpu": (), "gpu": ("none", "unknown")}
+    for name, others in words.items() if isinstance(cost, Mapping) else ():
+        told = str(cost.get(name))
+        if told not in others and not DURATION.fullmatch(told):
+            allowed = ", ".join(("35 min", "~3 h (s, min, h, d; ~ for an estimate)", *others))
+            yield Problem(f"cost.{name}", "is no duration", told, allowed, file=file)
 
 
 def _of_mean(path: str, row: Mapping[str, Any], file: str) -> Iterator[Problem]:

@@ -19,7 +19,7 @@ SOUND = {
     "deterministic": False,
     "seeds": [1, 2],
     "data": {"files": {}},
-    "cost": {"cpu": "a minute", "gpu": "none"},
+    "cost": {"cpu": "1 min", "gpu": "none"},
     "sources": {"lr": "the paper"},
     "rows": [
         {"name": "a", "published": 2, "metric": "val/x", "mark": "M", "tolerance": 0.1, "why": "so"}
@@ -85,6 +85,9 @@ def test_the_runs_of_a_mean_are_every_combination(tmp_path):
         ({"deterministic": True}, "a deterministic method has one"),
         ({"course": {**SOUND["course"], "tolerance": 5}}, "course.tolerance=5: is out of range"),
         ({"course": {**SOUND["course"], "points": {"tokens": 1}}}, "course.points={'tokens'"),
+        ({"cost": {"cpu": "an hour", "gpu": "none"}}, "cost.cpu=an hour: is no duration"),
+        ({"cost": {"cpu": "none", "gpu": "~2 min"}}, "cost.cpu=none: is no duration"),
+        ({"cost": {"cpu": "2 d", "gpu": "a while"}}, "~ for an estimate), none, unknown"),
         ({"papr": "x"}, "papr=x: the file has no field `papr`; did you mean `paper`?"),
     ],
 )

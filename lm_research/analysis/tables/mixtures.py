@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Iterator
 
 from lm_research.analysis.metric import MISSING, fixed
-from lm_research.analysis.runs import Run, mapping, number
+from lm_research.analysis.runs import Run, number
 from lm_research.analysis.statistics import mean
 from lm_research.analysis.study import Study
 from lm_research.analysis.tables.table import Cell, Column, Table
+from lm_research.config.choices import mapping
 
 READ = "Shares of bytes; how often the source's training text was read. Means over the seeds."
 PREPARED = (

@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from lm_research.analysis.runs import Run, load_rows, load_run, mapping, number
+from lm_research.analysis.runs import Run, load_rows, load_run, number
+from lm_research.config.choices import mapping
 from lm_research.config.yaml_blocks import BlockReader
 from lm_research.tracking.folder_lock import FolderLock
 from lm_research.tracking.json_files import encoded
