@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from lm_research.analysis import facts, plots, tables
+from lm_research.analysis.comparisons import Effect
 from lm_research.analysis.expectations import ANSWERS, expectation
 from lm_research.analysis.page import write_text
 from lm_research.analysis.plots.drawing import Figure
@@ -24,7 +25,7 @@ from lm_research.analysis.sentences import (
 from lm_research.analysis.sizes import by_size
 from lm_research.analysis.study import Study
 from lm_research.analysis.tables import Cell, Column, Table
-from lm_research.analysis.tables.ratios import ratios_table
+from lm_research.analysis.tables.ratios import ratio_sentences, ratios_table
 from lm_research.config.visible import visible
 
 NAME = "README.md"
@@ -35,7 +36,8 @@ HOW = (
     "hypotheses of its part (or all options of an axis), is below 0.05; else none is shown, which "
     "is not to say that there is none. Intervals are 95 % t-intervals over seeds, in brackets, and "
     "not widened for the number of comparisons. Hypotheses were written into the parts' files "
-    "before the first run; `<` and `>` speak of the metric's value. Figures call what is borne out "
+    "before the first run; `<` and `>` speak of the metric's value, and a difference of the sign "
+    "− goes against what was expected. Figures call what is borne out "
     "supported, and what is not shown undecided; their blue intervals are over seeds, the orange "
     "ones over documents."
 )
@@ -113,7 +115,7 @@ class StudyPage:
     def in_short(self) -> Iterator[str]:
         """What did best in each part, and whether its lead is more than noise."""
         for part in self.parts:
-            if said := " ".join(best(part.compared)):
+            if said := " ".join(best(part)):
                 name = part.study.sweep.title.partition(":")[0]
                 yield f"**{markdown_text(name)}**: {code_and_text(said)}"
 
@@ -138,7 +140,7 @@ class StudyPage:
         yield _standing(part)
         if study.hypotheses:
             yield "### Expected, and found\n\n" + _list(list(_answers(study)))
-        if said := [code_and_text(text) for text in found(study)]:
+        if said := [code_and_text(text) for text in found(part)]:
             yield "### What the intervals say\n\n" + _list(said)
         for name, drawn in pictures(part).items():
             file = f"{study.sweep.name}_{name}.svg"
@@ -185,26 +187,43 @@ def _standing(part: Part) -> str:
     return f"**Incomplete.** {text} Not done, and in no number below: {named}{rest}."
 
 
-def best(study: Study) -> Iterator[str]:
-    """Each source's best setting; where each has one alone, the best of the sources."""
-    if not study.one_a_source:
+def best(part: Part) -> Iterator[str]:
+    """What a part comes to: ratios, models over their sizes, the best source, or settings."""
+    study = part.compared
+    if part.ratios is not None and part.ratios[0] in study.axes:
+        yield from ratio_sentences(study, *part.ratios)
+    elif part.against is not None:
+        for effect in study.effects[:1]:
+            yield from (sentence.text for sentence in effect_sentences(effect, study.metric))
+    elif study.one_a_source:
+        yield from (_best_source(effect, study) for effect in study.effects)
+    else:
         yield from (sentence.text for sentence in winner_sentences(study.winners, study.metric))
+
+
+def _best_source(effect: Effect, study: Study) -> str:
+    first, *others = effect.levels
+    beaten, mean, metric = sum(level.real for level in others), first.estimate, study.metric
+    reached = ""
+    if mean is not None:
+        spread = f" {metric.plus_minus(mean.half_width)}".rstrip()
+        reached = f" at {metric.text(mean.mean)}{spread} {metric.label}"
+    return (
+        f"On the mean of {len(effect.evaluations)} evaluation sources training on `{first.value}` "
+        f"does best{reached}; its lead is real over {beaten} of the other {len(others)}."
+    )
+
+
+def found(part: Part) -> Iterator[str]:
+    """Sentences of each axis, of interactions, and of each source's best, all from intervals.
+
+    Of ratios alone where a part is of them: what else it measured is of one machine.
+    """
+    study = part.compared
+    if part.ratios is not None and part.ratios[0] in study.axes:
+        yield from ratio_sentences(study, *part.ratios)
+        yield from (sentence.text for sentence in interaction_sentences(study.factorial))
         return
-    for effect in study.effects:
-        first, *others = effect.levels
-        beaten, metric = sum(level.real for level in others), study.metric
-        if (mean := first.estimate) is None:
-            continue
-        yield (
-            f"On the mean of {len(effect.evaluations)} evaluation sources training on "
-            f"`{first.value}` does best at {metric.text(mean.mean)} "
-            f"{metric.plus_minus(mean.half_width)} {metric.label}; its lead is real over "
-            f"{beaten} of the other {len(others)}."
-        )
-
-
-def found(study: Study) -> Iterator[str]:
-    """Sentences of each axis, of interactions, and of each source's best, all from intervals."""
     for effect in study.effects:
         yield from (sentence.text for sentence in effect_sentences(effect, study.metric))
     yield from (sentence.text for sentence in interaction_sentences(study.factorial))

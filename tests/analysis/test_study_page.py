@@ -40,6 +40,23 @@ def test_it_is_written_with_its_figures(study, tmp_path, grid) -> None:
     assert "lm-research study mine\nlm-research sweep sweep=demo" in text
 
 
+def test_it_begins_with_what_each_part_comes_to(study) -> None:
+    text = page(study).text()
+    short = text[text.index("## In short") : text.index("## What was expected")]
+    for winner in study.winners:
+        reached = study.metric.text(winner.estimate.mean)
+        assert f"On `{winner.source}`, `{winner.best.phrase}` does best at {reached}" in short
+    ratios = page(study, ratios=("model", "rnn")).text()
+    ours = next(s for s in study.settings if s["model"] == "lstm")
+    base = next(
+        s for s in study.settings if s.others("model") == ours.others("model") and s is not ours
+    )
+    times = ratio(ours, base, study)
+    said = f"{times.mean:.2f} times ({times.low:.2f} to {times.high:.2f}) with "
+    assert said + " · ".join(ours.others("model")).replace("_", "\\_") in ratios
+    assert "`lstm` reaches `rnn`'s bits per byte" in ratios
+
+
 def test_each_hypothesis_is_answered(study) -> None:
     text = page(study).text()
     held, untested = study.hypotheses

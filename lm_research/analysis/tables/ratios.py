@@ -1,6 +1,7 @@
 """How many times as much: the metric of an axis's options over that of one of them."""
 
 import math
+from collections.abc import Iterator
 
 from lm_research.analysis.metric import MISSING, fixed
 from lm_research.analysis.settings import Setting
@@ -33,6 +34,28 @@ def ratios_table(study: Study, axis: str, base: str) -> Table:
         if other is not None
     )
     return Table(f"{study.metric.label.capitalize()} over {axis}={base}", columns, rows, (NOTE,))
+
+
+def ratio_sentences(study: Study, axis: str, base: str) -> Iterator[str]:
+    """One for each option of ``axis``: how many times ``base`` it is, at each other choice."""
+    bases = {s.others(axis): s for s in study.settings if s[axis] == base}
+    options = dict.fromkeys(s[axis] for s in study.settings if s[axis] != base)
+    for option in options:
+        mine = [s for s in study.settings if s[axis] == option and s.others(axis) in bases]
+        found = [(s, ratio(s, bases[s.others(axis)], study)) for s in mine]
+        times = [
+            f"{fixed(times.mean, 2)} times{_within(times)} with {' · '.join(s.others(axis))}"
+            for s, times in found
+            if times is not None
+        ]
+        if times:
+            yield f"`{option}` reaches `{base}`'s {study.metric.label} {', '.join(times)}."
+
+
+def _within(found: Estimate) -> str:
+    if found.low is None or found.high is None:
+        return ""
+    return f" ({fixed(found.low, 2)} to {fixed(found.high, 2)})"
 
 
 def ratio(setting: Setting, base: Setting, study: Study) -> Estimate | None:
