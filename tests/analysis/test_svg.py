@@ -72,6 +72,15 @@ def test_text_is_escaped_and_its_tags_are_read() -> None:
     assert any(t.get("font-weight") == "bold" for t in root.iter(f"{SVG}tspan"))
 
 
+def test_a_caption_stands_on_the_ground_and_not_on_the_grid() -> None:
+    drawn = scatter([1, 2], [1, 2])
+    drawn.add_annotation(x=0, xref="paper", y=1, text="a caption")
+    caption = next(
+        t for t in parsed(drawn).iter(f"{SVG}text") if "a caption" in "".join(t.itertext())
+    )
+    assert (caption.get("stroke"), caption.get("paint-order")) == ("#ffffff", "stroke")
+
+
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [

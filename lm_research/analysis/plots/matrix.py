@@ -68,8 +68,8 @@ def _annotate(
     if estimate is not None:
         number = metric.text(estimate.mean)
         text = f"<b>{number}</b>" if best else number
-        half = label(metric.plus_minus(estimate.half_width))
-        text += f"<br><span style='font-size:11px'>{half}</span>"
+        if half := label(metric.plus_minus(estimate.half_width)):
+            text += f"<br><span style='font-size:11px'>{half}</span>"
     font = {"size": 14}
     if shade.get((row, column), 0) > 0.75:  # on the strong colour white reads in either theme
         font["color"] = "#ffffff"  # type: ignore[assignment]

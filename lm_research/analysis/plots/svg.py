@@ -12,6 +12,7 @@ from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.plots.svg_axis import Axis, axis_of
 from lm_research.analysis.plots.svg_marks import DARK, marker, path, text, text_width
 
+GROUND = "#ffffff"
 WIDTH = 760
 EDGE, GAP, ROW = 16, 8, 20
 """Pixels: about the picture, between an axis and its numbers, a line of text."""
@@ -64,7 +65,7 @@ class _Picture:
         style = 'font-family="system-ui, sans-serif"'
         size = f'width="{self.width}" height="{self.height}"'
         box = f'viewBox="0 0 {self.width} {self.height}"'
-        paper = f'<rect {size} fill="#ffffff"/>'
+        paper = f'<rect {size} fill="{GROUND}"/>'
         parts = [
             paper,
             *self._frame(),
@@ -166,7 +167,8 @@ class _Picture:
             size, colour = font.get("size", 12), font.get("color", DARK)
             if of_paper:
                 lines = str(note["text"]).count("<br>") + 1
-                yield text(self.left, y - lines * size * 0.62, str(note["text"]), size)
+                top = y - lines * size * 0.62
+                yield text(self.left, top, str(note["text"]), size, halo=GROUND)
             else:
                 yield text(x, y, str(note["text"]), size, "middle", colour)
 

@@ -33,9 +33,14 @@ def text_width(markup: str, size: float) -> float:
 
 
 def text(
-    x: float, y: float, markup: str, size: float = 12, anchor: str = "start", colour: str = DARK
-) -> str:
-    """Text about ``(x, y)``, its middle line; ``markup`` is escaped and knows b, span and br."""
+    x: float, y: float, markup: str, size: float = 12, anchor: str = "start",
+    colour: str = DARK, halo: str | None = None,
+) -> str:  # fmt: skip
+    """Text about ``(x, y)``, its middle line; ``markup`` is escaped and knows b, span and br.
+
+    Args:
+        halo: the ground's colour, so that lines under the text stop short of it.
+    """
     lines = lines_of(markup)
     top = y - (len(lines) - 1) * size * LINE / 2 + size * 0.35
     rows = (
@@ -43,6 +48,8 @@ def text(
         for i, line in enumerate(lines)
     )
     style = f'font-size="{size:g}" text-anchor="{anchor}" fill="{colour}"'
+    if halo is not None:
+        style += f' stroke="{halo}" stroke-width="5" paint-order="stroke" stroke-linejoin="round"'
     return f"<text {style}>{''.join(rows)}</text>"
 
 
