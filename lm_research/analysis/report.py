@@ -49,6 +49,7 @@ class _Writer:
 
     def sections(self) -> Iterable[str]:
         parts: list[tuple[str, str, Callable[[], str]]] = [
+            ("published", "Published and ours", self.published),
             ("expected", "What was expected", self.hypotheses),
             ("search", "The search", self.search),
             ("sources", "Source by source", self.matrix),
@@ -185,6 +186,10 @@ class _Writer:
             "Reliability: points are bins of equal width; below the diagonal the model is too sure."
         )
         return f"{''.join(map(to_html, found))}{drawn}{notes_html([key]) if drawn else ''}{more}"
+
+    def published(self) -> str:
+        table = tables.published_table(self.study)
+        return to_html(table, heading="") if table is not None else ""
 
     def hypotheses(self) -> str:
         if not self.study.hypotheses:

@@ -1,7 +1,7 @@
 """What a sweep set out to learn: ``sweep.yaml`` beside its runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from lm_research.config.untrusted import (
     read_plain,
 )
 
+VERDICT = "verdict.json"
+"""In the folder of an experiment's runs: what `lm-research reproduce` said of them last."""
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -30,6 +33,7 @@ class Sweep:
         axes: varied configuration groups or dotted fields; empty: found from the runs.
         hypotheses: what was expected before the first run.
         searched: whether its runs are the trials of a search.
+        published: rows of a paper judged by these runs (:data:`VERDICT`).
     """
 
     name: str
@@ -39,6 +43,7 @@ class Sweep:
     axes: tuple[str, ...] = ()
     hypotheses: tuple[Hypothesis, ...] = ()
     searched: bool = False
+    published: tuple[Mapping[str, Any], ...] = ()
 
 
 def runs_of_study(folder: Path | str, runs: Sequence[Run]) -> list[Run]:
@@ -94,7 +99,19 @@ def load_sweep(folder: Path | str, runs: Iterable[Run] = ()) -> Sweep:
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(recorded, Mapping):
         raise ValueError(f"{path}: must hold a mapping with name, title, question, metric, axes")
-    return as_sweep(recorded, name, path)
+    return replace(as_sweep(recorded, name, path), published=_published(Path(folder) / VERDICT))
+
+
+def _published(file: Path) -> tuple[Mapping[str, Any], ...]:
+    """The judged rows; none where there is no such file."""
+    if not file.is_file():
+        return ()
+    try:
+        rows = load_json(read_plain(file, LARGEST_JSON))["rows"]
+        return tuple(row for row in rows if "published" in row and row.get("ours"))
+    except (UntrustedError, KeyError, TypeError, AttributeError) as error:
+        told = "judge again by `lm-research reproduce`"
+        raise ValueError(f"{file}: damaged ({error}); {told}") from error
 
 
 def as_sweep(recorded: Mapping[str, Any], folder: str, path: Path | str = "sweep") -> Sweep:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lm_research.analysis.sweep import VERDICT
 from lm_research.analysis.verdicts import Claim, Verdict, judge, judge_course
 from lm_research.cli.reproduce_measured import Measured
 from lm_research.cli.tell import safe, tell
@@ -16,14 +17,17 @@ from lm_research.config.expected import Expected, Row
 from lm_research.config.paths import experiments
 from lm_research.config.problems import ConfigError, Problem
 from lm_research.studies.experiments import Experiment, find, keep_result
+from lm_research.tracking.json_files import write_json
 
 HELP = """usage: lm-research reproduce --list
+       lm-research reproduce --page [output=FOLDER]
        lm-research reproduce NAME [seed=1,2,3] [GROUP=OPTION] [GROUP.FIELD=VALUE] ...
 
 Runs the experiment experiments/NAME under its seeds and judges each published number: reproduced,
 better, worse or not comparable, by the 95 % interval over seeds and the tolerance that
 expected.yaml gives reasons for. Started again, it runs what is not done. Every call writes one
-file into experiments/NAME/results, and none is ever written over.
+file into experiments/NAME/results, and none is ever written over. --page writes one page of them
+all, published beside ours, with figures and learning curves (default: reports/reproductions).
 
   seed=1,2,3                    these seeds, in place of expected.yaml's
   budget.train_tokens=929600    less than the paper: on or off the recorded course, never a verdict
@@ -51,9 +55,14 @@ def run(arguments: list[str]) -> int:
 
         show(Console())
         return 0
+    if "--page" in arguments:
+        from lm_research.cli.reproduce_page import write
+
+        print(f"page: {write([text for text in arguments if text != '--page'])}")
+        return 0
     names = [text for text in arguments[:1] if "=" not in text and not text.startswith("-")]
     if not names:
-        allowed = f"reproduce NAME, of {', '.join(experiments()) or 'none'}; or --list"
+        allowed = f"reproduce NAME, of {', '.join(experiments()) or 'none'}; or --list, --page"
         raise ConfigError([Problem("experiment", "must be named first", None, allowed)])
     return _reproduce(find(names[0]), arguments[1:])
 
@@ -69,8 +78,13 @@ def _reproduce(experiment: Experiment, arguments: Sequence[str]) -> int:
         return 1
     outcomes = judged(experiment.expected, measured)
     print_outcomes(experiment, measured, outcomes, Console())
-    file = keep_result(experiment.name, *_result(experiment, measured, outcomes, arguments))
-    print(f"result: {file}")
+    stamp, values = _result(experiment, measured, outcomes, arguments)
+    write_json(measured.folder / VERDICT, values)  # for the report of the runs, and for W&B
+    print(f"result: {keep_result(experiment.name, stamp, values)}")
+    if measured.online:
+        from lm_research.cli.sync import send_study
+
+        send_study(measured.folder)
     return exit_status(measured, outcomes)
 
 
@@ -177,6 +191,8 @@ def _plain(name: str, expected: Expected, measured: Measured, verdict: Verdict) 
     if row is not None:
         found |= {"metric": row.metric, "published": row.published, "mark": row.mark}
         found["values"] = {str(seed): v for seed, v in measured.values[name].items()}
+        if curves := measured.curves.get(name):
+            found["curve"] = {"seeds": {str(seed): curve for seed, curve in curves.items()}}
     if estimate is not None:
         found["ours"] = {number: getattr(estimate, number) for number in numbers}
     return found | {"tolerance": verdict.tolerance}

@@ -17,8 +17,9 @@ class Measured:
         values: row -> seed -> value; rows that were not run are absent.
         seconds: seed -> wall time of all its rows.
         course: tokens read -> seed -> value of the course's metric.
+        curves: row -> seed -> (tokens read, score of the validation split), of rows of one run.
         incomparable: why nothing of this can be compared, if so; ``partial``: a smaller budget.
-        undone: runs that did not end.
+        undone: runs that did not end; ``online``: whether runs go to W&B as they are.
         files: name -> SHA-256 of the data that were read.
     """
 
@@ -26,9 +27,11 @@ class Measured:
     values: dict[str, dict[int, float]] = field(default_factory=dict)
     seconds: dict[int, float] = field(default_factory=dict)
     course: dict[int, dict[int, float]] = field(default_factory=dict)
+    curves: dict[str, dict[int, list[tuple[int, float]]]] = field(default_factory=dict)
     incomparable: str | None = None
     partial: bool = False
     undone: int = 0
+    online: bool = False
     files: dict[str, str | None] = field(default_factory=dict)
 
     def took(self, seed: int, seconds: float | None) -> None:

@@ -14,7 +14,7 @@ from lm_research.cli.reproduce_measured import (
     default_folder,
     stand_in_reason,
 )
-from lm_research.cli.sweep import Study, planned_study, run_study
+from lm_research.cli.sweep import Study, is_online, planned_study, run_study
 from lm_research.config.expected import Row
 from lm_research.config.problems import ConfigError, Problem
 from lm_research.studies.experiments import Experiment
@@ -29,6 +29,8 @@ REPORT = "report.html"
 """Of a study; not made, since `lm-research report` makes it."""
 PARTIAL = ("budget.train_tokens", "debug", "callbacks.evaluation.times", "callbacks.metrics.every")
 """What makes a run shorter, or looks at it in other places."""
+CURVE_POINTS = 50
+"""Of a curve in a file of results."""
 HeldOut = Literal["validation", "test"]
 Kept = Literal["last", "best"]
 SCORED: dict[str, HeldOut] = {"val": "validation", "test": "test"}
@@ -49,7 +51,7 @@ def measure(experiment: Experiment, arguments: Sequence[str]) -> Measured:
     base = planned_study(study_arguments(experiment, _only_seeds(study))) if moved else study
     for one in base.planned:
         check_files(experiment, _files(one.config["data"]))
-    measured = Measured(study.folder)
+    measured = Measured(study.folder, online=any(is_online(one.config) for one in study.planned))
     for one in study.planned:
         measured.files.update(_files(one.config["data"]))
     _compare(experiment, study, base, measured)
@@ -149,11 +151,20 @@ def _collect(experiment: Experiment, study: Study, measured: Measured) -> None:
             if judged and one.job.setting in _settings(row):
                 value = _value(place, row, experiment.expected.direction)
                 parts.setdefault((row.name, seed), []).append(value)
+                if not row.mean_over and (curve := _curve(place, row)):
+                    measured.curves.setdefault(row.name, {})[seed] = curve
         if experiment.expected.course:
             for tokens, value in _course(place, experiment.expected.course.metric).items():
                 measured.course.setdefault(tokens, {})[seed] = value
     for (name, seed), values in parts.items():
         measured.values.setdefault(name, {})[seed] = fmean(values)
+
+
+def _curve(place: Path, row: Row) -> list[tuple[int, float]]:
+    """(tokens, score) of the row's metric on the validation split; evenly thinned."""
+    points = list(_course(place, f"val/{row.metric.partition('/')[2]}").items())
+    every = -(-len(points) // CURVE_POINTS)
+    return points[::-every][::-1] if points else []
 
 
 def _value(place: Path, row: Row, direction: str) -> float:

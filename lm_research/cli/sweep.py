@@ -215,14 +215,15 @@ def run_study(study: Study, chosen: list[Planned], retry: bool, reported: bool =
         raise
     whole = len(chosen) == len(study.planned) and reported
     code = _end(folder, standings(folder, jobs), study.node["report"] if whole else None)
-    if whole and any(_is_online(one.config) for one in chosen):
+    if whole and any(is_online(one.config) for one in chosen):
         from lm_research.cli.sync import send_study
 
         send_study(folder)
     return code
 
 
-def _is_online(config: Mapping[str, Any]) -> bool:
+def is_online(config: Mapping[str, Any]) -> bool:
+    """Whether a run of this configuration goes to W&B while it runs."""
     return (config.get("tracking") or {}).get("mode") == "online"
 
 

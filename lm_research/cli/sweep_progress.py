@@ -18,6 +18,7 @@ from lm_research.studies.jobs import Job
 from lm_research.studies.states import STATES, Standing, seconds_left, standings
 
 INTERVAL_S = 1.0
+ENDED = ("done", "failed", "interrupted")
 STYLES = {"done": "green", "failed": "red", "stale": "yellow", "interrupted": "yellow"}
 
 
@@ -35,6 +36,8 @@ class SweepProgress:
         self.folder, self.started = folder, time.monotonic()
         self.found = {s.job.identity: s for s in standings(folder, jobs)}
         self.told = {job for job, s in self.found.items() if s.state == "done"}
+        # How a job ended before this command says nothing until the command has tried it again.
+        self.earlier = {job for job, s in self.found.items() if s.state in ENDED}
         self.console = Console(stderr=True)
         self.live = Live(get_renderable=self.render, console=self.console, refresh_per_second=1)
         self.over = threading.Event()
@@ -56,10 +59,12 @@ class SweepProgress:
         while not self.over.wait(INTERVAL_S):
             self._tell_ended()
 
-    def _tell_ended(self) -> None:
+    def _tell_ended(self, last: bool = False) -> None:
         for standing in self._look():
             job, state = standing.job, standing.state
-            if state in ("done", "failed", "interrupted") and job.identity not in self.told:
+            if state not in ENDED or state == "done" or last:
+                self.earlier.discard(job.identity)
+            if state in ENDED and job.identity not in self.told | self.earlier:
                 self.told.add(job.identity)
                 remark = f": {standing.error}" if standing.error and state != "done" else ""
                 tell(f"[{len(self.told)}/{len(self.found)}] {job.folder} {state}{remark}")
@@ -82,7 +87,7 @@ class SweepProgress:
         else:
             self.over.set()
             self.teller.join()
-            self._tell_ended()
+            self._tell_ended(last=True)
 
 
 def overview(name: str, found: Sequence[Standing], remark: str = "") -> Group:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 SUMMARY = (
     "Send every run at or below a folder to W&B, from its own files: what W&B has is not sent\n"
     "again, and what it lacks is, however the run was tracked (tracking=disabled too) or cut off.\n"
-    "Of a study the matrix of sources over all seeds is sent, too, as a run of its own.\n"
+    "Of a study the matrix of sources over all seeds is sent, too, as a run of its own; of a\n"
+    "paper's experiment the published numbers beside ours.\n"
     "Needs `wandb login` or WANDB_API_KEY. Exit code: 0 all are there, 1 some could not be\n"
     "sent, 75 some are still running: sync again when they are over."
 )

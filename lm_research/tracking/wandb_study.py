@@ -1,4 +1,4 @@
-"""A study as a run of its own in W&B: what none of its runs knows, the matrix over seeds."""
+"""A study as a run of its own in W&B: what none of its runs knows, over all seeds."""
 
 import hashlib
 import json
@@ -26,6 +26,25 @@ COLUMNS = [
     "documents_low",
     "documents_high",
 ]
+
+PUBLISHED = ["row", "metric", "published", "ours", "low", "high", "seeds", "tolerance", "verdict"]
+Tables = dict[str, tuple[list[str], list[list[Any]]]]
+"""Name -> columns and rows."""
+
+
+def study_tables(study: Study) -> Tables:
+    """What is sent of a study: the matrix of sources, a paper's numbers beside ours, or neither."""
+    found = {"sources": (COLUMNS, matrix_rows(study)), "published": (PUBLISHED, _judged(study))}
+    return {name: table for name, table in found.items() if table[1]}
+
+
+def _judged(study: Study) -> list[list[Any]]:
+    """The rows of a paper with :data:`PUBLISHED`; None where there is no interval."""
+    return [
+        [row["name"], row["metric"], row["published"], *(row["ours"][k] for k in ("mean", "low",
+         "high")), len(row["values"]), row["tolerance"], row["state"]]
+        for row in study.sweep.published
+    ]  # fmt: skip
 
 
 def matrix_rows(study: Study) -> list[list[Any]]:
@@ -61,11 +80,11 @@ class StudyRun:
 
     Args:
         folder: the study's, where the id of its run is kept, and what was sent.
-        rows: of :func:`matrix_rows`.
+        tables: of :func:`study_tables`.
     """
 
-    def __init__(self, folder: Path, study: Study, rows: list[list[Any]]) -> None:
-        self.folder, self.study, self.rows = folder, study, rows
+    def __init__(self, folder: Path, study: Study, tables: Tables) -> None:
+        self.folder, self.study, self.tables = folder, study, tables
         self.id, self._sent = self._known()
 
     def _known(self) -> tuple[str, str]:
@@ -77,7 +96,7 @@ class StudyRun:
 
     def content(self, server: str) -> str:
         """What would be sent, and where to, as a hash."""
-        text = json.dumps([server, self.study.sweep.metric.key, self.rows])
+        text = json.dumps([server, self.study.sweep.metric.key, self.tables])
         return hashlib.sha256(text.encode()).hexdigest()
 
     def there(self, server: str) -> bool:
@@ -85,7 +104,7 @@ class StudyRun:
         return self._sent == self.content(server)
 
     def send(self, arguments: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
-        """Send the matrix; returns the address.
+        """Send the tables; returns the address.
 
         Args:
             arguments: of ``wandb.init``, as for one of the study's runs.
@@ -99,8 +118,9 @@ class StudyRun:
             known = wandb.Settings(**QUIET, **settings)
             run = wandb.init(**{**arguments, **redacted(own)}, settings=known)
             try:
-                table = wandb.Table(columns=list(COLUMNS), data=redacted(self.rows))
-                run.summary["sources"] = table
+                for name, (columns, rows) in self.tables.items():
+                    table = wandb.Table(columns=list(columns), data=redacted(rows))
+                    run.summary[name] = table
                 run.summary["metric"] = self.study.sweep.metric.key
             finally:
                 run.finish()

@@ -28,7 +28,7 @@ from lm_research.tracking.run_folder import RunFolder
 from lm_research.tracking.wandb_mirror import WandbMirror
 from lm_research.tracking.wandb_receipt import content, read_receipt, write_receipt
 from lm_research.tracking.wandb_session import environment_kept, require_credentials
-from lm_research.tracking.wandb_study import StudyRun, matrix_rows, study_at
+from lm_research.tracking.wandb_study import StudyRun, study_at, study_tables
 
 _ANSWER_S = 30
 """How long W&B may take to answer a question, in seconds."""
@@ -124,16 +124,18 @@ class Sync:
         """Bring what no single run knows of the study in a folder; None where there is nothing."""
         try:
             study = study_at(path)
-            rows = matrix_rows(study) if study else []
-            if study is None or not rows:
+            tables = study_tables(study) if study else {}
+            if study is None or not tables:
                 return None
-            made = StudyRun(path, study, rows)
+            made = StudyRun(path, study, tables)
             if made.there(self._server):
                 return Outcome(path, "there", "nothing new of the study")
             first = RunFolder(study.runs[0].folder)
             arguments = self._mirror(first.config).arguments(made.id, first.path)
             url = made.send(arguments, self._settings())
-            return Outcome(path, "sent", f"the matrix of sources to {url}")
+            named = {"sources": "the matrix of sources", "published": "the published numbers"}
+            told = " and ".join(named[name] for name in tables)
+            return Outcome(path, "sent", f"{told} to {url}")
         except Exception as error:
             return _failed(path, error)
 

@@ -76,6 +76,19 @@ def test_runs_are_judged_and_gone_on_with(experiment, tmp_path, capsys, read_jso
     assert len(results("mine")) == 2
     assert run(["--list"]) == 0
     assert "1 worse, 1 reproduced" in " ".join(capsys.readouterr().out.split())
+    (curve,) = found["rows"][0]["curve"]["seeds"].values()
+    assert curve[-1][0] == 512  # every token that was trained on
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["report", "runs=runs/reproduce/mine"])
+    shown = capsys.readouterr().out
+    assert "Published and ours" in shown
+    assert "Published and ours" in (tmp_path / "runs/reproduce/mine/report.html").read_text()
+    assert run(["--page"]) == 0
+    page = (tmp_path / "reports/reproductions/README.md").read_text()
+    assert "| mine | narrow | 1 | " in page
+    assert "![mine on the way](mine.svg)" in page
+    with pytest.raises(ConfigError, match="is nothing that --page takes"):
+        run(["--page", "seed=1"])
 
 
 OVER = {"model.hidden_size": [4, 6]}

@@ -12,7 +12,13 @@ from scipy import stats
 
 from lm_research.tracking.recorder import Recorder
 from lm_research.tracking.run_folder import RunFolder
-from lm_research.tracking.wandb_study import COLUMNS, matrix_rows, study_at
+from lm_research.tracking.wandb_study import (
+    COLUMNS,
+    PUBLISHED,
+    matrix_rows,
+    study_at,
+    study_tables,
+)
 
 MAIN = "from lm_research.cli.main import main; main()"
 NODE = {"name": "sources", "title": "Sources", "metric": "val/bits_per_byte"}
@@ -66,6 +72,26 @@ def test_the_matrix_has_both_intervals(study):
         assert found["seeds_high"] == pytest.approx(mean + half)
         assert found["seeds"] == 3
         assert found["documents_low"] == pytest.approx(mean)  # all documents are alike
+
+
+VERDICT = {
+    "rows": [
+        {"name": "LSTM", "metric": "test/ppl", "published": 100.0, "mark": "V", "tolerance": 2.0,
+         "values": {"1": 101.0, "2": 103.0}, "state": "reproduced", "why": "two seeds",
+         "ours": {"mean": 102.0, "sd": 1.4, "low": 89.3, "high": 114.7, "n": 2}},
+    ]
+}  # fmt: skip
+
+
+def test_a_papers_numbers_go_beside_ours(study):
+    assert set(study_tables(study_at(study))) == {"sources"}
+    (study / "verdict.json").write_text(json.dumps(VERDICT))
+    columns, rows = study_tables(study_at(study))["published"]
+    assert columns == PUBLISHED
+    assert rows == [["LSTM", "test/ppl", 100.0, 102.0, 89.3, 114.7, 2, 2.0, "reproduced"]]
+    (study / "verdict.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"verdict\.json: damaged .* judge again by"):
+        study_at(study)
 
 
 def test_a_folder_that_is_no_study_has_none(tmp_path, study):

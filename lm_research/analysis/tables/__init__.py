@@ -19,6 +19,7 @@ from lm_research.analysis.tables.matrix import (
 )
 from lm_research.analysis.tables.mistakes import mistake_tables
 from lm_research.analysis.tables.mixtures import mixtures_table
+from lm_research.analysis.tables.published import published_table
 from lm_research.analysis.tables.runs import data_table, failures_table
 from lm_research.analysis.tables.scaling import scaling_table
 from lm_research.analysis.tables.settings import ablation_table, winners_table
@@ -62,6 +63,7 @@ __all__ = [
     "over_documents_text",
     "p_text",
     "plus_minus",
+    "published_table",
     "scaling_table",
     "source_tables",
     "transfer_table",
@@ -76,6 +78,7 @@ def all_tables(study: Study) -> list[Table]:
     """The tables that have rows, in the order of the report."""
     matrix = study.matrix if study.matrix is not None and study.matrix.cells else None
     return [
+        *filter(None, [published_table(study)]),
         *([hypotheses_table(study)] if study.hypotheses else []),
         *(source_tables(study, matrix) if matrix else []),
         *filter(None, [contamination_table(study), mixtures_table(study)]),
