@@ -53,8 +53,9 @@ class Attempt:
 
     @property
     def curve(self) -> dict[str, list[tuple[float, float]]]:
-        """Seed -> (tokens read, value of the validation split)."""
-        return dict((self.found.get("curve") or {}).get("seeds") or {})
+        """Seed -> (tokens read, value of the validation split), of two points or more."""
+        seeds = (self.found.get("curve") or {}).get("seeds") or {}
+        return {seed: points for seed, points in seeds.items() if len(points) > 1}
 
     @property
     def day(self) -> str:

@@ -107,7 +107,7 @@ EXPECTED = {
     "deterministic": False,
     "seeds": [1],
     "data": {"files": {}},
-    "cost": {"cpu": "seconds", "gpu": "none"},
+    "cost": {"cpu": "5 s", "gpu": "none"},
     "sources": {},
 }
 TINY = {

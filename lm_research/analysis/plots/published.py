@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from lm_research.analysis.palette import COLOURS, DASHES, INK
+from lm_research.analysis.palette import COLOURS, INK
 from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.plots.figure import ROW_PX, figure, label
 from lm_research.analysis.statistics import Estimate
@@ -78,21 +78,22 @@ def _relative(one: Judged, value: float | None) -> float:
 
 
 def course_plot(rows: Sequence[Judged], course: Course | None) -> Figure:
-    """The validation score over training tokens, a line a row and seed; dotted: the published."""
+    """The validation score over training tokens, a line a run; dotted: the published numbers."""
     unit = next((one.row.unit for one in rows if one.row.unit), "")
     drawn = figure("On the way", COURSE_PX, "training tokens", f"{unit}, validation".strip(", "))
     tokens = [t for one in rows for points in one.curve.values() for t, _ in points]
+    seen: list[Points] = []
     for place, one in enumerate(rows):
         colour = COLOURS[place % len(COLOURS)]
         for seed, points in one.curve.items():
-            named = {"name": label(one.row.name)} if seed == next(iter(one.curve)) else {}
-            line = {"color": colour, "width": 2, "dash": DASHES[place % len(DASHES)]}
-            x, y = zip(*points, strict=True)
-            drawn.add_scatter(x=list(x), y=list(y), mode="lines", line=line, **named)
+            if points not in seen:  # rows of the same runs have the same way
+                seen.append(points)
+                _add_way(drawn, one if seed == next(iter(one.curve)) else None, points, place)
         if one.curve:
             drawn.add_scatter(
                 x=[min(tokens), max(tokens)], y=[one.row.published] * 2, mode="lines",
-                line={"color": colour, "width": 1, "dash": "dot"},
+                name=label(f"{one.row.name}, published"),
+                line={"color": colour, "width": 1.4, "dash": "dot"},
             )  # fmt: skip
     if course is not None:
         drawn.add_scatter(
@@ -104,3 +105,10 @@ def course_plot(rows: Sequence[Judged], course: Course | None) -> Figure:
     legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
     drawn.update_layout(showlegend=True, legend=legend)
     return drawn
+
+
+def _add_way(drawn: Figure, named: Judged | None, points: Points, place: int) -> None:
+    x, y = zip(*points, strict=True)
+    line = {"color": COLOURS[place % len(COLOURS)], "width": 2}
+    name = {"name": label(f"{named.row.name}, ours")} if named is not None else {}
+    drawn.add_scatter(x=list(x), y=list(y), mode="lines", line=line, **name)
