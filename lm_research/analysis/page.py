@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -79,6 +79,20 @@ def placed(figure: Figure, index: int, min_width: int = 0) -> str:
         f'<figure><figcaption>{title}</figcaption><div class="scroll">'
         f'<div class="plot" data-figure="figure-{index}" style="{style}"></div></div></figure>'
     )
+
+
+README = "README.md"
+
+
+def write_folder(folder: Path, text: str, figures: Mapping[str, str], mark: str) -> Path:
+    """Write Markdown as ``folder/README.md``, its figures (SVG) beside it; returns its path.
+
+    Raises:
+        FileExistsError: a file is in the way that is none of ours.
+    """
+    for name, picture in figures.items():
+        write_text(folder / name, picture, "<svg")
+    return write_text(folder / README, text, mark)
 
 
 def write_text(path: Path, text: str, mark: str) -> Path:

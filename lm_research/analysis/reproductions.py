@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lm_research.analysis.metric import MISSING
-from lm_research.analysis.page import write_text
+from lm_research.analysis.page import write_folder
 from lm_research.analysis.plots.published import course_plot, published_plot
 from lm_research.analysis.plots.svg import to_svg
 from lm_research.analysis.render import markdown_text, to_markdown
@@ -16,7 +16,6 @@ from lm_research.analysis.tables import Cell, Column, Table
 from lm_research.config.expected import Expected, Row
 from lm_research.config.visible import visible
 
-NAME = "README.md"
 MARK = "<!-- Written by lm-research reproduce --page: what is edited here is lost. -->"
 PLOT = "published.svg"
 HOW = (
@@ -112,9 +111,7 @@ class ReproductionsPage:
             FileExistsError: a file is in the way that is none of ours.
         """
         text = self.text()
-        for name, picture in self.figures.items():
-            write_text(folder / name, picture, "<svg")
-        return write_text(folder / NAME, text, MARK)
+        return write_folder(folder, text, self.figures, MARK)
 
     def text(self) -> str:
         """The page's Markdown; its figures are in :attr:`figures` then."""

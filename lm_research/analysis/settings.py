@@ -9,7 +9,7 @@ from typing import Any, cast
 from lm_research.analysis.metric import MISSING
 from lm_research.analysis.runs import Run
 from lm_research.analysis.statistics import Estimate, mean, t_interval
-from lm_research.config.choices import mapping, value_on
+from lm_research.config.choices import PRETRAINING, mapping, value_on
 from lm_research.config.places import PLACES
 
 FREE_FIELDS = frozenset(
@@ -22,8 +22,6 @@ FREE_CHOICES = frozenset({"tracking", "local", "sweep", "experiment"})
 DEFAULT_AXES = ("data", "vectorizer", "model")
 USUAL_ORDER = ("data", "text", "vectorizer", "model")
 FINGERPRINT = "data.json: fingerprint"
-PRETRAINING = "init_from"
-"""The axis of what the first weights come from."""
 SCRATCH = "scratch"
 OF_ONE_CHECKPOINT = frozenset({"transfer.source.sha256", "transfer.source.step"})
 """Differ between replicates whose language models differ in nothing but the seed."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from lm_research.analysis import facts, plots, tables
 from lm_research.analysis.comparisons import Effect
 from lm_research.analysis.expectations import ANSWERS, expectation
-from lm_research.analysis.page import write_text
+from lm_research.analysis.page import write_folder
 from lm_research.analysis.plots.drawing import Figure
 from lm_research.analysis.plots.sizes import sizes_plot
 from lm_research.analysis.plots.svg import to_svg
@@ -28,7 +28,6 @@ from lm_research.analysis.tables import Cell, Column, Table
 from lm_research.analysis.tables.ratios import ratio_sentences, ratios_table
 from lm_research.config.visible import visible
 
-NAME = "README.md"
 MARK = "<!-- Written by lm-research study: what is edited here is lost. -->"
 MISSING_NAMED = 12
 HOW = (
@@ -94,9 +93,7 @@ class StudyPage:
             FileExistsError: a file is in the way that is none of ours.
         """
         text = self.text()
-        for name, picture in self.figures.items():
-            write_text(folder / name, picture, "<svg")
-        return write_text(folder / NAME, text, MARK)
+        return write_folder(folder, text, self.figures, MARK)
 
     def text(self) -> str:
         """The page's Markdown; its figures are in :attr:`figures` then."""

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+PRETRAINING = "init_from"
+"""The axis of what the first weights come from: its values are told by what was trained first."""
+
 
 def mapping(value: Any) -> Mapping[str, Any]:
     """``value`` if it is a mapping, else an empty one."""

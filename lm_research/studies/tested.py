@@ -3,12 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lm_research.config.choices import choices_of, value_on
+from lm_research.config.choices import PRETRAINING, choices_of, value_on
 from lm_research.config.hypotheses import parse
 from lm_research.config.problems import Problem, closest
-
-INITIAL = "init_from"
-"""Its values are told by what was trained first, which no plan knows."""
 
 
 def without_runs(
@@ -26,7 +23,7 @@ def without_runs(
         hypothesis = parse(text)
         for side in (hypothesis.lower, hypothesis.higher):
             wanted = {**side, **hypothesis.where}
-            if INITIAL in wanted or any(_is(wanted, *one) for one in known):
+            if PRETRAINING in wanted or any(_is(wanted, *one) for one in known):
                 continue
             told = ", ".join(f"{axis}={value}" for axis, value in wanted.items())
             allowed, near = _values(wanted, known)

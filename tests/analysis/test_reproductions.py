@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import yaml
 
+from lm_research.analysis.page import README
 from lm_research.analysis.plots.published import course_plot, published_plot
 from lm_research.analysis.plots.svg import to_svg
-from lm_research.analysis.reproductions import NAME, PLOT, Reproduction, ReproductionsPage
+from lm_research.analysis.reproductions import PLOT, Reproduction, ReproductionsPage
 from lm_research.config.expected import Course, Point, read_expected
 
 ROW = {"published": 100.0, "metric": "test/ppl", "mark": "V", "tolerance": 2.0, "why": "so"}
@@ -75,7 +76,7 @@ def test_the_page(expected, tmp_path):
     )
     file = page.write(tmp_path / "page")
     text = file.read_text(encoding="utf-8")
-    assert file.name == NAME
+    assert file.name == README
     assert "1 of 2 experiments have been run; of their rows: 1 reproduced, 1 better." in text
     assert "| paper | first | 100 | 101 ± 1 | 1 | 2 | 60 | reproduced | 2026-12-01 |" in text
     assert re.search(r"\\| paper \\| second \\| 100 .{1,2}\\* \\| 95 \\|", text)
@@ -87,7 +88,7 @@ def test_the_page(expected, tmp_path):
     for name in (PLOT, "paper.svg"):
         assert f"({name})" in text
         assert (tmp_path / "page" / name).read_text().startswith("<svg")
-    (tmp_path / "page" / NAME).write_text("mine")
+    (tmp_path / "page" / README).write_text("mine")
     with pytest.raises(FileExistsError):
         page.write(tmp_path / "page")
 

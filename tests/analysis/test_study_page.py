@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from lm_research.analysis.page import README
 from lm_research.analysis.runs import find_runs
 from lm_research.analysis.study import analyse
-from lm_research.analysis.study_page import NAME, Part, StudyPage
+from lm_research.analysis.study_page import Part, StudyPage
 from lm_research.analysis.sweep import load_sweep
 from lm_research.analysis.tables.ratios import ratio, ratios_table
 from lm_research.config.hypotheses import parse
@@ -31,7 +32,7 @@ def page(study, **more) -> StudyPage:
 def test_it_is_written_with_its_figures(study, tmp_path, grid) -> None:
     file = page(study).write(tmp_path / "results")
     text = file.read_text(encoding="utf-8")
-    assert file.name == NAME
+    assert file.name == README
     for name in ("demo_matrix.svg", "demo_expected.svg"):
         assert f"({name})" in text
         assert (file.parent / name).read_text().startswith("<svg")
@@ -87,10 +88,10 @@ def test_a_page_of_nothing_says_so(study) -> None:
 
 
 def test_another_file_is_not_replaced(study, tmp_path) -> None:
-    (tmp_path / NAME).write_text("mine")
+    (tmp_path / README).write_text("mine")
     with pytest.raises(FileExistsError):
         page(study).write(tmp_path)
-    assert (tmp_path / NAME).read_text() == "mine"
+    assert (tmp_path / README).read_text() == "mine"
 
 
 def test_ratios_are_geometric_means_over_seeds(study) -> None:

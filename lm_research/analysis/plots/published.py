@@ -5,7 +5,7 @@ from typing import Protocol
 
 from lm_research.analysis.palette import COLOURS, INK
 from lm_research.analysis.plots.drawing import Figure
-from lm_research.analysis.plots.figure import ROW_PX, figure, label
+from lm_research.analysis.plots.figure import ROW_PX, bars, figure, label
 from lm_research.analysis.statistics import Estimate
 from lm_research.config.expected import Course, Row
 
@@ -59,22 +59,20 @@ def published_plot(rows: Sequence[tuple[str, Judged]]) -> Figure:
 
 
 def _add_state(drawn: Figure, state: str, colour: str, mine: Sequence[tuple[str, Judged]]) -> None:
-    ends = [(_relative(one, one.ours.low), _relative(one, one.ours.high)) for _, one in mine]
-    means = [_relative(one, one.ours.mean) for _, one in mine]
+    estimates = [_relative(one.ours, one.row.published) for _, one in mine]
     drawn.add_scatter(
-        x=means, y=[name for name, _ in mine], mode="markers", name=state,
-        line={"color": colour}, marker={"size": 9, "color": colour},
-        error_x={
-            "type": "data", "symmetric": False, "color": colour, "thickness": 1.6, "width": 0,
-            "array": [high - mean for (_, high), mean in zip(ends, means, strict=True)],
-            "arrayminus": [mean - low for (low, _), mean in zip(ends, means, strict=True)],
-        },
+        x=[estimate.mean for estimate in estimates], y=[name for name, _ in mine],
+        mode="markers", name=state, line={"color": colour}, error_x=bars(estimates, colour),
+        marker={"size": 9, "color": colour},
     )  # fmt: skip
 
 
-def _relative(one: Judged, value: float | None) -> float:
-    found = one.ours.mean if value is None else value
-    return 100 * (found - one.row.published) / abs(one.row.published)
+def _relative(ours: Estimate, published: float) -> Estimate:
+    def percent(value: float) -> float:
+        return 100 * (value - published) / abs(published)
+
+    low, high = (None if end is None else percent(end) for end in (ours.low, ours.high))
+    return Estimate(percent(ours.mean), ours.n, None, low, high)
 
 
 def course_plot(rows: Sequence[Judged], course: Course | None) -> Figure:

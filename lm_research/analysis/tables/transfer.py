@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from lm_research.analysis.metric import MISSING, Metric
-from lm_research.analysis.settings import PRETRAINING, SCRATCH, Setting, pretrained_on, value_of
+from lm_research.analysis.settings import SCRATCH, Setting, pretrained_on, value_of
 from lm_research.analysis.statistics import PairedDifference, paired_difference
 from lm_research.analysis.study import Study
 from lm_research.analysis.tables.table import (
@@ -14,6 +14,7 @@ from lm_research.analysis.tables.table import (
     interval,
     plus_minus,
 )
+from lm_research.config.choices import PRETRAINING
 
 NOTES = (
     INTERVAL,
