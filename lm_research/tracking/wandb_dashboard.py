@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lm_research.analysis.panels import Panel, Section
-from lm_research.tracking.wandb_session import environment_kept, require_credentials
+from lm_research.tracking.wandb_sdk import end_bounded, environment_kept, require_credentials
 
 EXTRA = "pip install 'lm-research[dashboards]'"
 WIDTH, HEIGHT = 8, 6
@@ -63,6 +63,7 @@ def save(study: Study) -> tuple[str, str]:
 
         try:
             require_credentials(wandb)
+            end_bounded()
             workspace = _workspace(study).save()
             report = _report(study).save()
         except (RuntimeError, ValueError, wandb.Error) as error:

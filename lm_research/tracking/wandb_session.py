@@ -6,10 +6,9 @@ trains, ``wandb_sync`` lets a person see it.
 
 import contextlib
 import logging
-import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from lm_research.tracking.json_files import read_json
 from lm_research.tracking.redaction import redacted, redacted_arguments
 from lm_research.tracking.wandb_artifacts import checkpoint_artifact, data_artifact
 from lm_research.tracking.wandb_metrics import Best, define
+from lm_research.tracking.wandb_sdk import end_bounded, environment_kept, require_credentials
 from lm_research.tracking.wandb_tables import evaluation_rows, over_documents
 
 TABLE_INTERVAL_S = 60.0
@@ -84,6 +84,7 @@ class Session:
 
             if self._live:
                 require_credentials(wandb)
+            end_bounded()
             known = wandb.Settings(**QUIET, **_provenance(folder), **settings)
             self.run = wandb.init(**arguments, config=config, settings=known)
         self._first = self.run.starting_step  # W&B has the steps before from last time
@@ -211,31 +212,3 @@ def _provenance(folder: Path) -> dict[str, Any]:
         git = read_json(folder / "environment.json").get("git") or {}
         settings |= {"git_commit": git.get("commit"), "git_remote_url": git.get("remote")}
     return settings
-
-
-def require_credentials(wandb: Any) -> None:
-    """Fail now where wandb would stop a run to ask a terminal for a key."""
-    from wandb.sdk.lib import wbauth
-
-    host = wandb.setup().settings.base_url
-    if wbauth.authenticate_session(host=host, source="lm_research", prompt=False) is None:
-        raise RuntimeError(
-            "no API key. Run `wandb login` or set WANDB_API_KEY, or choose tracking=offline"
-        )
-
-
-@contextlib.contextmanager
-def environment_kept() -> Iterator[None]:
-    """Put the WANDB_* variables back as they were, and keep wandb's error reports at home.
-
-    Those go to the server even from a run that fails to start, and can hold up the end of the
-    process by half a minute; who wants them sets WANDB_ERROR_REPORTING.
-    """
-    before = {key: value for key, value in os.environ.items() if key.startswith("WANDB")}
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    try:
-        yield
-    finally:
-        for key in [key for key in os.environ if key.startswith("WANDB") and key not in before]:
-            del os.environ[key]
-        os.environ.update(before)

@@ -13,7 +13,8 @@ from lm_research.analysis.sweep import load_sweep, runs_of_study
 from lm_research.tracking.errors import RunFolderError
 from lm_research.tracking.json_files import read_json, write_json
 from lm_research.tracking.redaction import redacted
-from lm_research.tracking.wandb_session import QUIET, environment_kept
+from lm_research.tracking.wandb_sdk import environment_kept
+from lm_research.tracking.wandb_session import QUIET
 
 FILE = "wandb_study.json"
 COLUMNS = [

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from lm_research.tracking.wandb_session import environment_kept, require_credentials
+from lm_research.tracking.wandb_sdk import end_bounded, environment_kept, require_credentials
 
 
 def wandb_sweep(
@@ -72,6 +72,7 @@ def create_wandb_sweep(
         import wandb
 
         require_credentials(wandb)
+        end_bounded()
         owner = entity or str(wandb.Api().default_entity)
         with contextlib.redirect_stdout(io.StringIO()):  # it prints; who calls says more
             identity = wandb.sweep(dict(config), entity=owner, project=project)

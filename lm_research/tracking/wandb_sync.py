@@ -27,7 +27,7 @@ from lm_research.tracking.redaction import redacted
 from lm_research.tracking.run_folder import RunFolder
 from lm_research.tracking.wandb_mirror import WandbMirror
 from lm_research.tracking.wandb_receipt import content, read_receipt, write_receipt
-from lm_research.tracking.wandb_session import environment_kept, require_credentials
+from lm_research.tracking.wandb_sdk import end_bounded, environment_kept, require_credentials
 from lm_research.tracking.wandb_study import StudyRun, study_at, study_tables
 
 _ANSWER_S = 30
@@ -99,6 +99,7 @@ class Sync:
             self._server = str(wandb.setup().settings.base_url)
             try:
                 require_credentials(wandb)
+                end_bounded()
                 self._api: Any = wandb.Api(timeout=_ANSWER_S)
             except (RuntimeError, wandb.Error) as error:
                 raise SyncError(f"{self._server}: {redacted(str(error))}") from error
