@@ -201,6 +201,28 @@ def test_people_can_ask_for_metrics_fields_and_points(root, ledger_of):
     assert query(ledger, points) == [(10 * n, n / 2, 2.2 + 1 / n) for n in range(1, 5)]
 
 
+def test_published_numbers_stand_beside_ours_as_last_judged(root, ledger_of):
+    folder = root / "reproduce" / "elman_ptb"
+    write_run(folder / "seed-1")
+    ours = {"mean": 123.5, "sd": 0.7, "low": 117.2, "high": 129.9, "n": 2}
+    row = {"name": "test", "metric": "test/ppl", "published": 124.7, "mark": "V", "ours": ours,
+           "tolerance": 2.5, "state": "reproduced", "why": "two seeds"}  # fmt: skip
+    asked = "SELECT folder, experiment, name, published, mean, high, seeds, state FROM published"
+    assert query(ledger_of(root), asked) == []
+    file = folder / "verdict.json"
+    file.write_text(json.dumps({"experiment": "elman_ptb", "rows": [row]}))
+    here = "reproduce/elman_ptb"
+    found = (here, "elman_ptb", "test", 124.7, 123.5, 129.9, 2, "reproduced")
+    for _ in range(2):
+        ledger = ledger_of(root)
+        assert query(ledger, asked) == [found]
+    assert_faithful(ledger)
+    file.write_text("{")
+    assert query(ledger_of(root), asked) == [(here, *[None] * 6, "damaged")]
+    file.unlink()
+    assert query(ledger_of(root), asked) == []
+
+
 def test_a_running_run_without_its_process_is_stale(tmp_path, ledger_of):
     with RunFolder.create(tmp_path / "runs" / "a", {"seed": 1}) as folder:
         folder.start()

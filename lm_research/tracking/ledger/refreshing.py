@@ -19,6 +19,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from lm_research.analysis.runs import run_folders
 from lm_research.tracking.ledger.database import writing
+from lm_research.tracking.ledger.publishing import refresh_published
 from lm_research.tracking.ledger.recording import FILES, Recorded, RecordReader, Row, state_of
 from lm_research.tracking.ledger.schema import CURVES, DATA_SETS, ENVIRONMENTS, EVALUATIONS, RUNS
 
@@ -58,6 +59,7 @@ def refresh(
         done += len(recorded)
         progress(done, len(changed))
     _look_at_locks(engine, root)
+    refresh_published(engine, root, found.keys())
     return done
 
 

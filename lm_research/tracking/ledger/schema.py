@@ -3,6 +3,7 @@
 data_sets      1 --- n  runs  n --- 1  environments
                         runs  1 --- n  evaluations
                         runs  1 --- 1  curves
+published
 """
 
 from sqlalchemy import (
@@ -15,7 +16,7 @@ from sqlalchemy import (
     Text,
 )
 
-VERSION = 1
+VERSION = 2
 """Raised by every change of the tables, and of what is written into them."""
 APPLICATION = 0x6C6D7267
 """SQLite's ``application_id`` of a ledger: "lmrg"."""
@@ -109,6 +110,27 @@ CURVES = Table(
     Column("columns", Text, nullable=False),
 )
 """metrics.jsonl column by column: ``{"step": [...], "tokens": [...], "val/...": [...]}``."""
+
+PUBLISHED = Table(
+    "published",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("folder", Text, nullable=False),
+    Column("experiment", Text),
+    Column("name", Text),
+    Column("metric", Text),
+    Column("mark", Text),
+    Column("published", Float),
+    Column("mean", Float),
+    Column("low", Float),
+    Column("high", Float),
+    Column("seeds", Integer),
+    Column("tolerance", Float),
+    Column("state", Text),
+    Column("why", Text),
+    Column("signature", Text, nullable=False),
+)
+"""One row for each published number beside ours, as last judged; ``folder`` is of the runs."""
 
 OWNER = Table("owner", METADATA, Column("folder", Text, nullable=False))
 """One row: what tells the described folder from a copy of it."""
