@@ -7,13 +7,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from lm_research.cli.allocator import keep_freed_memory
 from lm_research.cli.memory import available_bytes, is_memory
 
 STEPS = 2
 """The optimizer's own tensors are made in the first step and stay in the second."""
 SHARE = 0.9
-"""Of the memory that is available; the rest is for checkpoints and for others."""
+"""Of the memory that is available or allowed; the rest is for checkpoints and for others."""
 
 
 def serve(config: dict[str, Any], line: Connection) -> None:
@@ -60,7 +59,6 @@ def steps(config: dict[str, Any], batch_size: int) -> None:
     assembly = assemble(tried)
     if isinstance(assembly.model, CountedLanguageModel):
         return
-    keep_freed_memory()  # as the run does
     options = trainer_options(tried, Path(tried["output"]))
     make_trainer(options, []).fit(assembly.model, datamodule=assembly.data)
     module: Any = assembly.model.eval()  # a language model: no other task is tried out
@@ -76,9 +74,7 @@ def _bound() -> None:
         torch.cuda.set_per_process_memory_fraction(SHARE, device)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-    free = available_bytes()
-    if free is not None:
-        soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-        most = int(SHARE * free)
-        lower = most if soft == resource.RLIM_INFINITY else min(most, soft)
-        resource.setrlimit(resource.RLIMIT_DATA, (lower, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limits = [available_bytes(), None if soft == resource.RLIM_INFINITY else soft]
+    if known := [limit for limit in limits if limit is not None]:
+        resource.setrlimit(resource.RLIMIT_DATA, (int(SHARE * min(known)), hard))

@@ -99,7 +99,8 @@ def _work(config: Config, recorder: Recorder, signals: StopSignals) -> None:
     if recorder.folder.state is not None:
         same_text(recorder.folder, assembly.data.text())
     _describe(assembly, recorder)
-    keep_freed_memory()
+    if not config["trainer"]["find_batch_size"]:  # what is kept has gaps, of which nobody can tell
+        keep_freed_memory()  # how much they take; and such a run is to fill the memory
     planned = assembly.steps
     assembly, result = fit(config, assembly, recorder, signals)
     if assembly.steps < planned:  # its schedule ended training

@@ -24,6 +24,7 @@ LARGEST_CONFIG = 8 << 20
 LARGEST_JSON = 1 << 30
 """Bytes of a JSON file: a tokenizer's may have hundreds of megabytes."""
 
+_PIECE = 1 << 20
 _KINDS = ("str", "int", "float", "bool", "null", "seq", "map")
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in _KINDS}
 _LONGEST_NUMBER = 4300  # digits, as of Python's own int()
@@ -68,11 +69,14 @@ def read_plain(path: str | Path, most: int) -> bytes:
         OSError: see :func:`open_plain`.
         UntrustedError: more than ``most`` bytes.
     """
-    with open(open_plain(path), "rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise UntrustedError(f"more than {most:,} bytes")
-    return data
+    parts, left = [], most
+    with open(open_plain(path), "rb", buffering=0) as file:
+        while part := file.read(_PIECE):  # memory for all that is allowed would be asked for
+            parts.append(part)
+            left -= len(part)
+            if left < 0:
+                raise UntrustedError(f"more than {most:,} bytes")
+    return b"".join(parts)
 
 
 def load_yaml(text: str | bytes) -> Any:
