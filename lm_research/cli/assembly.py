@@ -171,9 +171,10 @@ def _prepare(config: Config, start: Start | None) -> tuple[PreparedText, Mixture
             "has none\n  fix: data.temperature=null data.epochs=null data.schedule=null"
         )
     for name, fix in (("windows", "consecutive"), ("window_lengths", "fixed")):
-        if rule is not None and config["task"].get(name) == "random":
+        value = config["task"].get(name, fix)
+        if rule is not None and value != fix:
             raise DataError(
-                f"task.{name}=random draws from one stream, and data: temperature, epochs and "
+                f"task.{name}={value} is for one stream, and data: temperature, epochs and "
                 f"schedule make one of each source\n  fix: task.{name}={fix}; or "
                 "data.temperature=null data.epochs=null data.schedule=null, which mixes the text "
                 "once"

@@ -146,13 +146,15 @@ class TrainingBatches(StreamBatches):
 
     Lane b's window follows its last one, so a state may be carried (truncated back-propagation
     through time); or it begins ``overlap`` tokens before that one's end, and then every window is
-    fresh. A pass over the stream starts at an offset drawn from (seed, pass). Everything is a
-    function of the step: the loader's whole state is one integer, and continuing from it is exact.
-    A stream shorter than B windows is read by lanes that overlap.
+    fresh. A pass over the stream starts at an offset drawn from (seed, pass), so that lanes and
+    windows are cut elsewhere; or, without ``moves``, at its first token, and all passes are alike.
+    Everything is a function of the step: the loader's whole state is one integer, and continuing
+    from it is exact. A stream shorter than B windows is read by lanes that overlap.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, moves: bool = True, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.moves = moves
         self.lane_length = max(self.length // self.batch_size, self.window)
         self.lanes = np.arange(self.batch_size) * self.lane_length
         self.windows_per_pass = max(self.lane_length // self.stride, 1)
@@ -166,7 +168,8 @@ class TrainingBatches(StreamBatches):
 
     def offset(self, turn: int) -> int:
         """Where pass number ``turn`` begins."""
-        return int(np.random.default_rng((self.seed, turn)).integers(self.length))
+        drawn = np.random.default_rng((self.seed, turn)).integers(self.length)
+        return int(drawn) if self.moves else 0
 
 
 class RandomBatches(StreamBatches):

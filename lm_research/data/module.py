@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import pytorch_lightning as pl
 
-from lm_research.data.batches import RandomBatches, StreamBatches, TrainingBatches
+from lm_research.data.batches import RandomBatches, TrainingBatches
 from lm_research.data.contamination import contaminated
 from lm_research.data.mixture_batches import MixtureBatches
 from lm_research.data.mixture_streams import MixtureStreams
@@ -29,8 +29,8 @@ class TextDataModule(pl.LightningDataModule):
         batch_size, window, steps, seed: see :class:`TrainingBatches`.
         overfit: repeat the first so many batches (0: all of the split).
         streams: of a mixture that is sampled while training.
-        windows: "consecutive", in lanes (:class:`TrainingBatches`), or "random"
-            (:class:`RandomBatches`).
+        windows: "consecutive", in lanes (:class:`TrainingBatches`), "repeated", in lanes that do
+            not move, or "random" (:class:`RandomBatches`).
         window_lengths: of lanes: "fixed", or "random" (:class:`RandomLengthBatches`).
         overlap: tokens of a consecutive window that the one before it has, too.
 
@@ -47,7 +47,7 @@ class TextDataModule(pl.LightningDataModule):
         seed: int,
         overfit: int = 0,
         streams: MixtureStreams | None = None,
-        windows: Literal["consecutive", "random"] = "consecutive",
+        windows: Literal["consecutive", "repeated", "random"] = "consecutive",
         window_lengths: Literal["fixed", "random"] = "fixed",
         overlap: int = 0,
     ) -> None:
@@ -80,11 +80,12 @@ class TextDataModule(pl.LightningDataModule):
         world = self.trainer.world_size if self.trainer else 1
         if self.streams and self.plan:
             return MixtureBatches(self.streams.ids(), self.plan, rank, world, self.overfit)
-        kind: type[StreamBatches] = RandomBatches if self.windows == "random" else TrainingBatches
-        if self.window_lengths == "random":
-            kind = RandomLengthBatches
-        more = {"overfit": self.overfit, "overlap": self.overlap}
-        return kind(self.split("train"), **self.options, rank=rank, world_size=world, **more)
+        more = {"rank": rank, "world_size": world, "overfit": self.overfit, "overlap": self.overlap}
+        more |= self.options
+        if self.windows == "random":
+            return RandomBatches(self.split("train"), **more)
+        kind = RandomLengthBatches if self.window_lengths == "random" else TrainingBatches
+        return kind(self.split("train"), moves=self.windows == "consecutive", **more)
 
     def training_tokens(self, steps: int) -> int:
         """Tokens of ``steps`` batches of all processes."""

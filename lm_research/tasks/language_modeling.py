@@ -56,9 +56,10 @@ class LanguageModeling(ClippedTask):
         head_bias: whether the output layer has one.
         decay: what the optimizer's weight decay takes: all parameters, or those of two dimensions
             and more, as GPT-2's recipes have it.
-        windows: "consecutive": each follows the last one of its lane; "random": drawn anywhere in
-            the text, as nanoGPT reads it; then no state can be carried. (The data module deals
-            them out.)
+        windows: "consecutive": each follows the last one of its lane, and every pass over the text
+            cuts it elsewhere; "repeated": all passes have the same lanes and windows, as Zaremba
+            et al. 2014 and most recipes since; "random": drawn anywhere in the text, as nanoGPT
+            reads it; then no state can be carried. (The data module deals them out.)
         window_lengths: "fixed": ``budget.window`` tokens each; "random": drawn about it, and the
             learning rate of each update is scaled by its window's share of ``budget.window``
             (:mod:`lm_research.data.random_lengths`; likewise).
@@ -92,7 +93,7 @@ class LanguageModeling(ClippedTask):
         head_init_range: PositiveFloat = 0.1,
         head_bias: bool = True,
         decay: Literal["all", "matrices"] = "all",
-        windows: Literal["consecutive", "random"] = "consecutive",
+        windows: Literal["consecutive", "repeated", "random"] = "consecutive",
         window_lengths: Literal["fixed", "random"] = "fixed",
         activation_regularization: NonNegativeFloat = 0.0,
         temporal_activation_regularization: NonNegativeFloat = 0.0,

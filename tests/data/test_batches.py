@@ -53,6 +53,14 @@ def test_a_stream_of_ten_tokens_by_hand() -> None:
         assert (first.fresh, second.fresh) == (True, False)
 
 
+def test_lanes_that_do_not_move_are_alike_in_every_pass() -> None:
+    found = list(batches(10, batch_size=2, window=2, steps=4, seed=7, moves=False))
+    for first, second in (found[:2], found[2:]):
+        assert rows(first) == [[0, 1, 2], [5, 6, 7]]
+        assert rows(second) == [[2, 3, 4], [7, 8, 9]]
+        assert (first.fresh, second.fresh) == (True, False)
+
+
 shapes = {
     "length": st.integers(1, 300),
     "batch_size": st.integers(1, 9),
@@ -96,6 +104,18 @@ def test_a_pass_reads_no_token_twice_and_leaves_few_out(length, batch_size, wind
         read += batch.targets_BT.flatten().tolist()
     assert loader.batch(loader.windows_per_pass).fresh
     assert len(set(read)) == len(read) > length - batch_size * window - batch_size
+
+
+@given(**shapes)
+def test_lanes_that_do_not_move_are_the_rows_of_the_text(length, batch_size, window, seed) -> None:
+    if length < batch_size * window:
+        return
+    loader = batches(length, batch_size, window, 10_000, seed=seed, moves=False)
+    lane = length // batch_size
+    text_BN = np.arange(batch_size * lane).reshape(batch_size, lane)
+    for number in range(2 * loader.windows_per_pass):
+        start = number % loader.windows_per_pass * window
+        assert loader.batch(number).ids_BT.tolist() == text_BN[:, start : start + window].tolist()
 
 
 @given(**shapes, unscored=st.integers(1, 30))

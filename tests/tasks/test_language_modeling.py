@@ -374,7 +374,10 @@ def test_random_windows_carry_no_state(train):
         train("task.windows=random")
 
 
-@pytest.mark.parametrize(("field", "fix"), [("windows=random", "consecutive"), ("unscored=4", "0")])
+@pytest.mark.parametrize(
+    ("field", "fix"),
+    [("windows=random", "consecutive"), ("windows=repeated", "consecutive"), ("unscored=4", "0")],
+)
 def test_windows_of_one_stream_are_none_of_a_sampled_mixture(train, field, fix):
     name = field.partition("=")[0]
     with pytest.raises(DataError, match=rf"(?s)task\.{field}.*task\.{name}={fix}"):
