@@ -34,16 +34,23 @@ class Attempt:
         row: of ``expected.yaml``.
         found: of the file.
         result: the file.
+        earlier: of another recipe than the row has now.
     """
 
     row: Row
     found: Mapping[str, Any]
     result: Mapping[str, Any]
+    earlier: bool = False
 
     @property
     def state(self) -> str:
         """The verdict."""
         return str(self.found["state"])
+
+    @property
+    def told(self) -> str:
+        """The verdict, and whether it is of what the experiment was."""
+        return f"{self.state} (by an earlier recipe)" if self.earlier else self.state
 
     @property
     def ours(self) -> Estimate:
@@ -68,19 +75,23 @@ class Reproduction:
 
     Args:
         results: every file of results, the oldest first.
+        recipes: row -> what its recipe is known by; results that know none are taken for its own.
     """
 
     name: str
     expected: Expected
     results: Sequence[Mapping[str, Any]]
+    recipes: Mapping[str, str] = field(default_factory=dict)
 
     def attempts(self) -> Iterator[Attempt]:
         """Each row that was judged: by the file of most seeds that compares it; then the newest.
 
-        A row that ``expected.yaml`` calls not comparable goes by its newest file.
+        A file of an earlier recipe speaks only where there is no other. A row that
+        ``expected.yaml`` calls not comparable goes by its newest file.
         """
         for row in self.expected.rows:
-            found = list(self._of(row))
+            every = list(self._of(row))
+            found = [attempt for attempt in every if not attempt.earlier] or every
             compared = [a for a in found if a.state in JUDGED and row.incomparable is None]
             compared.sort(key=lambda attempt: -len(attempt.found["values"]))  # stable: newest first
             yield from (compared or found)[:1]
@@ -90,7 +101,8 @@ class Reproduction:
         for result in reversed(self.results):
             for found in result.get("rows") or ():
                 if found["name"] == row.name and found.get("ours"):
-                    yield Attempt(row, found, result)
+                    now = self.recipes.get(row.name)
+                    yield Attempt(row, found, result, found.get("recipe", now) != now)
 
 
 @dataclass
@@ -143,7 +155,7 @@ class ReproductionsPage:
             file = f"{one.name}.svg"
             self.figures[file] = to_svg(course_plot(found, one.expected.course))
             yield f"![{markdown_text(one.name)} on the way]({file})"
-        told = [f"**{a.row.name}**: {a.state}: {markdown_text(a.found['why'])}" for a in found]
+        told = [f"**{a.row.name}**: {a.told}: {markdown_text(a.found['why'])}" for a in found]
         told += [f"differs from the paper: {markdown_text(t)}" for t in one.expected.differs]
         yield "\n".join(f"- {text}" for text in told)
         commands = dict.fromkeys(str(attempt.result.get("command", "")) for attempt in found)

@@ -91,6 +91,13 @@ def judge(values: Sequence[float], claim: Claim, incomparable: str | None = None
     return Verdict(state, why, estimate, tolerance)
 
 
+def in_short(states: Sequence[str]) -> str:
+    """ "reproduced" where all are, else "1 reproduced, 1 worse"."""
+    if len(set(states)) == 1:
+        return states[0]
+    return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
+
+
 def allowed(claim: Claim, seed_spread: float | None) -> float:
     """T: the claim's, capped where the paper gives a spread; see the module's docstring."""
     if claim.spread is None:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lm_research.analysis.sweep import VERDICT
-from lm_research.analysis.verdicts import Claim, Verdict, judge, judge_course
+from lm_research.analysis.verdicts import Claim, Verdict, in_short, judge, judge_course
 from lm_research.cli.reproduce_measured import Measured
 from lm_research.cli.tell import safe, tell
 from lm_research.config.expected import Expected, Row
@@ -174,8 +174,8 @@ def _result(
     values = {
         "experiment": experiment.name,
         "command": shlex.join(command),
-        "verdict": summary(outcomes),
-        "rows": [_plain(name, experiment.expected, measured, v) for name, v in outcomes.items()],
+        "verdict": in_short([verdict.state for verdict in outcomes.values()]),
+        "rows": [_plain(name, experiment, measured, v) for name, v in outcomes.items()],
         "seconds": {str(seed): round(s, 1) for seed, s in measured.seconds.items()},
         "data": measured.files,
         "environment": {key: around[key] for key in kept},
@@ -184,12 +184,15 @@ def _result(
     return str(around["time"])[:19].replace(":", "-"), values
 
 
-def _plain(name: str, expected: Expected, measured: Measured, verdict: Verdict) -> dict[str, Any]:
-    estimate, row = verdict.estimate, None if name == COURSE else expected.row(name)
+def _plain(
+    name: str, experiment: Experiment, measured: Measured, verdict: Verdict
+) -> dict[str, Any]:
+    estimate, row = verdict.estimate, None if name == COURSE else experiment.expected.row(name)
     numbers = ("mean", "sd", "low", "high", "n")
     found: dict[str, Any] = {"name": name, "state": verdict.state, "why": verdict.why}
     if row is not None:
         found |= {"metric": row.metric, "published": row.published, "mark": row.mark}
+        found["recipe"] = experiment.recipe(row)
         found["values"] = {str(seed): v for seed, v in measured.values[name].items()}
         if curves := measured.curves.get(name):
             found["curve"] = {"seeds": {str(seed): curve for seed, curve in curves.items()}}
@@ -202,11 +205,3 @@ def _git(around: dict[str, Any]) -> dict[str, Any] | None:
     """Of the package where it runs from a checkout of its own, else of the working folder."""
     state = around["package_git"] or around["git"]
     return None if state is None else {k: state[k] for k in ("commit", "branch", "dirty")}
-
-
-def summary(outcomes: Outcomes) -> str:
-    """ "reproduced" where all rows are, else "1 reproduced, 1 worse"."""
-    states = [verdict.state for verdict in outcomes.values()]
-    if len(set(states)) == 1:
-        return states[0]
-    return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"

@@ -1,19 +1,20 @@
-"""``lm-research reproduce --list``: every experiment, its state, its cost, the last verdict."""
+"""``lm-research reproduce --list``: every experiment, its state, its cost, the verdict."""
 
 import re
 from pathlib import Path
-from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lm_research.analysis.verdicts import in_short
+from lm_research.cli.reproduce_page import reproduction
 from lm_research.cli.tell import safe
 from lm_research.config.expected import FILE, Expected, read_expected
 from lm_research.config.paths import experiments
 from lm_research.config.problems import ConfigError
-from lm_research.studies.experiments import claims_equality, results
+from lm_research.studies.experiments import Experiment, claims_equality
 
 YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 NOTE = "Times are of one seed of all rows, on two cores or one GPU; ~ marks an estimate."
@@ -30,7 +31,7 @@ def show(console: Console) -> None:
     table.add_column("data")
     table.add_column("CPU", justify="right")
     table.add_column("GPU", justify="right")
-    table.add_column("last verdict")
+    table.add_column("verdict")
     notes = []
     for name, folder in experiments().items():
         cells, note = _cells(name, folder, downloads)
@@ -52,7 +53,8 @@ def _cells(name: str, folder: Path, downloads: str) -> tuple[list[str], str]:
     missing = _missing(expected, downloads)
     gpu = {"none": "-", "unknown": "?"}.get(expected.cost.gpu, expected.cost.gpu)
     data = "no" if missing else "here"
-    return [_short(expected), data, expected.cost.cpu, gpu, _last(name)], missing
+    verdict = _verdict(Experiment(name, folder, expected))
+    return [_short(expected), data, expected.cost.cpu, gpu, verdict], missing
 
 
 def _short(expected: Expected) -> str:
@@ -72,6 +74,7 @@ def _missing(expected: Expected, downloads: str) -> str:
     return f"{', '.join(files)} to fetch{instead}" if files else ""
 
 
-def _last(name: str) -> str:
-    found: list[dict[str, Any]] = results(name)
-    return str(found[-1].get("verdict", "unknown")) if found else "not run yet"
+def _verdict(experiment: Experiment) -> str:
+    """As on the page of all."""
+    told = [attempt.told for attempt in reproduction(experiment).attempts()]
+    return in_short(told) if told else "not run yet"

@@ -1,12 +1,14 @@
 """The experiments that have published numbers, and the results of judging them."""
 
+import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lm_research.config.expected import FILE, Expected, read_expected
+from lm_research.config.expected import FILE, Expected, Row, read_expected
 from lm_research.config.paths import experiments
 from lm_research.config.problems import ConfigError, Problem, closest, listing
 from lm_research.config.untrusted import UntrustedError, load_yaml
@@ -14,6 +16,7 @@ from lm_research.tracking.errors import RunFolderError, write_error
 from lm_research.tracking.json_files import encoded, read_json
 
 METHOD = "method.yaml"
+CONFIG = "config.yaml"
 RESULTS = "results"
 FORMAT = 1
 
@@ -31,6 +34,19 @@ class Experiment:
         """The file of its method, where it is no run of a model."""
         file = self.folder / METHOD
         return file if file.is_file() else None
+
+    def recipe(self, row: Row) -> str:
+        """What tells a row's number from that of another recipe: a digest of its file's values.
+
+        Comments and the published number are no part of it; a file that cannot be read is like
+        an empty one.
+        """
+        file, values = self.method or self.folder / CONFIG, None
+        with suppress(OSError, UntrustedError):
+            values = load_yaml(file.read_bytes())
+        told = {key: getattr(row, key) for key in ("metric", "at", "setting", "mean_over")}
+        told |= {"protocol": row.protocol, "file": values}
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def find(name: str) -> Experiment:

@@ -67,6 +67,20 @@ def test_the_newest_file_that_compares_a_row_speaks_for_it(expected):
     assert attempt.day == "2026-12-03"
 
 
+def test_an_earlier_recipe_speaks_only_where_there_is_no_other(expected):
+    three = {"1": 101.0, "2": 102.0, "3": 103.0}
+    results = [result("first", "better", 90.0, 1, values=three, recipe="before")]
+
+    def told(more=()):
+        found = Reproduction("paper", expected, [*results, *more], {"first": "now"}).attempts()
+        return [(attempt.told, attempt.day) for attempt in found]
+
+    assert told() == [("better (by an earlier recipe)", "2026-12-01")]
+    for recipe in ({"recipe": "now"}, {}):  # files of long ago know of none
+        later = result("first", "worse", 110.0, 2, **recipe)
+        assert told([later]) == [("worse", "2026-12-02")]
+
+
 def test_the_page(expected, tmp_path):
     curve = {"seeds": {"1": [[10, 150.0], [20, 120.0]]}}
     results = [result("first", "reproduced", 101.0, low=100.0, high=102.0, curve=curve)]

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import yaml
 
+from lm_research.analysis.verdicts import in_short
 from lm_research.cli import reproduce_method, reproduce_runs
 from lm_research.cli.main import main
-from lm_research.cli.reproduce import exit_status, judged, run, summary
+from lm_research.cli.reproduce import exit_status, judged, run
 from lm_research.cli.reproduce_measured import Measured
 from lm_research.config.problems import ConfigError
 from lm_research.studies.experiments import find, keep_result, results
@@ -24,6 +25,8 @@ EXPECTED = {
     "cost": {"cpu": "5 s", "gpu": "none"},
     "sources": {},
 }
+DYNAMIC = {"_target_": "lm_research.tasks.protocols.dynamic_sgd.DynamicSGD", "rate": 0.1,
+           "segment": 5, "decay": 0.0}  # fmt: skip
 TINY = {
     "defaults": [{"override /callbacks": "quiet"}, {"override /tracking": "disabled"}],
     "budget": {
@@ -191,7 +194,25 @@ def test_outcomes_and_the_exit_status(experiment, tmp_path, measured, states, co
     outcomes = judged(mine.expected, found)
     assert {name: verdict.state for name, verdict in outcomes.items()} == states
     assert exit_status(found, outcomes) == code
-    assert summary(outcomes) == next(iter(states.values()), "none")
+    assert in_short([*states.values()]) == next(iter(states.values()), "none")
+
+
+def test_a_recipe_is_what_moves_the_number(experiment):
+    row = {**ROW, "published": 5.0, "tolerance": 0.1}
+
+    def recipe(row, config):
+        mine = experiment([row], config)
+        return mine.recipe(mine.expected.rows[0])
+
+    before = recipe(row, TINY)
+    assert recipe({**row, "published": 6.0, "tolerance": 1.0, "why": "else"}, TINY) == before
+    others = [
+        recipe({**row, "setting": {"seed": 2}}, TINY),
+        recipe({**row, "at": "best"}, TINY),
+        recipe({**row, "protocol": DYNAMIC}, TINY),
+        recipe(row, {**TINY, "trainer": {"gradient_clip": 7.0}}),
+    ]
+    assert len({before, *others}) == 5
 
 
 def test_a_row_that_needs_a_package(experiment, tmp_path):
