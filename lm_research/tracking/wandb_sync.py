@@ -10,11 +10,14 @@ What cannot be undone: W&B never forgets a row. Of a run that went back to a che
 another course (a rollback after divergence) it keeps the steps that it had already.
 """
 
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from lm_research.analysis.runs import run_folders as find_folders
 from lm_research.config.checks import fits
@@ -99,10 +102,22 @@ class Sync:
             self._server = str(wandb.setup().settings.base_url)
             try:
                 require_credentials(wandb)
+                self._require_listener(wandb.setup().settings)
                 end_bounded()
                 self._api: Any = wandb.Api(timeout=_ANSWER_S)
             except (RuntimeError, wandb.Error) as error:
                 raise SyncError(f"{self._server}: {redacted(str(error))}") from error
+
+    def _require_listener(self, settings: Any) -> None:
+        """Fail at once where nobody listens: the SDK goes on asking for half a minute."""
+        if settings.http_proxy or settings.https_proxy or getproxies():
+            return
+        place = urlsplit(self._server)
+        port = place.port or (443 if place.scheme == "https" else 80)
+        try:
+            socket.create_connection((str(place.hostname), port), _ANSWER_S).close()
+        except OSError as error:
+            raise SyncError(f"{self._server}: {error}") from error
 
     def run(self, path: Path) -> Outcome:
         """Bring one run; every error is told in the outcome."""

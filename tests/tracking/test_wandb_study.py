@@ -140,5 +140,5 @@ def test_at_the_end_of_a_study_it_is_sent_or_told_how(tmp_path, wandb_server, ap
     assert len(wandb_server.runs) == 1
     assert ended(wandb_server.url) == ""
     told = ended("http://127.0.0.1:9")
-    assert "the study was not sent to W&B" in told
+    assert "the study was not sent to W&B (http://127.0.0.1:9: " in told
     assert f"`lm-research sync {study}` does it later" in told
