@@ -108,6 +108,38 @@ def train(tmp_path):
     return train
 
 
+@pytest.fixture
+def at_step(monkeypatch):
+    """Do something at the end of a step, once, before the checkpoint callback has its turn."""
+    from lm_research.callbacks.checkpoint import Checkpoint
+
+    def at_step(step, action):
+        proper, done = Checkpoint.on_train_batch_end, []
+
+        def hook(self, trainer, module, outputs, batch, index):
+            if index + 1 == step and not done:
+                done.append(step)
+                action()
+            proper(self, trainer, module, outputs, batch, index)
+
+        monkeypatch.setattr(Checkpoint, "on_train_batch_end", hook)
+
+    return at_step
+
+
+@pytest.fixture
+def cut(train, at_step):
+    """Train up to a signal at the end of a step, in the folder ``cut``; later runs go on."""
+    from lm_research.callbacks.stop_signals import Stopped
+
+    def cut(step: int, *overrides: str) -> None:
+        at_step(step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Stopped):
+            train(*overrides, output="cut")
+
+    return cut
+
+
 TRAINING_TEXT = (
     "The cat sat on the mat, and the dog, who had no mat, sat on the cat. Then they slept.",
     "A model counts what follows what: \u00e9\u00e8 \u4e2d\u6587 \u20ac 12.5%\n\nEnd.",

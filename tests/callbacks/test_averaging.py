@@ -1,16 +1,11 @@
 """Averaged weights: by hand, in evaluations and samples, in checkpoints, and after a cut."""
 
-import os
-import signal
-
 import pytest
 import torch
 from chaos_suite.equality import difference
 
 from lm_research.callbacks.averaging import Averaging
-from lm_research.callbacks.checkpoint import Checkpoint
 from lm_research.callbacks.evaluation import Evaluation
-from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.saved import load
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.tracking.checkpoint_store import CheckpointStore
@@ -126,18 +121,8 @@ def test_training_itself_is_as_without_it(train):
 
 
 @pytest.mark.parametrize("step", [7, 16])
-def test_a_run_that_was_stopped_ends_with_the_same_average_and_scores(train, monkeypatch, step):
+def test_a_run_that_was_stopped_ends_with_the_same_average_and_scores(train, cut, step):
     """After the last step, too, when there is nothing left to train."""
     whole = train(*EMA, output="whole")
-    proper, done = Checkpoint.on_train_batch_end, []
-
-    def stop(self, trainer, module, outputs, batch, index):
-        if index + 1 == step and not done:
-            done.append(step)
-            os.kill(os.getpid(), signal.SIGTERM)
-        proper(self, trainer, module, outputs, batch, index)
-
-    monkeypatch.setattr(Checkpoint, "on_train_batch_end", stop)
-    with pytest.raises(Stopped):
-        train(*EMA, output="cut")
+    cut(step, *EMA)
     assert difference(whole, train(*EMA, output="cut")) is None

@@ -1,15 +1,11 @@
 """AWD-LSTM's options in runs: each update's rate, tokens that are counted, and after cuts."""
 
 import json
-import os
-import signal
 
 import pytest
 import torch
 from chaos_suite.equality import difference
 
-from lm_research.callbacks.checkpoint import Checkpoint
-from lm_research.callbacks.stop_signals import Stopped
 from lm_research.config.compose import compose
 from lm_research.config.problems import ConfigError
 from lm_research.data.document import DataError
@@ -112,19 +108,9 @@ def test_tokens_are_those_that_were_read_and_as_many_as_the_budget_says(train, u
 
 @pytest.mark.parametrize("options", SINGLE.values(), ids=SINGLE)
 @pytest.mark.parametrize("step", [4, 11])
-def test_a_cut_run_ends_like_an_undisturbed_one(train, monkeypatch, options, step):
+def test_a_cut_run_ends_like_an_undisturbed_one(train, cut, options, step):
     whole = train(*options, output="whole")
-    proper, done = Checkpoint.on_train_batch_end, []
-
-    def stop(self, trainer, module, outputs, batch, index):
-        if index + 1 == step and not done:
-            done.append(step)
-            os.kill(os.getpid(), signal.SIGTERM)
-        proper(self, trainer, module, outputs, batch, index)
-
-    monkeypatch.setattr(Checkpoint, "on_train_batch_end", stop)
-    with pytest.raises(Stopped):
-        train(*options, output="cut")
+    cut(step, *options)
     assert difference(whole, train(*options, output="cut")) is None
 
 

@@ -1,15 +1,12 @@
 """A model that torch.compile has compiled for training: the same numbers, its cost told."""
 
 import json
-import os
-import signal
 
 import pytest
 import torch
 from chaos_suite.equality import difference
 
 from lm_research.callbacks.checkpoint import Checkpoint
-from lm_research.callbacks.stop_signals import Stopped
 from lm_research.config.problems import ConfigError
 
 CNN = ("model=cnn", "model.num_layers=1")
@@ -94,23 +91,11 @@ def test_a_machine_without_a_compiler_says_so_before_anything_is_prepared(train,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["transformer", "gru"])
-def test_compiled_to_machine_code_a_run_that_was_cut_ends_bit_for_bit(
-    train, numbers, monkeypatch, model
-):
+def test_compiled_to_machine_code_a_run_that_was_cut_ends_bit_for_bit(train, numbers, cut, model):
     torch._dynamo.reset()
     options = (*COMPILED, f"model={model}", "callbacks.evaluation.times=3")
     whole, plain = train(*options, output="whole"), train(f"model={model}", output="plain")
     assert numbers(whole)[1] == pytest.approx(numbers(plain)[1], rel=1e-4)
-    proper, done = Checkpoint.on_train_batch_end, []
-
-    def stop(self, trainer, module, outputs, batch, index):
-        if index + 1 == 7 and not done:
-            done.append(index)
-            os.kill(os.getpid(), signal.SIGTERM)
-        proper(self, trainer, module, outputs, batch, index)
-
-    monkeypatch.setattr(Checkpoint, "on_train_batch_end", stop)
-    with pytest.raises(Stopped):
-        train(*options, output="cut")
+    cut(7, *options)
     torch._dynamo.reset()
     assert difference(whole, train(*options, output="cut")) is None

@@ -1,14 +1,10 @@
 """A sampled mixture in a run: rows, data.json, continuing, and what it is refused for."""
 
 import json
-import os
-import signal
 
 import pytest
 from chaos_suite.equality import difference
 
-from lm_research.callbacks.checkpoint import Checkpoint
-from lm_research.callbacks.stop_signals import Stopped
 from lm_research.config.compose import compose
 from lm_research.config.problems import ConfigError
 from lm_research.data.document import DataError
@@ -21,26 +17,6 @@ SAMPLED = (*PLAIN, SCHEDULE, "data.temperature=2", "data.epochs={dialogue_en: 3}
 
 def rows(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-@pytest.fixture
-def cut(monkeypatch, train):
-    """A run that a signal ends at a step."""
-
-    def cut(step, *options):
-        saved = Checkpoint.on_train_batch_end
-
-        def hook(self, trainer, module, outputs, batch, batch_idx):
-            if batch_idx + 1 == step:
-                os.kill(os.getpid(), signal.SIGTERM)
-            saved(self, trainer, module, outputs, batch, batch_idx)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(Checkpoint, "on_train_batch_end", hook)
-            with pytest.raises(Stopped):
-                train(*options, output="cut")
-
-    return cut
 
 
 @pytest.mark.parametrize("model", ["lstm", pytest.param("transformer", marks=pytest.mark.slow)])

@@ -1,8 +1,6 @@
 """NT-ASGD: when averaging begins, of what it is the mean, and after cuts."""
 
 import json
-import os
-import signal
 
 import pytest
 import torch
@@ -11,8 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lm_research.callbacks.averaging import Averaging, NonMonotonicAveraging
-from lm_research.callbacks.checkpoint import Checkpoint
-from lm_research.callbacks.stop_signals import Stopped
 from lm_research.config.compose import compose
 from lm_research.config.problems import ConfigError
 from lm_research.tracking.checkpoint_store import CheckpointStore
@@ -95,21 +91,11 @@ def test_until_then_the_newest_weights_are_evaluated_and_from_then_on_the_averag
 
 
 @pytest.mark.parametrize("step", ["before", "at", "after", "last"])
-def test_a_run_that_was_cut_ends_with_the_same_average_and_scores(train, monkeypatch, step):
+def test_a_run_that_was_cut_ends_with_the_same_average_and_scores(train, cut, step):
     whole = train(*ROUGH, output="whole")
     begun = begins_at(scores(whole), 2)
-    cut = {"before": begun - 1, "at": begun, "after": begun + 2, "last": 16}[step]
-    proper, done = Checkpoint.on_train_batch_end, []
-
-    def stop(self, trainer, module, outputs, batch, index):
-        if index + 1 == cut and not done:
-            done.append(cut)
-            os.kill(os.getpid(), signal.SIGTERM)
-        proper(self, trainer, module, outputs, batch, index)
-
-    monkeypatch.setattr(Checkpoint, "on_train_batch_end", stop)
-    with pytest.raises(Stopped):
-        train(*ROUGH, output="cut")
+    step = {"before": begun - 1, "at": begun, "after": begun + 2, "last": 16}[step]
+    cut(step, *ROUGH)
     assert difference(whole, train(*ROUGH, output="cut")) is None
 
 

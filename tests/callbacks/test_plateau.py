@@ -1,15 +1,11 @@
 """A rate that falls by evaluations: in runs, after cuts and rollbacks, and where it ends them."""
 
 import json
-import os
-import signal
 from itertools import pairwise
 
 import pytest
 from chaos_suite.equality import difference
 
-from lm_research.callbacks.checkpoint import Checkpoint
-from lm_research.callbacks.stop_signals import Stopped
 from lm_research.config.compose import compose
 from lm_research.config.problems import ConfigError
 from lm_research.tasks.language_modeling import LanguageModeling
@@ -45,27 +41,6 @@ def by_hand(folder, min_gain, rate):
     return [rate * 0.5**n for n in found]
 
 
-@pytest.fixture
-def cut(train, monkeypatch):
-    """A run that gets a signal at a step and is gone on with."""
-
-    def cut(step, *options):
-        proper, done = Checkpoint.on_train_batch_end, []
-
-        def stop(self, trainer, module, outputs, batch, index):
-            if index + 1 == step and not done:
-                done.append(step)
-                os.kill(os.getpid(), signal.SIGTERM)
-            proper(self, trainer, module, outputs, batch, index)
-
-        monkeypatch.setattr(Checkpoint, "on_train_batch_end", stop)
-        with pytest.raises(Stopped):
-            train(*options, output="cut")
-        return train(*options, output="cut")
-
-    return cut
-
-
 def test_the_rate_falls_as_the_evaluations_say(train):
     folder = train(*LONG, "scheduler.min_gain=0.03", "optimizer.lr=0.03")
     expected = by_hand(folder, 0.03, 0.03)
@@ -76,7 +51,8 @@ def test_the_rate_falls_as_the_evaluations_say(train):
 @pytest.mark.parametrize("step", [3, 8, 13])
 def test_a_cut_run_has_the_rates_of_an_undisturbed_one(train, cut, step):
     whole = train(*LONG, output="whole")
-    assert difference(whole, cut(step, *LONG)) is None
+    cut(step, *LONG)
+    assert difference(whole, train(*LONG, output="cut")) is None
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
@@ -97,7 +73,8 @@ def test_it_ends_training_and_the_run_is_done(train, read_json, accumulate):
 @pytest.mark.parametrize("step", [5, 6])
 def test_a_run_cut_where_it_would_end_ends_there(train, cut, step):
     whole = train(*ENDS, output="whole")
-    assert difference(whole, cut(step, *ENDS)) is None
+    cut(step, *ENDS)
+    assert difference(whole, train(*ENDS, output="cut")) is None
 
 
 def test_after_a_rollback_the_falls_are_kept_over_a_cut(train, cut, monkeypatch):
@@ -116,7 +93,8 @@ def test_after_a_rollback_the_falls_are_kept_over_a_cut(train, cut, monkeypatch)
     found = rates(whole)
     assert found[8] == 0.5 * 0.004 * 0.5**3
     assert found[-1] == 0.5 * 0.004 * 0.5**6
-    assert difference(whole, cut(12, *options)) is None
+    cut(12, *options)
+    assert difference(whole, train(*options, output="cut")) is None
 
 
 def test_without_evaluations_it_is_refused():

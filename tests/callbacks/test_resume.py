@@ -38,24 +38,6 @@ def state(folder):
     return json.loads((folder / "status.json").read_text())["state"]
 
 
-@pytest.fixture
-def at_step(monkeypatch):
-    """Do something at the end of a step, once, before the checkpoint callback has its turn."""
-
-    def at_step(step, action):
-        saved, done = Checkpoint.on_train_batch_end, []
-
-        def hook(self, trainer, module, outputs, batch, batch_idx):
-            if batch_idx + 1 == step and not done:
-                done.append(step)
-                action()
-            saved(self, trainer, module, outputs, batch, batch_idx)
-
-        monkeypatch.setattr(Checkpoint, "on_train_batch_end", hook)
-
-    return at_step
-
-
 @pytest.mark.parametrize("model", ["lstm", "transformer"])
 def test_a_cut_run_ends_like_an_undisturbed_one(train, monkeypatch, tmp_path, model):
     options = (f"model={model}", "callbacks.metrics.every=3", *DROPOUT)
@@ -114,20 +96,14 @@ def test_a_second_interrupt_does_not_wait(train, at_step, tmp_path):
     assert state(tmp_path / "cut") == "interrupted"
 
 
-def cut_at(train, at_step, step, *options):
-    at_step(step, lambda: os.kill(os.getpid(), signal.SIGTERM))
-    with pytest.raises(Stopped):
-        train(*options, output="cut")
-
-
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "gone"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
-    train, at_step, tmp_path, caplog, damage
+    train, cut, tmp_path, caplog, damage
 ):
     options = ("callbacks.metrics.every=3", *DROPOUT)
     whole = train(*options, output="whole")
-    cut_at(train, at_step, 12, *options)
+    cut(12, *options)
     store = CheckpointStore(tmp_path / "cut/checkpoints")
     assert [entry.step for entry in store.entries()][-2:] == [10, 12]
     file = store.folder / "step-00000012.ckpt"
@@ -143,8 +119,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
     same(cut, whole)
 
 
-def test_when_every_checkpoint_is_damaged_nothing_is_trained_unasked(train, at_step, tmp_path):
-    cut_at(train, at_step, 12, *DROPOUT)
+def test_when_every_checkpoint_is_damaged_nothing_is_trained_unasked(train, cut, tmp_path):
+    cut(12, *DROPOUT)
     for file in (tmp_path / "cut/checkpoints").glob("*.ckpt"):
         file.write_bytes(b"not a checkpoint")
     with pytest.raises(CheckpointError, match="every checkpoint is damaged"):
@@ -152,8 +128,8 @@ def test_when_every_checkpoint_is_damaged_nothing_is_trained_unasked(train, at_s
     assert len(list((tmp_path / "cut/checkpoints").glob("*.damaged"))) >= 2
 
 
-def test_a_checkpoint_of_another_run_is_refused(train, at_step, tmp_path):
-    cut_at(train, at_step, 7, "seed=1")
+def test_a_checkpoint_of_another_run_is_refused(train, cut, tmp_path):
+    cut(7, "seed=1")
     (tmp_path / "other").mkdir()
     other = train("seed=2", "debug.max_steps=1", "debug=limit", output="other")
     for file in (other / "checkpoints").iterdir():
@@ -166,18 +142,18 @@ def test_a_checkpoint_of_another_run_is_refused(train, at_step, tmp_path):
         train("seed=2", "debug.max_steps=1", "debug=limit", output="other")
 
 
-def test_a_file_that_no_index_names_is_left_alone(train, at_step, tmp_path):
-    cut_at(train, at_step, 7, *DROPOUT)
+def test_a_file_that_no_index_names_is_left_alone(train, cut, tmp_path):
+    cut(7, *DROPOUT)
     own = tmp_path / "cut/checkpoints/step-00000003.ckpt"
     own.write_bytes(b"somebody's")
     train(*DROPOUT, output="cut")
     assert own.read_bytes() == b"somebody's"
 
 
-def test_a_run_folder_moved_elsewhere_continues(train, at_step, tmp_path):
+def test_a_run_folder_moved_elsewhere_continues(train, cut, tmp_path):
     options = ("callbacks.metrics.every=3", *DROPOUT)
     whole = train(*options, output="whole")
-    cut_at(train, at_step, 7, *options)
+    cut(7, *options)
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "cut").rename(tmp_path / "elsewhere/run")
     same(train(*options, output="elsewhere/run"), whole)
@@ -191,22 +167,22 @@ def test_a_finished_run_is_not_run_again(train, capsys):
     assert (folder / "metrics.jsonl").read_bytes() == before
 
 
-def test_what_does_not_move_the_numbers_may_change(train, at_step, tmp_path):
+def test_what_does_not_move_the_numbers_may_change(train, cut, tmp_path):
     options = ("callbacks.metrics.every=3", *DROPOUT)
     whole = train(*options, output="whole")
-    cut_at(train, at_step, 7, *options)
+    cut(7, *options)
     changed = ("callbacks.checkpoint.keep_last=4", "callbacks=default", "tracking.project=other")
     cut = train(*options, *changed, output="cut")
     assert rows(cut) == rows(whole)
     assert len(CheckpointStore(cut / "checkpoints").entries()) >= 4
 
 
-def test_another_text_is_refused_and_the_old_one_goes_on(train, at_step, tmp_path):
+def test_another_text_is_refused_and_the_old_one_goes_on(train, cut, tmp_path):
     text = tmp_path / "text.txt"
     lines = [f"Paragraph {i} of the text, number {i * i}." for i in range(300)]
     text.write_text("\n\n".join(lines))
     options = ("data=files", f"data.paths=[{text}]", "data.document=paragraph", *DROPOUT)
-    cut_at(train, at_step, 7, *options)
+    cut(7, *options)
     data = (tmp_path / "cut/data.json").read_bytes()
     text.write_text("\n\n".join([*lines, "One more."]))
     with pytest.raises(RunFolderError, match=r"(?s)not the one .*splits\.\w+\.\w+: .* -> "):
@@ -216,9 +192,9 @@ def test_another_text_is_refused_and_the_old_one_goes_on(train, at_step, tmp_pat
     assert state(train(*options, output="cut")) == "done"
 
 
-def test_a_checkpoint_asked_for_goes_with_the_next(train, at_step, tmp_path):
+def test_a_checkpoint_asked_for_goes_with_the_next(train, cut, tmp_path):
     whole = train(*DROPOUT, output="whole")
-    cut_at(train, at_step, 14, *DROPOUT)
+    cut(14, *DROPOUT)
     kept = [entry.step for entry in CheckpointStore(tmp_path / "cut/checkpoints").entries()]
     assert kept[-3:] == [10, 12, 14]  # the two that were due, and the signal's
     folders = whole / "checkpoints", train(*DROPOUT, output="cut") / "checkpoints"

@@ -1,14 +1,10 @@
 """``output_layer=``: a run is resumed, scored, sampled, exported and started from with each."""
 
 import json
-import os
-import signal
 
 import pytest
 import torch
 
-from lm_research.callbacks.checkpoint import Checkpoint
-from lm_research.callbacks.stop_signals import Stopped
 from lm_research.cli.evaluate import Options, score
 from lm_research.cli.job import run
 from lm_research.cli.saved import load
@@ -36,19 +32,9 @@ def weights(folder):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_cut_run_goes_on_bit_for_bit_and_is_used(kind, train, tmp_path, tiny, monkeypatch):
+def test_a_cut_run_goes_on_bit_for_bit_and_is_used(kind, train, tmp_path, tiny, cut):
     whole = weights(train(*options(kind), output="whole"))
-    batch_end = Checkpoint.on_train_batch_end
-
-    def at_step(self, trainer, module, outputs, batch, index):
-        if index + 1 == 5:
-            os.kill(os.getpid(), signal.SIGTERM)
-        batch_end(self, trainer, module, outputs, batch, index)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoint, "on_train_batch_end", at_step)
-        with pytest.raises(Stopped):
-            train(*options(kind), output="cut")
+    cut(5, *options(kind))
     folder = train(*options(kind), output="cut")
     again = weights(folder)
     assert whole.keys() == again.keys()

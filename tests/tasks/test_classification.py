@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from lm_research.callbacks.checkpoint import Checkpoint
 from lm_research.callbacks.stop_signals import Stopped
 from lm_research.config.build import build
 from lm_research.config.compose import compose
@@ -285,16 +284,10 @@ def test_a_run_leaves_scores_predictions_and_a_table(classify, read_json, capsys
     assert sum(outputs[0][0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_cut_run_ends_like_an_undisturbed_one(classify, monkeypatch, tmp_path):
+def test_a_cut_run_ends_like_an_undisturbed_one(classify, at_step, tmp_path):
     dropout = ("model.dropout=0.3", "model.num_layers=2", "callbacks.checkpoint.every=5")
-    whole, saved, done = classify(*dropout, output="whole"), Checkpoint.on_train_batch_end, []
-
-    def hook(self, trainer, module, outputs, batch, batch_idx):
-        if batch_idx + 1 == 7 and not done:
-            done.append(os.kill(os.getpid(), signal.SIGTERM))
-        saved(self, trainer, module, outputs, batch, batch_idx)
-
-    monkeypatch.setattr(Checkpoint, "on_train_batch_end", hook)
+    whole = classify(*dropout, output="whole")
+    at_step(7, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Stopped):
         classify(*dropout, output="cut")
     cut = classify(*dropout, output="cut")

@@ -11,7 +11,6 @@ import pytest
 import torch
 import yaml
 
-from lm_research.callbacks.checkpoint import Checkpoint
 from lm_research.callbacks.stop_signals import Stopped
 from lm_research.config.build import build
 from lm_research.config.compose import compose
@@ -249,16 +248,10 @@ def test_another_source_is_scored_on_the_tags_that_it_shares(corpus, tiny, tmp_p
     assert scores["baseline/most_frequent/accuracy"] >= 1 / 2
 
 
-def test_a_cut_run_ends_like_an_undisturbed_one(tag, monkeypatch, tmp_path):
+def test_a_cut_run_ends_like_an_undisturbed_one(tag, at_step, tmp_path):
     noise = ("model.output_dropout=0.3", "model.num_layers=2", "callbacks.checkpoint.every=5")
-    whole, saved, done = tag(*noise, output="whole"), Checkpoint.on_train_batch_end, []
-
-    def hook(self, trainer, module, outputs, batch, batch_idx):
-        if batch_idx + 1 == 7 and not done:
-            done.append(os.kill(os.getpid(), signal.SIGTERM))
-        saved(self, trainer, module, outputs, batch, batch_idx)
-
-    monkeypatch.setattr(Checkpoint, "on_train_batch_end", hook)
+    whole = tag(*noise, output="whole")
+    at_step(7, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Stopped):
         tag(*noise, output="cut")
     cut = tag(*noise, output="cut")
