@@ -126,13 +126,15 @@ def test_the_way_has_every_seed_the_published_number_and_the_recorded_course(exp
     lines = course_plot(found, course).data
     assert [line["y"] for line in lines] == [[150, 120], [151, 119], [100, 100], [149]]
     assert [line.get("name") for line in lines] == [
-        *("first, ours", None, "first, published", "recorded course")
+        *("first", None, "first, published", "recorded course")
     ]
     to_svg(course_plot(found, course))
     results = [result(name, "worse", 120.0, curve=curve) for name in ("first", "second")]
     both = list(Reproduction("paper", expected, results).attempts())
     lines = [line for line in course_plot(both, None).data if len(set(line["y"])) > 1]
     assert len(lines) == 2  # the rows are of the same runs
+    dotted = [line for line in course_plot(both, None).data if len(set(line["y"])) == 1]
+    assert [line["showlegend"] for line in dotted] == [False, True]  # one has a line of its own
     flat = {"seeds": {"1": [[10, 150.0]]}}  # a model that is counted has no way
     (attempt,) = Reproduction(
         "paper", expected, [result("first", "worse", 1.0, curve=flat)]

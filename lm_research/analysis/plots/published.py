@@ -78,11 +78,12 @@ def _relative(ours: Estimate, published: float) -> Estimate:
 def course_plot(rows: Sequence[Judged], course: Course | None) -> Figure:
     """The validation score over training tokens, a line a run; dotted: the published numbers."""
     unit = next((one.row.unit for one in rows if one.row.unit), "")
-    drawn = figure("On the way", COURSE_PX, "training tokens", f"{unit}, validation".strip(", "))
+    scores = f"{unit}, validation".strip(", ")
+    drawn = figure("On the way (dotted: published)", COURSE_PX, "training tokens", scores)
     tokens = [t for one in rows for points in one.curve.values() for t, _ in points]
     seen: list[Points] = []
     for place, one in enumerate(rows):
-        colour = COLOURS[place % len(COLOURS)]
+        colour, known = COLOURS[place % len(COLOURS)], len(seen)
         for seed, points in one.curve.items():
             if points not in seen:  # rows of the same runs have the same way
                 seen.append(points)
@@ -90,7 +91,7 @@ def course_plot(rows: Sequence[Judged], course: Course | None) -> Figure:
         if one.curve:
             drawn.add_scatter(
                 x=[min(tokens), max(tokens)], y=[one.row.published] * 2, mode="lines",
-                name=label(f"{one.row.name}, published"),
+                name=label(f"{one.row.name}, published"), showlegend=len(seen) == known,
                 line={"color": colour, "width": 1.4, "dash": "dot"},
             )  # fmt: skip
     if course is not None:
@@ -108,5 +109,5 @@ def course_plot(rows: Sequence[Judged], course: Course | None) -> Figure:
 def _add_way(drawn: Figure, named: Judged | None, points: Points, place: int) -> None:
     x, y = zip(*points, strict=True)
     line = {"color": COLOURS[place % len(COLOURS)], "width": 2}
-    name = {"name": label(f"{named.row.name}, ours")} if named is not None else {}
+    name = {"name": label(named.row.name)} if named is not None else {}
     drawn.add_scatter(x=list(x), y=list(y), mode="lines", line=line, **name)
