@@ -168,8 +168,9 @@ class TrainingBatches(StreamBatches):
 
     def offset(self, turn: int) -> int:
         """Where pass number ``turn`` begins."""
-        drawn = np.random.default_rng((self.seed, turn)).integers(self.length)
-        return int(drawn) if self.moves else 0
+        if not self.moves:
+            return 0
+        return int(np.random.default_rng((self.seed, turn)).integers(self.length))
 
 
 class RandomBatches(StreamBatches):

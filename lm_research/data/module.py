@@ -80,12 +80,12 @@ class TextDataModule(pl.LightningDataModule):
         world = self.trainer.world_size if self.trainer else 1
         if self.streams and self.plan:
             return MixtureBatches(self.streams.ids(), self.plan, rank, world, self.overfit)
-        more = {"rank": rank, "world_size": world, "overfit": self.overfit, "overlap": self.overlap}
-        more |= self.options
+        split, more = self.split("train"), {"overfit": self.overfit, "overlap": self.overlap}
+        more |= {**self.options, "rank": rank, "world_size": world}
         if self.windows == "random":
-            return RandomBatches(self.split("train"), **more)
+            return RandomBatches(split, **more)
         kind = RandomLengthBatches if self.window_lengths == "random" else TrainingBatches
-        return kind(self.split("train"), moves=self.windows == "consecutive", **more)
+        return kind(split, moves=self.windows == "consecutive", **more)
 
     def training_tokens(self, steps: int) -> int:
         """Tokens of ``steps`` batches of all processes."""
