@@ -337,6 +337,18 @@ def test_a_stream_is_cut_by_position(corpus: Any) -> None:
     assert "".join(d.text for d in documents) == text
 
 
+def test_a_stream_may_be_a_part_of_its_file(corpus: Any) -> None:
+    text = "Licence. Once upon a time. The end. Licence."
+    cut = {"begins_with": "Once", "ends_before": " Licence", "validation": 0.1, "test": 0.1}
+    documents = stream(corpus, text, **cut)
+    assert "".join(d.text for d in documents) == "Once upon a time. The end."
+    assert [len(d.text) for d in documents] == [20, 3, 3]
+    with pytest.raises(DataError, match="data.begins_with is 'Twice', which tiny/all.txt does not"):
+        stream(corpus, text, **{**cut, "begins_with": "Twice"})
+    with pytest.raises(DataError, match="data.ends_before is 'Once upon', which"):
+        stream(corpus, text, **{**cut, "begins_with": "upon", "ends_before": "Once upon"})
+
+
 @pytest.mark.parametrize("by_byte", [False, True])
 def test_no_character_is_parted(corpus: Any, by_byte: bool) -> None:
     text = "\u00e4\u6f22" * 77

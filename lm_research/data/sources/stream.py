@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator
 
 from lm_research.config.types import Fraction, PositiveInt
-from lm_research.data.document import Category, Document
+from lm_research.data.document import Category, DataError, Document
 from lm_research.data.downloads import RemoteFile
 from lm_research.data.sources.downloaded import DownloadedSource, texts
 from lm_research.data.sources.streams import pieces
@@ -20,10 +20,17 @@ class Stream(DownloadedSource):
 
     Args:
         files, downloads: see :class:`DownloadedSource`.
+        begins_with: words of each file that the stream begins with; what stands before their first
+            place (a title page) is left out. ``None``: its beginning.
+        ends_before: words of each file, after those, that are left out with all that follows (a
+            licence). ``None``: its end.
         validation, test: shares of the characters.
         unit_bytes: cut a split into documents of at most so many bytes, at borders of paragraphs,
             lines or words; a separator then stands between them. ``None``: one document.
         by_byte: shares are of UTF-8 bytes; a character that a cut would part stays before it.
+
+    Raises:
+        DataError: while reading, if a file has not the words of ``begins_with``, ``ends_before``.
     """
 
     ordered = True
@@ -36,6 +43,8 @@ class Stream(DownloadedSource):
         test: Fraction,
         unit_bytes: PositiveInt | None = None,
         by_byte: bool = False,
+        begins_with: str | None = None,
+        ends_before: str | None = None,
         encoding: str = "utf-8",
         *,
         name: str,
@@ -62,6 +71,8 @@ class Stream(DownloadedSource):
         self.test = test
         self.unit_bytes = unit_bytes
         self.by_byte = by_byte
+        self.begins_with = begins_with
+        self.ends_before = ends_before
 
     def _documents(self) -> Iterator[Document]:
         for split, text in zip(SPLITS, self._parts(), strict=True):
@@ -84,7 +95,21 @@ class Stream(DownloadedSource):
 
     def _whole(self, file: RemoteFile) -> str:
         with self._open(file) as content:
-            return self._text(content.read(), file.name)
+            text = self._text(content.read(), file.name)
+        first = self._place(text, "begins_with", 0, file)
+        last = self._place(text, "ends_before", first, file)
+        return text[first:last]
+
+    def _place(self, text: str, field: str, start: int | None, file: RemoteFile) -> int | None:
+        """Where the words of a field stand; None: there are none, and nothing is cut."""
+        words = getattr(self, field)
+        place = text.find(words, start) if words else None
+        if place == -1:
+            raise DataError(
+                f"data.{field} is {words!r}, which {file.name} does not have; fix: words that it "
+                f"has, or data.{field}=null"
+            )
+        return place
 
     def _pieces(self, text: str) -> Iterator[str]:
         if self.unit_bytes is None:
