@@ -288,6 +288,20 @@ def test_bais_epochs_are_of_windows_that_overlap(name, tokens):
     assert not config["task"]["carry_state"]
 
 
+@corpora
+@pytest.mark.parametrize("name", ["karpathy_book", "karpathy_war_and_peace"])
+def test_karpathys_text_has_the_papers_characters(name):
+    config = compose([f"experiment={name}", f"downloads={DOWNLOADS}"]).config
+    cleaner = Cleaner(build(rule) for rule in config["text"]["cleaning"])
+    texts = [cleaner.clean(document.text) for document in build(config["data"])]
+    characters = sum(len(text) for text in texts)
+    assert characters == pytest.approx(3_258_246, rel=1e-3)
+    assert all(text.isascii() and "CHAPTER" not in text for text in texts)
+    lines = sum(text.count("\r\n") for text in texts)
+    assert lines == sum(text.count("\n") for text in texts)
+    assert characters - lines < 0.985 * 3_258_246  # with LF alone it would be another text
+
+
 def test_karpathys_rate_holds_for_ten_epochs():
     config = compose(["experiment=karpathy_war_and_peace"]).config
     budget, node = config["budget"], config["scheduler"]
