@@ -143,7 +143,9 @@ def overrides(axes: Axes, row: Row) -> list[str]:
 
 def _noise(options: list[str]) -> list[str]:
     fields = [f"{text.partition('=')[0]}.{name}" for text in options for name in _file([text])]
-    drop = [f"{name}=0.2" for name in fields if name.endswith(("dropout", ".zoneout"))]
+    drop = [
+        f"{name}=0.2" for name in fields if name.endswith(("dropout", ".weight_drop", ".zoneout"))
+    ]
     return drop + [f"{name}=2" for name in fields if name.endswith(".num_layers")]
 
 
