@@ -137,9 +137,9 @@ def test_the_paper_holds_its_rate_for_an_epoch_less_than_the_code(name, hold, ep
     lanes = 929_589 // budget["batch_size"] // budget["window"]
     assert budget["train_tokens"] == epochs * lanes * budget["batch_size"] * budget["window"]
     assert node["every_steps"] == lanes
-    assert node["hold_steps"] == hold * lanes
-    paper = build(node, steps=1)
-    code = build({**node, "hold_steps": (hold + 1) * lanes}, steps=1)
+    assert node["hold_steps"] == (hold + 1) * lanes
+    paper = build({**node, "hold_steps": hold * lanes}, steps=1)
+    code = build(node, steps=1)
     for epoch in range(epochs):
         middle = lanes * epoch + lanes // 2
         assert paper(middle) == pytest.approx(divisor ** -max(epoch + 1 - hold, 0))
