@@ -343,9 +343,9 @@ def test_a_stream_may_be_a_part_of_its_file(corpus: Any) -> None:
     documents = stream(corpus, text, **cut)
     assert "".join(d.text for d in documents) == "Once upon a time. The end."
     assert [len(d.text) for d in documents] == [20, 3, 3]
-    with pytest.raises(DataError, match=r"data\.begins_with is 'Twice', which tiny/all\.txt does not"):
+    with pytest.raises(DataError, match="begins_with is 'Twice', which tiny"):
         stream(corpus, text, **{**cut, "begins_with": "Twice"})
-    with pytest.raises(DataError, match=r"data\.ends_before is 'Once upon', which"):
+    with pytest.raises(DataError, match="ends_before is 'Once upon', which"):
         stream(corpus, text, **{**cut, "begins_with": "upon", "ends_before": "Once upon"})
 
 
