@@ -203,6 +203,7 @@ def make_trainer(
         strategy=strategy,
         precision=options["precision"],
         gradient_clip_val=options["gradient_clip"] or None,
+        gradient_clip_algorithm=options.get("gradient_clip_by", "norm"),
         accumulate_grad_batches=options["accumulate"],
         deterministic=options["deterministic"],
         max_epochs=1,

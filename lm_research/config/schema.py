@@ -65,7 +65,7 @@ class Trainer:
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed", "64-true"]
     """``auto``: the fastest of the first two; a run keeps the one that it began with"""
     gradient_clip: NonNegativeFloat
-    """largest gradient norm; 0 leaves gradients alone"""
+    """largest gradient norm, or entry; 0 leaves gradients alone"""
     accumulate: PositiveInt
     find_batch_size: Literal["largest", "keep_tokens"] | None
     """try out which budget.batch_size fits; ``keep_tokens``: with as many tokens a step"""
@@ -74,6 +74,8 @@ class Trainer:
     deterministic: bool
     compile: bool = False
     """``torch.compile`` of the model while it trains; runs of before have no such field"""
+    gradient_clip_by: Literal["norm", "value"] = "norm"
+    """the whole gradient by its norm, or each entry by itself; runs of before have no such field"""
 
 
 @dataclass

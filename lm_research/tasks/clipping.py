@@ -1,4 +1,4 @@
-"""Gradients by norm, where some of them may be sparse, which PyTorch's own function refuses."""
+"""Clipping of gradients, some of which may be sparse, which PyTorch's own functions refuse."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -25,6 +25,24 @@ def clip_gradients(parameters: Iterable[Tensor], max_norm: float) -> Tensor:
     for value in values:
         value.mul_(factor)
     return norm
+
+
+def clip_entries(parameters: Iterable[Tensor], largest: float) -> None:
+    """Bring every entry of every gradient into [-largest, largest].
+
+    As ``torch.nn.utils.clip_grad_value_``; of a sparse gradient the repeats are added up first.
+    """
+    for parameter in parameters:
+        if parameter.grad is not None:
+            _values(parameter).clamp_(-largest, largest)
+
+
+def clip(parameters: Iterable[Tensor], limit: float, by: str | None) -> None:
+    """What ``trainer.gradient_clip`` and ``gradient_clip_by`` say: "value", or by norm."""
+    if by == "value":
+        clip_entries(parameters, limit)
+    else:
+        clip_gradients(parameters, limit)
 
 
 def _is_sparse(parameter: Tensor) -> bool:
@@ -67,7 +85,7 @@ class ClippedTask(pl.LightningModule):
         """Lightning's own way, but where a gradient is sparse."""
         weights: list[Any] = [p for group in optimizer.param_groups for p in group["params"]]
         if gradient_clip_val and any(map(_is_sparse, weights)):
-            clip_gradients(weights, float(gradient_clip_val))
+            clip(weights, float(gradient_clip_val), gradient_clip_algorithm)
             return
         super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 

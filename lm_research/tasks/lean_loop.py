@@ -21,7 +21,7 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch.optim import Optimizer
 
 from lm_research.tasks.bfloat16 import Bfloat16
-from lm_research.tasks.clipping import ClippedTask, clip_gradients
+from lm_research.tasks.clipping import ClippedTask, clip
 
 INNER_HOOKS = (
     "on_before_zero_grad",
@@ -59,7 +59,7 @@ class LeanOptimization(_AutomaticOptimization):
         loss.backward()
         if trainer.gradient_clip_val:
             weights = [p for group in optimizer.param_groups for p in group["params"]]
-            clip_gradients(weights, trainer.gradient_clip_val)
+            clip(weights, trainer.gradient_clip_val, trainer.gradient_clip_algorithm)
         progress = self.optim_progress.optimizer.step
         progress.increment_ready()
         optimizer.step()

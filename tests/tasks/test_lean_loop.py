@@ -30,12 +30,14 @@ def fitted(cache, *callbacks, **options):
     return trainer, assembly.model
 
 
+@pytest.mark.parametrize("by", ["norm", "value"])
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_equal_to_lightnings_own_loop(cache, monkeypatch, precision):
-    lean_trainer, lean = fitted(cache, precision=precision)
+def test_equal_to_lightnings_own_loop(cache, monkeypatch, precision, by):
+    clipping = {"gradient_clip_by": by, "gradient_clip": 0.5 if by == "norm" else 0.001}
+    lean_trainer, lean = fitted(cache, precision=precision, **clipping)
     assert isinstance(lean_trainer.fit_loop.epoch_loop.automatic_optimization, LeanOptimization)
     monkeypatch.setattr(lean_loop, "allows", lambda *args: False)
-    own_trainer, own = fitted(cache, precision=precision)
+    own_trainer, own = fitted(cache, precision=precision, **clipping)
     assert not isinstance(own_trainer.fit_loop.epoch_loop.automatic_optimization, LeanOptimization)
     assert lean_trainer.global_step == own_trainer.global_step == 10
     for name, weight in own.state_dict().items():

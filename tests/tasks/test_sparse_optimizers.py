@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lm_research.tasks import row_steps
-from lm_research.tasks.clipping import clip_gradients
+from lm_research.tasks.clipping import clip_entries, clip_gradients
 from lm_research.tasks.language_modeling import LanguageModeling
 from lm_research.tasks.sparse_adam import SparseAdam, SparseAdamW
 from lm_research.tasks.sparse_optimizers import SparseAdadelta, SparseAdagrad, SparseSGD, obstacle
@@ -220,6 +220,20 @@ def test_clipping_counts_repeats_once() -> None:
     torch.testing.assert_close(norm, expected)
     torch.testing.assert_close(ours.embedding.weight.grad.to_dense(), theirs.embedding.weight.grad)
     torch.testing.assert_close(ours.head.weight.grad, theirs.head.weight.grad)
+
+
+def test_entries_are_clipped_after_repeats_are_added() -> None:
+    ours, theirs = Pair(), Pair()
+    tables.row_reads(ours.embedding.weight).sparse = True
+    for module in (ours, theirs):
+        for step in range(3):
+            module.loss(step).backward()
+    largest = theirs.embedding.weight.grad.abs().max().item() / 2
+    clip_entries(ours.parameters(), largest)
+    torch.nn.utils.clip_grad_value_(theirs.parameters(), largest)
+    torch.testing.assert_close(ours.embedding.weight.grad.to_dense(), theirs.embedding.weight.grad)
+    torch.testing.assert_close(ours.head.weight.grad, theirs.head.weight.grad)
+    assert theirs.embedding.weight.grad.abs().max() == pytest.approx(largest)
 
 
 def test_accumulated_gradients_are_one_step() -> None:
