@@ -82,10 +82,16 @@ class ClippedTask(pl.LightningModule):
         gradient_clip_val: int | float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Lightning's own way, but where a gradient is sparse."""
+        """Lightning's own way, but where a gradient is sparse, or shared out among GPUs (FSDP)."""
         weights: list[Any] = [p for group in optimizer.param_groups for p in group["params"]]
         if gradient_clip_val and any(map(_is_sparse, weights)):
             clip(weights, float(gradient_clip_val), gradient_clip_algorithm)
+            return
+        # Lightning refuses norms under FSDP: a process has a share of each gradient, and the root
+        # module alone can add up the squares of all.
+        by_norm = getattr(self.trainer.strategy.model, "clip_grad_norm_", None)
+        if gradient_clip_val and by_norm and gradient_clip_algorithm != "value":
+            by_norm(float(gradient_clip_val))
             return
         super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
