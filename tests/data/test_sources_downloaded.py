@@ -337,6 +337,16 @@ def test_a_stream_is_cut_by_position(corpus: Any) -> None:
     assert "".join(d.text for d in documents) == text
 
 
+def test_each_split_may_have_its_share_of_every_part(corpus: Any) -> None:
+    text = "".join(chr(97 + i % 26) for i in range(1003))
+    shares = {"validation": 0.1, "test": 0.1}
+    splits = [d.text for d in stream(corpus, text, parts=10, **shares)]
+    parts = [text[i : i + 100] for i in range(0, 900, 100)] + [text[900:]]
+    assert splits[0] == "".join(part[: len(part) * 8 // 10] for part in parts)
+    assert splits[1] == "".join(part[len(part) * 8 // 10 : len(part) * 9 // 10] for part in parts)
+    assert splits[2] == "".join(part[len(part) * 9 // 10 :] for part in parts)
+
+
 def test_a_stream_may_be_a_part_of_its_file(corpus: Any) -> None:
     text = "Licence. Once upon a time. The end. Licence."
     cut = {"begins_with": "Once", "ends_before": " Licence", "validation": 0.1, "test": 0.1}

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from itertools import pairwise
 
 from lm_research.config.types import Fraction, PositiveInt
 from lm_research.data.document import Category, DataError, Document
@@ -28,6 +29,9 @@ class Stream(DownloadedSource):
         unit_bytes: cut a split into documents of at most so many bytes, at borders of paragraphs,
             lines or words; a separator then stands between them. ``None``: one document.
         by_byte: shares are of UTF-8 bytes; a character that a cut would part stays before it.
+        parts: the text is cut into so many parts of one length (the last may be longer), and each
+            split has its share of every part, one after the other: held-out text then comes from
+            all over a book, as where a program lays a text into lanes and holds out their ends.
 
     Raises:
         DataError: while reading, if a file has not the words of ``begins_with``, ``ends_before``.
@@ -43,6 +47,7 @@ class Stream(DownloadedSource):
         test: Fraction,
         unit_bytes: PositiveInt | None = None,
         by_byte: bool = False,
+        parts: PositiveInt = 1,
         begins_with: str | None = None,
         ends_before: str | None = None,
         encoding: str = "utf-8",
@@ -71,16 +76,24 @@ class Stream(DownloadedSource):
         self.test = test
         self.unit_bytes = unit_bytes
         self.by_byte = by_byte
+        self.parts = parts
         self.begins_with = begins_with
         self.ends_before = ends_before
 
     def _documents(self) -> Iterator[Document]:
-        for split, text in zip(SPLITS, self._parts(), strict=True):
+        for split, text in zip(SPLITS, self._splits(), strict=True):
             for number, piece in enumerate(self._pieces(text)):
                 yield Document(piece, self.name, f"{self.name}/{split}/{number}", split=split)
 
-    def _parts(self) -> list[str]:
+    def _splits(self) -> list[str]:
         text = "".join(self._whole(file) for file in texts(self.files))
+        length = len(text) // self.parts
+        edges = [*range(0, length * self.parts, length), len(text)] if length else [0, len(text)]
+        shares = [self._shares(text[first:last]) for first, last in pairwise(edges)]
+        return ["".join(parts) for parts in zip(*shares, strict=True)]
+
+    def _shares(self, text: str) -> list[str]:
+        """What each split has of a part."""
         # In millionths, since 1 - 0.05 - 0.05 is a little less than 0.9 in floating point.
         test, validation = round(self.test * 10**6), round(self.validation * 10**6)
         shares = (10**6 - test - validation, 10**6 - test)
