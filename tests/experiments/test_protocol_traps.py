@@ -117,6 +117,30 @@ def test_a_loss_summed_over_time_is_a_rate_and_a_norm(name, window, norm):
     assert not torch.allclose(step(1.0, norm, "mean", window), published, rtol=0, atol=1e-2)
 
 
+@pytest.mark.parametrize("name", ["karpathy_book", "karpathy_war_and_peace"])
+def test_entries_of_a_sum_over_time_are_clipped_as_those_of_a_mean(name):
+    """char-rnn clips entries at 5 and leaves out the division by 100, which RMSProp undoes."""
+    config = compose([f"experiment={name}"]).config
+    window, largest = config["budget"]["window"], config["trainer"]["gradient_clip"]
+    assert config["trainer"]["gradient_clip_by"] == "value"
+    published = rmsprop_steps(5.0, window)
+    torch.testing.assert_close(rmsprop_steps(largest, 1), published, rtol=0, atol=1e-5)
+    assert not torch.allclose(rmsprop_steps(5.0, 1), published, rtol=0, atol=1e-3)
+
+
+def rmsprop_steps(largest, factor):
+    """Weights after some gradients, of which every third is large, times a factor and clipped."""
+    weight = torch.zeros(50, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.RMSprop([weight], lr=0.002, alpha=0.95)
+    generator = torch.Generator().manual_seed(1)
+    for number in range(30):
+        gradient = torch.randn(50, generator=generator, dtype=torch.float64)
+        weight.grad = gradient * factor * (0.5 if number % 3 == 0 else 0.01)
+        torch.nn.utils.clip_grad_value_([weight], largest)
+        optimizer.step()
+    return weight.detach()
+
+
 @pytest.mark.parametrize(
     "name",
     ["zaremba_small", "zaremba_medium", "zaremba_large", "awd_lstm_ptb", "bai_word_ptb",
