@@ -345,6 +345,8 @@ def test_each_split_may_have_its_share_of_every_part(corpus: Any) -> None:
     assert splits[0] == "".join(part[: len(part) * 8 // 10] for part in parts)
     assert splits[1] == "".join(part[len(part) * 8 // 10 : len(part) * 9 // 10] for part in parts)
     assert splits[2] == "".join(part[len(part) * 9 // 10 :] for part in parts)
+    with pytest.raises(DataError, match="parts is 1004, and the text has 1003 characters"):
+        stream(corpus, text, parts=1004, **shares)
 
 
 def test_a_stream_may_be_a_part_of_its_file(corpus: Any) -> None:

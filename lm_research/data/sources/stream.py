@@ -34,7 +34,8 @@ class Stream(DownloadedSource):
             all over a book, as where a program lays a text into lanes and holds out their ends.
 
     Raises:
-        DataError: while reading, if a file has not the words of ``begins_with``, ``ends_before``.
+        DataError: while reading, if a file has not the words of ``begins_with``, ``ends_before``;
+            if the text has fewer characters than ``parts``.
     """
 
     ordered = True
@@ -87,8 +88,12 @@ class Stream(DownloadedSource):
 
     def _splits(self) -> list[str]:
         text = "".join(self._whole(file) for file in texts(self.files))
+        if self.parts > max(len(text), 1):
+            raise DataError(
+                f"data.parts is {self.parts}, and the text has {len(text)} characters; fix: fewer"
+            )
         length = len(text) // self.parts
-        edges = [*range(0, length * self.parts, length), len(text)] if length else [0, len(text)]
+        edges = [*(length * number for number in range(self.parts)), len(text)]
         shares = [self._shares(text[first:last]) for first, last in pairwise(edges)]
         return ["".join(parts) for parts in zip(*shares, strict=True)]
 
