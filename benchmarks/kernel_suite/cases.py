@@ -34,7 +34,7 @@ INPUTS = {
 class Case:
     """Shape and options; ``resets``: none, some (3 in 10 steps) or each (row b at step b mod T).
 
-    Several ``layers`` are a wavefront.
+    Several ``layers`` are a wavefront. ``form`` is one of the fused kernels', or what dispatch takes.
     """
 
     cell: str
@@ -47,6 +47,11 @@ class Case:
     lengths: bool = False
     resets: str = "none"
     layers: int = 1
+    form: str = ""
+
+    @property
+    def backend(self) -> str:
+        return f"triton:{self.form}" if self.form else "triton"
 
     @property
     def kind(self) -> str:
@@ -62,6 +67,7 @@ class Case:
     def label(self) -> str:
         more = [f"N={self.heads}"] if self.heads > 1 else []
         more += [f"L={self.layers}"] if self.layers > 1 else []
+        more += [self.form] if self.form else []
         more += ["reverse"] if self.reverse else []
         more += ["lengths"] if self.lengths else []
         more += [f"resets: {self.resets}"] if self.resets != "none" else []
@@ -167,7 +173,7 @@ def relative_error(found: Tensor, expected: Tensor) -> float:
 def errors_of(case: Case, device: str) -> dict[str, float]:
     """Relative error of every tensor of the fused scan against the reference in float64."""
     tensors, options = inputs_of(case, device)
-    found = results(case, tensors, options, "triton")
+    found = results(case, tensors, options, case.backend)
     expected = results(case, [t.double() for t in tensors], options, "reference")
     triples = zip(case.names, found, expected, strict=True)
     return {name: relative_error(a, b) for name, a, b in triples}
@@ -221,6 +227,21 @@ def wavefront_cases(device: str) -> list[Case]:
         for cell in INPUTS
         for dtype in types
         for layers, *shape in shapes
+    ]
+
+
+def gluon_cases() -> list[Case]:
+    """Heads of one processor with U in registers, and of several whose states are polled: few rows
+    and many, odd sizes, rows for several launches."""
+    small = [(64, 200, 64), (33, 65, 48)]
+    large = [(9, 65, 256), (16, 64, 512), (130, 33, 768), (16, 128, 1024), (5, 7, 1000)]
+    forms = [("registers", shape) for shape in small] + [("polled", shape) for shape in large]
+    return [
+        Case(cell, dtype, *shape, reverse=reverse, lengths=True, resets="some", form=form)
+        for cell in GATES
+        for dtype in ("fp16", "bf16")
+        for form, shape in forms
+        for reverse in (False, True)
     ]
 
 

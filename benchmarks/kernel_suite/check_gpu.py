@@ -1,7 +1,8 @@
 """The fused scans natively: right, the same every time, over long and huge inputs, memory-safe.
 
-Has never run on a GPU. Scans over several processors wait for each other: ``spread`` checks them,
-``shared`` does so in two processes at once, where a deadlock would show; a clear error may be.
+Has never run on a GPU. Scans over several processors wait for each other: ``spread`` and ``gluon``
+check them, ``shared`` both in two processes at once, where a deadlock would show; a clear error may
+be.
 """
 
 import os
@@ -23,6 +24,7 @@ from kernel_suite.cases import (
     LIMITS,
     Case,
     errors_of,
+    gluon_cases,
     inputs_of,
     large_cases,
     relative_error,
@@ -55,10 +57,10 @@ def needs_gpu() -> str | None:
 def changes(case: Case, device: str, repeats: int = REPEATS) -> list[str]:
     """Names of tensors that differ in any bit between runs on the same inputs: a race."""
     tensors, options = inputs_of(case, device)
-    first = results(case, tensors, options, "triton")
+    first = results(case, tensors, options, case.backend)
     moved: set[str] = set()
     for _ in range(repeats - 1):
-        again = results(case, tensors, options, "triton")
+        again = results(case, tensors, options, case.backend)
         triples = zip(case.names, first, again, strict=True)
         moved |= {name for name, a, b in triples if not torch.equal(a, b)}
     return sorted(moved)
@@ -88,7 +90,8 @@ def check_cases(
 
 
 def long_cases() -> list[Case]:
-    return [Case(cell, dtype, 2, LONG, 64) for cell in GATES for dtype in LIMITS]
+    alone = [Case(cell, dtype, 2, LONG, 64) for cell in GATES for dtype in LIMITS]
+    return alone + [Case(cell, "bf16", 2, LONG, 512, form="polled") for cell in GATES]
 
 
 # --- more elements than 32 bits can count
@@ -239,9 +242,9 @@ def spread_cases() -> list[Case]:
 def check_shared(out: Console) -> bool:
     """Two processes on the one GPU: each is right, or says that there is no room."""
     script = Path(__file__).parent.parent / "kernels.py"
-    command = [sys.executable, str(script), "check", "--device", "cuda", "--only", "spread"]
+    command = [sys.executable, str(script), "check", "--device", "cuda", "--only"]
     with ThreadPoolExecutor(2) as pool:
-        found = list(pool.map(_limited, [command, command]))
+        found = list(pool.map(_limited, [[*command, "spread"], [*command, "gluon"]]))
     good = [status == 0 or any(word in said for word in TOLD) for status, said in found]
     for (status, _), one in zip(found, good, strict=True):
         verdict = (
@@ -277,6 +280,7 @@ def main(only: str | None = None) -> int:
         "huge": lambda: check_huge(out, "cuda", lambda: torch.cuda.mem_get_info()[0]),
         "sanitizer": lambda: check_sanitized(out, sanitizer()),
         "spread": lambda: check_cases(out, "Over several processors", spread_cases(), "cuda"),
+        "gluon": lambda: check_cases(out, "U in registers", gluon_cases(), "cuda"),
         "wavefront": lambda: check_cases(
             out, "Layers in one launch", wavefront_cases("cuda"), "cuda"
         ),

@@ -13,6 +13,7 @@ FUSED_NAMES = {
     "single": "fused",
     "registers": "fused-registers",
     "spread": "fused-spread",
+    "polled": "fused-polled",
     "wavefront": "fused-wavefront",
 }
 """Contenders that are one form of the fused kernels (``dispatch.FORMS``), whatever auto takes."""

@@ -38,11 +38,19 @@ Backend = Literal[
     "triton:single",
     "triton:registers",
     "triton:spread",
+    "triton:polled",
     "triton:wavefront",
     "cpu",
 ]
 ScanBackend = Literal[
-    "auto", "reference", "triton", "triton:single", "triton:registers", "triton:spread", "cpu"
+    "auto",
+    "reference",
+    "triton",
+    "triton:single",
+    "triton:registers",
+    "triton:spread",
+    "triton:polled",
+    "cpu",
 ]
 COUNTS: dict[Cell, int] = {
     "rnn": 1,
@@ -53,10 +61,10 @@ COUNTS: dict[Cell, int] = {
     "layer_norm_gru": 3,
 }
 """Gates of a cell."""
-FORMS = ("single", "registers", "spread", "wavefront")
+FORMS = ("single", "registers", "spread", "polled", "wavefront")
 """Forms of fused kernels: one program a batch tile, head and direction (``single``), the same with
-U in registers (``registers``), several programs that exchange states (``spread``), and all layers
-at once in these (``wavefront``)."""
+U in registers (``registers``), several programs that exchange states (``spread``), these with U in
+registers and states that are polled (``polled``), and all layers at once (``wavefront``)."""
 TIMED = {"tf32x3": "fp32", "tf32": "tf32"}
 """What a fused kernel's float32 products are called in the measured times; ``ieee`` has none."""
 MARGIN = 1.02
@@ -357,7 +365,9 @@ def in_form(walk: Walk, form: str | None) -> Walk:
         RuntimeError: that form does not know what the walk asks for.
     """
     zoneout = walk.zoneout_h is not None or walk.zoneout_c is not None
-    if form == "registers" and (zoneout or walk.dropout_BH is not None or walk.recompute):
+    if form in ("registers", "polled") and (
+        zoneout or walk.dropout_BH is not None or walk.recompute
+    ):
         raise RuntimeError(
             "kernels with U in registers know neither state dropout, zoneout nor recompute: use "
             "backend='triton'"

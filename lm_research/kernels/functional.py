@@ -60,7 +60,8 @@ def rnn_scan(
             (which is kept instead) in the backward scan. An Elman network has none to keep; where U
             is too large to be held straight and turned, they are kept all the same.
         backend: ``reference``, ``triton``, or ``auto`` for what :func:`explain` says;
-            ``triton:single``, ``triton:registers`` or ``triton:spread`` for one form of kernels.
+            ``triton:single``, ``triton:registers``, ``triton:spread`` or ``triton:polled`` for
+            one form of kernels.
         precision: of float32 products in ``triton``: ``tf32x3`` (float32's accuracy on tensor
             cores), ``tf32`` (three digits), ``ieee`` (no tensor cores).
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 
 import torch
 
+from lm_research.kernels.fused.polled.plan import obstacle as polled_obstacle
 from lm_research.kernels.fused.registers.limits import largest_head as largest_in_registers
 from lm_research.kernels.fused.spread.plan import obstacle as spread_obstacle
 from lm_research.kernels.fused.spread.plan import processors_of
@@ -112,8 +113,8 @@ def single_obstacle(wanted: Wanted) -> str | None:
     return None
 
 
-def registers_obstacle(wanted: Wanted) -> str | None:
-    """Why no kernel with U in registers serves it, or None."""
+def gluon_obstacle(wanted: Wanted) -> str | None:
+    """Why no kernel with U in registers serves it, however large it is, or None."""
     if interpreted() or torch.version.hip:
         return "kernels with U in registers are for NVIDIA's GPUs, and are not interpreted"
     if wanted.masks:
@@ -122,6 +123,13 @@ def registers_obstacle(wanted: Wanted) -> str | None:
         return f"U is held in registers in float16 and bfloat16, not in {wanted.dtype}"
     if wanted.cell.startswith("layer_norm"):
         return "layer normalization is not in the kernels with U in registers"
+    return None
+
+
+def registers_obstacle(wanted: Wanted) -> str | None:
+    """Why no kernel of one processor with U in registers serves it, or None."""
+    if reason := gluon_obstacle(wanted):
+        return reason
     kind, target = wanted.kind, target_of(wanted.device)
     largest = largest_in_registers(wanted.cell, kind, target, wanted.aligned)
     if wanted.head > largest:
@@ -155,6 +163,14 @@ def several_obstacle(wanted: Wanted) -> str | None:
     return spread_obstacle(cast(Any, wanted.cell), kind, wanted.head, processors, 1)
 
 
+def several_polled_obstacle(wanted: Wanted) -> str | None:
+    """Why no scan over several processors with U in registers serves it, or None."""
+    if reason := gluon_obstacle(wanted):
+        return reason
+    processors = processors_of(wanted.device)
+    return polled_obstacle(cast(Any, wanted.cell), wanted.head, processors, wanted.aligned)
+
+
 def wavefront_obstacle(wanted: Wanted) -> str | None:
     """Why layers cannot walk in one launch, or None."""
     if wanted.layers == 1:
@@ -170,6 +186,7 @@ OBSTACLES = {
     "single": single_obstacle,
     "registers": registers_obstacle,
     "spread": several_obstacle,
+    "polled": several_polled_obstacle,
     "wavefront": wavefront_obstacle,
 }
 

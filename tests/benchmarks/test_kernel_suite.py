@@ -271,6 +271,7 @@ def test_what_is_not_installed_is_said(monkeypatch):
         "fused",
         "fused-registers",
         "fused-spread",
+        "fused-polled",
         "fused-wavefront",
     ]
     assert [line.split(" is not installed")[0] for line in absent] == [*peers.PACKAGES]

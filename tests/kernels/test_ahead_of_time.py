@@ -15,7 +15,7 @@ COMMAND = [sys.executable, "-m", "lm_research.kernels.fused.ahead_of_time", "--j
 BYTES = {"fp16": 2, "bf16": 2, "tf32x3": 4, "tf32": 4, "ieee": 4}
 DIAGONAL = {"linear", "min_gru", "min_lstm"}
 EVERY_CELL = {*CELLS, *LAYER_NORM_CELLS, *DIAGONAL, "cross_entropy"}
-FORMS = {"single", "registers", "spread", "wavefront", "diagonal", "rows"}
+FORMS = {"single", "registers", "spread", "polled", "wavefront", "diagonal", "rows"}
 
 
 def compiled(*options: str) -> list[dict]:

@@ -41,7 +41,7 @@ def loops(ptx):
 
 def hold(cases):
     """Every output and gradient of every case is within its type's tolerance."""
-    script = str(Path(__file__).with_name("compiled_registers.py"))
+    script = str(Path(__file__).with_name("compiled_gluon.py"))
     for case, errors in zip(cases, lines(script, json.dumps(cases)), strict=True):
         limit = TOLERANCE[case["dtype"]]
         assert all(error <= limit for error in errors.values()), (case, errors)  # NaN fails, too

@@ -31,7 +31,7 @@ COMPARE = {
 COMBINE = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}
 PARTS = {*TYPES, "tf32", *COMPARE, *(f"{name}u" for name in COMPARE), "num", "nan", *COMBINE}
 PARTS |= {"rn", "rna", "rni", "rzi", "ftz", "approx", "full", "NaN", "lo", "hi", "wide"}
-PARTS |= {"to", "global"}
+PARTS |= {"to", "global", "s16x2", "u16x2"}
 """Of an opcode, after its name; any other is refused."""
 
 
@@ -82,11 +82,27 @@ def in_float32(function: Callable) -> Callable:
     return lambda *given: to_bfloat16(function(*map(from_bfloat16, given)))
 
 
+PAIRS = {"s16x2": np.int16, "u16x2": np.uint16}
+"""Two integers in a register."""
+
+
+def on_halves(function: Callable, half: type) -> Callable:
+    """``function`` on both halves of 32 bits, each for itself."""
+
+    def both(*given: np.ndarray) -> np.ndarray:
+        halves = (np.ascontiguousarray(x).view(half) for x in given)
+        return function(*halves).astype(half).view(np.uint32)
+
+    return both
+
+
 def same_type(function: Callable, count: int) -> Callable[[Instruction], Step]:
     """An instruction whose operands and result are of its last part's type."""
 
     def build(instruction: Instruction) -> Step:
         kind = instruction.kind
+        if kind in PAIRS:
+            return compute(instruction, on_halves(function, PAIRS[kind]), ["u32"] * count, "u32")
         if kind.endswith("x2"):
             raise UnsupportedError(instruction.text)
         done = in_float32(function) if kind == "bf16" else function

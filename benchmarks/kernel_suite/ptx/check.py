@@ -28,12 +28,21 @@ def cases(whole: bool) -> list[Case]:
         for cell in ("rnn", "lstm", "gru")
         for dtype in ("bf16", "fp32")
     ]
-    return [*few, *small_cases()] if whole else few
+    gluon = [
+        replace(SHAPE, cell=cell, dtype="bf16", form=form, **more)
+        for cell in ("rnn", "lstm", "gru")
+        for form, more in (("registers", {}), ("polled", {"hidden": 40, "heads": 1}))
+    ]
+    return [*few, *gluon, *small_cases()] if whole else [*few, *gluon]
 
 
-def served() -> AbstractContextManager:
-    """Within it dispatch takes Triton for interpreted, and so serves tensors on the CPU."""
-    return mock.patch.object(obstacles, "interpreted", return_value=True)
+def served(form: str, target: str) -> AbstractContextManager:
+    """Within it dispatch serves tensors on the CPU: it takes Triton for interpreted, or, of Gluon's
+    forms, which are never interpreted, the CPU for a GPU."""
+    if not form:
+        return mock.patch.object(obstacles, "interpreted", return_value=True)
+    there = {"unavailable": lambda *_: None, "target_of": lambda _: target}
+    return mock.patch.multiple(obstacles, **there)
 
 
 def errors_compiled(case: Case, target: str) -> dict[str, float]:
@@ -42,7 +51,7 @@ def errors_compiled(case: Case, target: str) -> dict[str, float]:
     Raises:
         KernelError: a race, an address out of bounds and so on.
     """
-    with emulated(target, seed=0) as launched:
+    with served(case.form, target), emulated(target, seed=0) as launched:
         errors = errors_of(case, "cpu")
     if not launched:
         raise RuntimeError("no kernel was compiled: unset TRITON_INTERPRET before the first import")
@@ -72,13 +81,16 @@ def check_loss(out: Console, target: str) -> bool:
     """The output layer and its cross-entropy: of one tile, and of several."""
     shapes = [(5, 7, 37), (2, 5, 5001)]
     few = [losses.LossCase(d, *shape, smoothing=0.1) for d in ("bf16", "fp32") for shape in shapes]
-    return losses.check_losses(out, f"Linear + cross-entropy, for {target}", few, target=target)
+    with served("", target):
+        title = f"Linear + cross-entropy, for {target}"
+        return losses.check_losses(out, title, few, target=target)
 
 
 def check_weakened(out: Console, target: str) -> bool:
     """Whether a race is seen for each barrier that the Elman scan is left without."""
     case = replace(SHAPE, cell="rnn", dtype="bf16")
-    found = weaken(target, partial(results, case, *inputs_of(case, "cpu"), "triton"))
+    with served("", target):
+        found = weaken(target, partial(results, case, *inputs_of(case, "cpu"), "triton"))
     for each in found:
         out.print(f"{each.kernel} without {each.site} ({each.number}): {each.outcome}")
     seen = sum(each.outcome == "RaceError" for each in found)
@@ -90,7 +102,7 @@ def main(targets: list[str], whole: bool, weakened: bool) -> int:
     """Every target; returns the exit status."""
     torch.set_num_threads(1)
     out = console()
-    with served(), poisoned_memory():
+    with poisoned_memory():
         if weakened:
             good = [check_weakened(out, target) for target in targets]
         else:

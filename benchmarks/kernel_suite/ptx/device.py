@@ -47,6 +47,7 @@ def emulated(
     seed: int | None = None,
     limit: int = LIMIT,
     change: Callable[[str], str] | None = None,
+    late: int | None = None,
 ) -> Iterator[list[Any]]:
     """Within it every launch of a Triton kernel runs in this interpreter, compiled for ``target``.
 
@@ -55,6 +56,7 @@ def emulated(
         seed: of the warps' random order, anew for each launch; None: they take turns.
         limit: of instructions, see :func:`~kernel_suite.ptx.run.run`.
         change: what is done to the PTX before it is run.
+        late: of a store that others see late, see :func:`~kernel_suite.ptx.run.run`.
 
     Yields:
         A list that grows by each launch's compiled kernel.
@@ -71,7 +73,7 @@ def emulated(
             given.apply_defaults()
             grid = grid(given.arguments) if callable(grid) else grid
             variables = _variables(compiled, given.arguments)
-            run(_changed(compiled, change), variables, grid, seed, limit)
+            run(_changed(compiled, change), variables, grid, seed, limit, late)
         return compiled
 
     # asked for first, Triton's own driver would look for a GPU

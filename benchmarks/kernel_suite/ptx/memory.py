@@ -3,6 +3,7 @@
 import numpy as np
 
 from kernel_suite.ptx.errors import KernelError, OutOfBoundsError
+from kernel_suite.ptx.late import Late
 from kernel_suite.ptx.order import Clock, History
 
 POISON = 0xFF
@@ -24,6 +25,7 @@ class Memory:
         self.bytes = np.full(size, POISON, np.uint8)
         self.usable = np.ones(size, bool)
         self.history = History(size, agents)
+        self.late: Late | None = None
 
     def load(
         self, clock: Clock, addresses: np.ndarray, size: int, strong: bool = False
@@ -40,9 +42,18 @@ class Memory:
         places = self.places(addresses, values.shape[1])
         changed = (self.bytes[places] != values).ravel()
         self.history.writing(clock, places.ravel(), strong, changed)
+        if strong and self.late:
+            seen = self.late.keep(clock.agent, places[:, 0], values)
+            places, values = places[seen], values[seen]
         self.bytes[places] = values
         if not strong and (self.bytes[places] != values).any():
             raise KernelError("lanes of a warp store different values at one address")
+
+    def pass_fence(self, clock: Clock) -> None:
+        """All that the warp has stored is seen before what it stores from here."""
+        clock.pass_fence()
+        if self.late:
+            self.late.arrive(clock.agent, self.bytes)
 
     def places(self, addresses: np.ndarray, size: int) -> np.ndarray:
         """(lanes, size): indices of bytes; raises OutOfBoundsError."""

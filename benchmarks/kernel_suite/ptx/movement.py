@@ -184,7 +184,7 @@ def fence(instruction: Instruction) -> Step:
     check_parts(instruction, {"sc", "gl", "cta"})
     if instruction.has("cta"):
         raise UnsupportedError(instruction.text)
-    return lambda warp: warp.clock.pass_fence()
+    return lambda warp: warp.launch.memory.pass_fence(warp.clock)
 
 
 def copy(instruction: Instruction) -> Step:
@@ -240,13 +240,16 @@ def _wait(instruction: Instruction) -> Step:
     return step
 
 
+ALL = (-1, 0xFFFFFFFF)
+"""Of a warp's lanes, as a mask."""
+
+
 def shuffle(instruction: Instruction) -> Step:
     """shfl.sync of all lanes: a value from another lane of the warp."""
     mode = instruction.opcode[2]
     target, source, amount, limits, members = instruction.operands
-    if instruction.guard or not isinstance(members, Immediate) or members.value not in (
-        -1, 0xFFFFFFFF,
-    ):  # fmt: skip
+    all_lanes = isinstance(members, Immediate) and members.value in ALL
+    if instruction.guard or not all_lanes:
         raise UnsupportedError(f"{instruction.text}: not of all lanes")
     write, value = writer(target, None), reader(source, "b32")
     by, packed = reader(amount, "u32"), reader(limits, "u32")
@@ -284,6 +287,18 @@ def reduce(instruction: Instruction) -> Step:
     return step
 
 
+def vote(instruction: Instruction) -> Step:
+    """vote.sync of all lanes: whether any has it, whether all have."""
+    mode = instruction.opcode[2]
+    target, source, members = instruction.operands
+    known = mode in ("any", "all") and instruction.kind == "pred" and not instruction.guard
+    if not known or not isinstance(members, Immediate) or members.value not in ALL:
+        raise UnsupportedError(f"{instruction.text}: not of all lanes")
+    write, value = writer(target, None), reader(source, "pred")
+    test = np.any if mode == "any" else np.all
+    return lambda warp: write(warp, np.full(LANES, test(value(warp))))
+
+
 BUILD: dict[str, Callable[[Instruction], Step]] = {
     "ld": load,
     "st": store,
@@ -294,4 +309,5 @@ BUILD: dict[str, Callable[[Instruction], Step]] = {
     "cp": copy,
     "shfl": shuffle,
     "redux": reduce,
+    "vote": vote,
 }

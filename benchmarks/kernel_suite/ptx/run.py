@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from kernel_suite.ptx.late import Late
 from kernel_suite.ptx.machine import Machine
 from kernel_suite.ptx.memory import Memory
 from kernel_suite.ptx.parse import parse
@@ -60,6 +61,7 @@ def run(
     grid: tuple[int, ...],
     seed: int | None = None,
     limit: int = LIMIT,
+    late: int | None = None,
 ) -> int:
     """Runs what ``triton.compile`` returned; CPU tensors are read and written in place.
 
@@ -69,6 +71,7 @@ def run(
         grid: up to three sizes.
         seed: of the warps' random order; None: they take turns.
         limit: instructions after which a DeadlockError is raised.
+        late: 32 bits; whose relaxed stores are seen at the next fence (:mod:`.late`).
 
     Returns:
         How many instructions the warps executed.
@@ -78,9 +81,8 @@ def run(
         UnsupportedError: an instruction that is not known.
     """
     metadata = compiled.metadata
-    return run_ptx(
-        compiled.asm["ptx"], arguments, grid, metadata.num_warps, metadata.shared, seed, limit
-    )
+    text, warps, shared = compiled.asm["ptx"], metadata.num_warps, metadata.shared
+    return run_ptx(text, arguments, grid, warps, shared, seed, limit, late)
 
 
 def run_ptx(
@@ -91,6 +93,7 @@ def run_ptx(
     shared: int = 0,
     seed: int | None = None,
     limit: int = LIMIT,
+    late: int | None = None,
 ) -> int:
     """As :func:`run`, of PTX text."""
     program, heap = parse(text), Heap()
@@ -102,6 +105,7 @@ def run_ptx(
     }
     x, y, z = (*grid, 1, 1)[:3]
     memory = heap.memory(x * y * z * warps)
+    memory.late = None if late is None else Late(late)
     launch = Launch((x, y, z), warps * LANES, parameters, memory)
     executed = Machine(program, launch, shared, seed, limit).run()
     heap.fetch(memory)

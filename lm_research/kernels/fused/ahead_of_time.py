@@ -37,6 +37,7 @@ from lm_research.kernels.fused.compiler import (
     compiled,
     source_of,
 )
+from lm_research.kernels.fused.polled.ahead_of_time import polled
 from lm_research.kernels.fused.registers.ahead_of_time import registers
 from lm_research.kernels.fused.spread.ahead_of_time import spread, wavefront
 from lm_research.kernels.limits import CELLS, LAYER_NORM_CELLS, TYPES, largest_head
@@ -171,6 +172,7 @@ PROVIDERS: tuple[Provider, ...] = (
     layer_norm,
     registers,
     spread,
+    polled,
     wavefront,
     diagonal_scans,
     loss,

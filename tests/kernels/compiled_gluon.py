@@ -1,23 +1,26 @@
-"""Scans with U in registers, compiled for a GPU, executed in the PTX interpreter; in a process of
-its own, since Triton's interpreter, which the other tests here use, knows no Gluon.
+"""Gluon's scans, compiled for a GPU, executed in the PTX interpreter; in a process of its own,
+since Triton's interpreter, which the other tests here use, knows no Gluon.
 
-    python tests/kernels/compiled_registers.py '[{"cell": "lstm", "target": "sm_90", ...}, ...]'
+    python tests/kernels/compiled_gluon.py '[{"cell": "lstm", "target": "sm_90", ...}, ...]'
 
 Prints a line of JSON a case: relative errors to float64 by name.
 """
 
 import json
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
+from kernel_suite.cases import MARGINS, off_the_kink
 from kernel_suite.ptx.device import emulated
 
 from lm_research.kernels import reference
 from lm_research.kernels.checks import real_resets
+from lm_research.kernels.fused.polled.plan import Plan
 from lm_research.kernels.ops import previous
 from lm_research.kernels.walk import Walk
 
@@ -30,21 +33,21 @@ NAMES = {
 }
 
 
-def scan_registers(cell, gates, weight, states, walk, cotangents):
+def scanned(form, cell, gates, weight, states, walk, cotangents, plans):
     """Outputs, then gradients of gates, states and the GRU's inner bias."""
-    from lm_research.kernels.fused.registers import elman, gru, lstm
-
+    name = "elman" if cell.startswith("rnn") else cell
+    module = import_module(f"lm_research.kernels.fused.{form}.{name}")
     if cell == "lstm":
-        y, h, c, *saved = lstm.forward(gates, weight, *states, walk, True)
-        return [y, h, c, *lstm.backward(*cotangents, *saved, None, weight, walk)]
+        y, h, c, *saved = module.forward(gates, weight, *states, walk, True, *plans)
+        return [y, h, c, *module.backward(*cotangents, *saved, None, weight, walk, *plans)]
     if cell == "gru":
-        y, h, saved = gru.forward(gates, weight, *states, walk, True)
-        before = previous(y, states[0], walk)
-        dgates, dinner, dh0 = gru.backward(*cotangents, saved, before, weight, states[1], walk)
+        y, h, saved = module.forward(gates, weight, *states, walk, True, *plans)
+        given = (saved, previous(y, states[0], walk), weight, states[1])
+        dgates, dinner, dh0 = module.backward(*cotangents, *given, walk, *plans)
         return [y, h, dgates, dh0, dinner.double().sum((0, 1))]
     relu = cell == "rnn_relu"
-    y, h, _ = elman.forward(gates, weight, *states, walk, True, relu)
-    return [y, h, *elman.backward(*cotangents, y, weight, walk, relu)]
+    y, h, _ = module.forward(gates, weight, *states, walk, True, relu, *plans)
+    return [y, h, *module.backward(*cotangents, y, weight, walk, relu, *plans)]
 
 
 def scan_reference(cell, gates, weight, states, walk):
@@ -68,8 +71,14 @@ def errors(
     reverse=False,
     lengths=None,
     resets=0.0,
+    form="registers",
+    plan=None,
+    seed=0,
+    late=None,
+    without="",
 ):
     """|found - expected| / |expected| of outputs and gradients, 0/0 counted as 0, by name."""
+    plans = [Plan(*plan)] if plan else []
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape):
@@ -84,14 +93,23 @@ def errors(
     lengths_B = None if lengths is None else torch.tensor(lengths)
     shape = (2, batch, steps) if directions == 2 else (batch, steps)
     reset_BT = torch.rand(shape, generator=generator) < resets if resets else None
+    if cell == "rnn_relu" and directions == 1:  # ReLU has no derivative at 0
+        options = {"reverse": reverse, "lengths": lengths_B, "reset_mask": reset_BT}
+        margin = MARGINS["bf16" if dtype == "bfloat16" else "fp16"]
+        gates = off_the_kink([gates, weight, states[0]], options, margin)
     walk = Walk(lengths_B, real_resets(reset_BT, lengths_B), reverse, directions)
 
     given = [part.double().requires_grad_() for part in (gates, weight, *states)]
     outputs = scan_reference(cell, given[0], given[1], given[2:], walk)
     cotangents = [draw(*output.shape) for output in outputs]
     wanted = torch.autograd.grad(outputs, [given[0], *given[2:]], [c.double() for c in cotangents])
-    with emulated(target, seed=0):
-        found = scan_registers(cell, gates, weight, states, walk, cotangents)
+
+    def change(ptx):
+        assert without in ptx
+        return ptx.replace(without, "") if without else ptx
+
+    with emulated(target, seed=seed, change=change, late=late):
+        found = scanned(form, cell, gates, weight, states, walk, cotangents, plans)
     pairs = zip(NAMES[cell], found, [*outputs, *wanted], strict=True)
     return {name: ((a.double() - b).norm() / (b.norm() or 1)).item() for name, a, b in pairs}
 

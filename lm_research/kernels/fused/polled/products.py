@@ -1,0 +1,180 @@
+"""A step's products with U, which lies in registers, and the sum over warps.
+
+Each warp has a share of k: it multiplies what it has polled, and nobody else reads that. The sums of
+all warps meet in shared memory, behind the one barrier of a step; steps take turns with two stages.
+
+Shapes: W warps; 16 units that a program owns; rows of its batch tile, a multiple of 8.
+"""
+
+from typing import Any
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.ampere import mma_v2
+from triton.runtime.jit import constexpr_function
+
+from lm_research.kernels.fused.polled.exchange import TILE, UNITS, operand
+
+PLACES: dict[int, list[list[int]]] = {
+    1: [[0, 0, 1], [0, 0, 2], [0, 0, 4], [0, 1, 0], [0, 2, 0]],
+    2: [[0, 0, 0, 1], [0, 0, 1], [0, 0, 2], [0, 0, 4], [0, 1, 0], [0, 2, 0]],
+    4: [[0, 0, 0, 1], [0, 0, 0, 0, 1], [0, 1, 0], [0, 0, 2], [0, 0, 4], [0, 0, 1], [0, 2, 0]],
+}
+"""By sums that lie side by side: (warp, unit, row, which, which) that each bit of an address is for.
+No two lanes meet in a bank, neither as the tensor core's write nor as :func:`owned`'s read."""
+
+
+@constexpr_function
+def staging(warps: int, rows: int, sums: int) -> Any:
+    """The layout of shared memory for (W, 16, rows) sums, of which ``sums`` lie side by side."""
+    rest = [[0, 4, 0], [0, 8, 0], *_doubled(2, TILE.value, rows), *_doubled(0, 1, warps)]
+    return gl.SharedLinearLayout(_filled([*PLACES[sums], *rest], sums))
+
+
+@constexpr_function
+def owned(warps: int, rows: int, sums: int) -> Any:
+    """The layout of all warps' sums as they are added: a thread has those of one unit and row, or
+    of a few if there are not enough threads. Warps that are left over have what others have."""
+    lanes = [[0, 1, 0], [0, 0, 2], [0, 0, 4], [0, 0, 1], [0, 2, 0]]
+    across = [[0, 4, 0], [0, 8, 0], *_doubled(2, TILE.value, rows)]
+    held = warps.bit_length() - 1
+    spare = [[0, 0, 0]] * max(held - len(across), 0)
+    beside = PLACES[sums][: sums.bit_length() - 1]
+    registers = [*beside, *across[held:], *_doubled(0, 1, warps)]
+    return gl.DistributedLinearLayout(
+        _filled(registers, sums),
+        _filled(lanes, sums),
+        _filled(across[:held] + spare, sums),
+        [],
+        [warps, UNITS.value, rows, *[2] * len(beside)],
+    )
+
+
+@constexpr_function
+def tiled(warps: int, rows: int) -> Any:
+    """The layout of what is elementwise, (16, rows)."""
+    return gl.SliceLayout(0, owned(warps, rows, 1))
+
+
+@constexpr_function
+def _doubled(axis: int, least: int, most: int) -> list[list[int]]:
+    """Bases along one of three axes, from ``least`` to ``most``."""
+    sizes = [least << i for i in range((most // least).bit_length() - 1)]
+    return [[size if axis == at else 0 for at in range(3)] for size in sizes]
+
+
+@constexpr_function
+def _filled(bases: list[list[int]], sums: int) -> list[list[int]]:
+    """Bases as long as there are axes."""
+    rank = 3 + sums.bit_length() - 1
+    return [basis + [0] * (rank - len(basis)) for basis in bases]
+
+
+@gluon.jit
+def stage(ROWS: gl.constexpr, SUMS: gl.constexpr):
+    """Shared memory for all warps' sums, of which SUMS (1, 2 or 4) lie side by side."""
+    W: gl.constexpr = gl.num_warps()
+    SHAPE: gl.constexpr = [W, UNITS, ROWS, 2, 2][: 3 + SUMS // 2]
+    return gl.allocate_shared_memory(gl.float32, SHAPE, staging(W, ROWS, SUMS))
+
+
+@gluon.jit
+def resident(
+    u_ptr,
+    stride,
+    k_stride,
+    own_stride,
+    D,
+    first,
+    last,
+    STEPS: gl.constexpr,
+):
+    """Weights of gates from ``first`` to ``last`` from this warp's share of k to the program's own
+    units, loaded once: of each gate, of each 16 k, a left operand (W, 16, 16)."""
+    W: gl.constexpr = gl.num_warps()
+    READ: gl.constexpr = gl.BlockedLayout([1, 1, 2], [1, 4, 8], [W, 1, 1], [2, 1, 0])
+    warp = gl.arange(0, W, gl.SliceLayout(1, gl.SliceLayout(2, READ)))[:, None, None]
+    m = gl.arange(0, UNITS, gl.SliceLayout(0, gl.SliceLayout(2, READ)))[None, :, None]
+    inner = gl.arange(0, UNITS, gl.SliceLayout(0, gl.SliceLayout(1, READ)))[None, None, :]
+    own = gl.program_id(0) * UNITS + m
+    u = ()
+    for gate in gl.static_range(first, last):
+        parts = ()
+        for step in gl.static_range(STEPS):
+            k = (warp * STEPS + step) * UNITS + inner
+            at = u_ptr + gate * stride + own * own_stride + k * k_stride
+            x = gl.load(at, mask=(own < D) & (k < D), other=0.0)
+            parts += (gl.convert_layout(x, operand(0, W)),)
+        u += (parts,)
+    return u
+
+
+@gluon.jit
+def nothing(ACC: gl.constexpr):
+    """A sum to begin with."""
+    return gl.zeros([gl.num_warps(), UNITS, TILE], gl.float32, ACC)
+
+
+@gluon.jit
+def product(u, words, total, gate: gl.constexpr, tile: gl.constexpr, TILES: gl.constexpr):
+    """total + a gate's U times its words, of one tile."""
+    for step in gl.static_range(len(u)):
+        total = mma_v2(u[step], words[(gate * len(u) + step) * TILES + tile], total)
+    return total
+
+
+@gluon.jit
+def multiply(u, words, stage, TILES: gl.constexpr):
+    """Each gate's U times the same words, into the gates' stage."""
+    ACC: gl.constexpr = operand(0, gl.num_warps()).parent
+    for tile in gl.static_range(TILES):
+        totals = ()
+        for gate in gl.static_range(len(u)):
+            totals += (product(u[gate], words, nothing(ACC), 0, tile, TILES),)
+        stage.slice(tile * TILE, TILE, 2).store(beside(totals))
+
+
+@gluon.jit
+def contract(u, words, stage, TILES: gl.constexpr):
+    """Each gate's U times its own words, summed, into the stage."""
+    ACC: gl.constexpr = operand(0, gl.num_warps()).parent
+    for tile in gl.static_range(TILES):
+        # each gate its own sum: shorter chains of products
+        total = product(u[0], words, nothing(ACC), 0, tile, TILES)
+        for gate in gl.static_range(1, len(u)):
+            total += product(u[gate], words, nothing(ACC), gate, tile, TILES)
+        stage.slice(tile * TILE, TILE, 2).store(total)
+
+
+@gluon.jit
+def beside(x):
+    """One, two or four tensors as one."""
+    if len(x) == 1:
+        return x[0]
+    elif len(x) == 2:
+        return gl.join(x[0], x[1])
+    else:
+        return gl.join(gl.join(x[0], x[1]), gl.join(x[2], x[3]))
+
+
+@gluon.jit
+def added(stage):
+    """(16, rows): the sum over warps of what they have put there; of two or four a tuple."""
+    W: gl.constexpr = stage.shape[0]
+    ROWS: gl.constexpr = stage.shape[2]
+    TILED: gl.constexpr = tiled(W, ROWS)
+    if len(stage.shape) == 3:
+        return gl.sum(stage.load(owned(W, ROWS, 1)), 0)
+    elif len(stage.shape) == 4:
+        a, b = gl.split(gl.sum(stage.load(owned(W, ROWS, 2)), 0))
+        return gl.convert_layout(a, TILED, True), gl.convert_layout(b, TILED, True)
+    else:
+        left, right = gl.split(gl.sum(stage.load(owned(W, ROWS, 4)), 0))
+        a, b = gl.split(left)
+        c, d = gl.split(right)
+        return (
+            gl.convert_layout(a, TILED, True),
+            gl.convert_layout(b, TILED, True),
+            gl.convert_layout(c, TILED, True),
+            gl.convert_layout(d, TILED, True),
+        )

@@ -1,0 +1,133 @@
+"""Scans whose states are polled: compiled, and then executed against float64 in the PTX interpreter,
+programs side by side."""
+
+import json
+
+import pytest
+from test_registers import hold, lines, loops
+
+from lm_research.kernels.fused.polled.plan import SLICES, Plan, obstacle, plan
+from lm_research.kernels.fused.spread.plan import GATES, Processors
+
+CELLS = ["rnn", "rnn_relu", "lstm", "gru"]
+COMPILE = """
+import json, sys, triton
+from lm_research.kernels.fused.compiler import TARGETS, Label, compiled
+from lm_research.kernels.fused.polled.ahead_of_time import kernel_of
+from lm_research.kernels.fused.polled.plan import Plan
+for label, made in json.loads(sys.argv[1]):
+    kernel = kernel_of(Label(*label), Plan(*made))
+    row = compiled(kernel)
+    target = TARGETS[row.target]
+    made = triton.compile(kernel.source, target=target, options=kernel.options)  # from the cache
+    print(json.dumps([row.registers, row.spilled, row.shared, made.asm["ptx"]]))
+"""
+H100 = Processors(132, 232_448)
+
+
+def case(cell, **more):
+    shape = {"batch": 2, "steps": 3, "hidden": 40, "plan": [8, 4, 8]}
+    return {"form": "polled", "cell": cell, "target": "sm_90", "dtype": "bfloat16", **shape, **more}
+
+
+@pytest.mark.one_in(2)
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_compiled_scans_agree_with_float64(cell):
+    """Three programs a group, of which the last owns half a slice; rows that end and are cleared."""
+    hold([case(cell, lengths=[3, 2], resets=0.3)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("target", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_any_walk_agrees_with_float64(cell, target, dtype):
+    shapes = [
+        {"batch": 18, "steps": 4, "heads": 2, "lengths": [4, 1, 3] * 6, "plan": [16, 4, 3]},
+        {"steps": 5, "hidden": 23, "reverse": True, "lengths": [5, 2], "resets": 0.4},
+        {"steps": 4, "hidden": 40, "heads": 2, "directions": 2, "resets": 0.4},
+        {"batch": 33, "hidden": 20, "plan": [32, 4, 2]},
+        {"batch": 1, "steps": 1, "hidden": 5, "plan": [8, 8, 1]},
+        {"hidden": 96, "plan": [8, 4, 1]},  # of four warps two have nothing beyond 64
+    ]
+    shapes = [s for s in shapes if cell != "rnn_relu" or s.get("directions", 1) == 1]
+    hold([case(cell, **{"target": target, "dtype": dtype, **shape}) for shape in shapes])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_ring_goes_round(cell, seed):
+    """More steps than slots: words are withdrawn and used again."""
+    hold([case(cell, steps=37, resets=0.1, seed=seed)])
+
+
+ABSENT = {"late": 0xFFFFFFFF}
+"""Nobody sees that a word is withdrawn before the one who does it passes a fence."""
+
+
+@pytest.mark.one_in(3)
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_fences_keep_withdrawn_words_from_being_taken_for_new_ones(cell):
+    hold([case(cell, steps=37, **ABSENT)])
+    with pytest.raises(AssertionError, match="'y': 0"):  # one in two of what is right, or worse
+        hold([case(cell, steps=37, without="fence.acq_rel.gpu;", **ABSENT)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_a_warp_sums_over_many_slices(cell):
+    hold([case(cell, hidden=512, steps=2, plan=[8, 8, 1])])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", ["sm_80", "sm_90", "sm_100"])
+@pytest.mark.parametrize("cell", GATES)
+def test_nothing_spills_and_a_step_has_one_barrier(cell, target):
+    kernels = [
+        ((cell, "polled", direction, "bf16", warps * slices * 16, target, True), (rows, warps, 1))
+        for direction in ("forward", "backward")
+        for (rows, warps), slices in SLICES[cell, direction].items()
+    ]
+    for made, found in zip(kernels, lines("-c", COMPILE, json.dumps(kernels)), strict=True):
+        registers, spilled, _, ptx = found
+        assert registers > 0
+        assert spilled == 0, made
+        steps = max(loops(ptx), key=len)
+        assert "mma.sync" in steps, made
+        assert steps.count("bar.sync") == 2, made  # two steps a round
+
+
+@pytest.mark.parametrize("count", [108, 132, 148])
+@pytest.mark.parametrize("head_size", [129, 256, 768, 1000, 1024])
+def test_a_plan_fits_its_processors(count, head_size):
+    for cell in GATES:
+        for batch in (1, 16, 300):
+            made = plan(cell, "backward", batch, head_size, 2, Processors(count, 166_912))
+            assert 1 <= made.groups * made.slices(head_size) <= count
+            assert made.padded(head_size) >= head_size
+            most = SLICES[cell, "backward"][made.rows, made.warps]
+            assert made.steps(head_size) <= most
+
+
+def test_sizes_that_are_no_multiples_of_16_have_lower_limits():
+    assert obstacle("lstm", 1000, H100) is None
+    assert "at most 768" in obstacle("lstm", 1000, H100, aligned=False)
+
+
+def test_few_rows_are_cut_into_small_tiles_and_many_into_large_ones():
+    assert plan("lstm", "forward", 8, 512, 1, H100).rows == 8
+    assert plan("rnn", "forward", 256, 512, 1, H100).rows == 32
+
+
+def test_what_does_not_fit_is_named():
+    assert "at most 1024" in obstacle("lstm", 1040, H100)
+    assert "do not fit 100 processors" in obstacle("rnn", 2048, Processors(100, 232_448))
+    assert "NVIDIA" in obstacle("rnn", 256, Processors(304, 65_536, nvidia=False))
+    with pytest.raises(RuntimeError, match="no polled scan: 2048 units"):
+        plan("gru", "forward", 16, 2048, 1, H100)
+
+
+def test_the_exchange_is_padded_to_whole_warps():
+    assert Plan(8, 8, 1).padded(1000) == 1024
+    assert Plan(8, 8, 1).padded(520) == 640
