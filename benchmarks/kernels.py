@@ -26,8 +26,18 @@ RESULTS = Path(__file__).parent / "results"
 
 PARTS = {
     "cpu": ("interpreter", "loss", "compiled", "ahead-of-time"),
-    "cuda": ("native", "long", "huge", "sanitizer", "spread", "gluon", "wavefront",
-             "loss", "shared", "small"),
+    "cuda": (
+        "native",
+        "long",
+        "huge",
+        "sanitizer",
+        "spread",
+        "gluon",
+        "wavefront",
+        "loss",
+        "shared",
+        "small",
+    ),
 }
 
 

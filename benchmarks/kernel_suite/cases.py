@@ -34,7 +34,7 @@ INPUTS = {
 class Case:
     """Shape and options; ``resets``: none, some (3 in 10 steps) or each (row b at step b mod T).
 
-    Several ``layers`` are a wavefront. ``form`` is one of the fused kernels', or what dispatch takes.
+    Several ``layers`` are a wavefront. ``form`` of the kernels: dispatch chooses if empty.
     """
 
     cell: str

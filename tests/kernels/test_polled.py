@@ -1,5 +1,5 @@
-"""Scans whose states are polled: compiled, and then executed against float64 in the PTX interpreter,
-programs side by side."""
+"""Scans whose states are polled: compiled, and then executed against float64 in an interpreter
+of PTX, programs side by side."""
 
 import json
 
@@ -33,7 +33,7 @@ def case(cell, **more):
 @pytest.mark.one_in(2)
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_compiled_scans_agree_with_float64(cell):
-    """Three programs a group, of which the last owns half a slice; rows that end and are cleared."""
+    """Three programs a group, the last with half a slice; rows that end and are cleared."""
     hold([case(cell, lengths=[3, 2], resets=0.3)])
 
 

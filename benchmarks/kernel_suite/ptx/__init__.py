@@ -12,10 +12,10 @@ which write happens before which read (``order``): whoever reads what nothing ha
 
 What is not: time; caches; lanes of one warp that take different branches, or that communicate
 without a barrier; weak memory's reorderings as values (they are reported as races, not played
-through, but for stores that others see ``late``); subnormal numbers that ``.ftz`` flushes; hardware's approximations (``ex2.approx``,
-``div.full`` and the like are numpy's float32 functions); the rounding inside a tensor core
-(products are summed in float64 and rounded once); scopes (what is strong holds for the whole GPU;
-``.cta`` and ``.cluster`` are refused); vectors torn apart (a lane's ``.v4`` is one access); wgmma,
-TMA, mbarrier. An instruction that is not here is refused by name. Nothing here has been compared
-with a GPU.
+through, but for stores that others see ``late``); subnormal numbers that ``.ftz`` flushes;
+hardware's approximations (``ex2.approx``, ``div.full`` and the like are numpy's float32 functions);
+the rounding inside a tensor core (products are summed in float64 and rounded once); scopes (what is
+strong holds for the whole GPU; ``.cta`` and ``.cluster`` are refused); vectors torn apart (a lane's
+``.v4`` is one access); wgmma, TMA, mbarrier. An instruction that is not here is refused by name.
+Nothing here has been compared with a GPU.
 """

@@ -70,7 +70,7 @@ def forward_kernel(
     exchange_ptr, slot = shared_with(exchange_ptr, B, H, D, R, group, PART, ROWS)
     words_ptr = exchange_ptr + word_of(own, local, ROWS)
 
-    u = resident(weight_ptr + head * D * D, H * D, 1, D, D, 0, 1, STEPS)
+    u = resident(weight_ptr + head * D * D, H * D, D, 0, 1, False, STEPS)
     even = stage(ROWS, 1)
     odd = stage(ROWS, 1)
     h = gl.load(h0_ptr + state, mask=inside, other=0.0).to(gl.float32)
@@ -150,7 +150,7 @@ def backward_kernel(
     exchange_ptr, slot = shared_with(exchange_ptr, B, H, D, R, group, PART, ROWS)
     words_ptr = exchange_ptr + word_of(own, local, ROWS)
 
-    u = resident(weight_ptr + head * D * D, H * D, D, 1, D, 0, 1, STEPS)
+    u = resident(weight_ptr + head * D * D, H * D, D, 0, 1, True, STEPS)
     even = stage(ROWS, 1)
     odd = stage(ROWS, 1)
     dh = gl.load(dh_ptr + state, mask=inside, other=0.0).to(gl.float32)

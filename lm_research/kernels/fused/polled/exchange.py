@@ -7,15 +7,15 @@ Zhu et al. 2018, arXiv:1804.10223.)
 
 The exchange is a ring of :data:`SLOTS` slots, one a step, all absent at first. In step s a program
 polls what all have made in step s - 1, posts its own in the slot of s, and withdraws its words of
-step s - 2: as all have posted step s - 1, they have read s - 2. The next to look at those words does
-so in step s + SLOTS - 1, and must not find the old ones. Stores to two addresses may be seen in any
-order, so each thread has a fence every :data:`FENCE` steps: what it withdraws in step s comes before
-all that it posts from step s + FENCE on; whoever has polled that and has passed a fence of its own,
-in step s + 2 FENCE - 1 at the latest, finds the words absent.
+step s - 2: as all have posted step s - 1, they have read s - 2. The next to look at those words
+does so in step s + SLOTS - 1, and must not find the old ones. Stores to two addresses may be seen
+in any order, so each thread has a fence every :data:`FENCE` steps: what it withdraws in step s
+comes before all that it posts from step s + FENCE on; whoever has polled that and has passed a
+fence of its own, in step s + 2 FENCE - 1 at the latest, finds the words absent.
 
 Where the words of a step lie: a slice (16 units, a program's own) after the other, in a slice what
-lane 0 of a warp takes of ``mma.sync.m16n8k16``'s right operand, what lane 1 takes and so on; of each
-tile of 8 rows two words.
+lane 0 of a warp takes of the right operand of ``mma.sync.m16n8k16``, what lane 1 takes and so on;
+of each tile of 8 rows two words.
 
 Shapes: W warps, each with its own share of the sum over k.
 """
@@ -170,7 +170,7 @@ def poll(source_ptr, failed_ptr, GATES: gl.constexpr, STEPS: gl.constexpr, TILES
     each tile. Who has waited in vain says so at ``failed_ptr`` and has NaNs."""
     W: gl.constexpr = gl.num_warps()
     COUNT: gl.constexpr = GATES * STEPS * TILES
-    like = gl.zeros([W, UNITS, TILE], source_ptr.dtype.element_ty, operand(1, W))
+    like = gl.zeros([W, UNITS, TILE], gl.int16, operand(1, W))  # gives the layout
     return gl.inline_asm_elementwise(
         poll_text(GATES, STEPS, TILES, W),
         poll_constraints(2 * COUNT),

@@ -29,7 +29,14 @@ from lm_research.kernels.fused.polled.part import (
     write,
 )
 from lm_research.kernels.fused.polled.plan import Plan
-from lm_research.kernels.fused.polled.products import added, contract, multiply, resident, stage
+from lm_research.kernels.fused.polled.products import (
+    added,
+    both_added,
+    contract,
+    multiply,
+    resident,
+    stage,
+)
 from lm_research.kernels.fused.registers.tile import sigmoid, tanh
 from lm_research.kernels.operators import empty_as
 from lm_research.kernels.walk import Walk
@@ -75,8 +82,8 @@ def forward_kernel(
     words_ptr = exchange_ptr + word_of(own, local, ROWS)
 
     u_ptr = weight_ptr + (second * (2 * H) + head * D) * D
-    u_rz = resident(u_ptr, H * D, 1, D, D, 0, 2, STEPS)
-    u_n = resident(u_ptr, H * D, 1, D, D, 2, 3, STEPS)
+    u_rz = resident(u_ptr, H * D, D, 0, 2, False, STEPS)
+    u_n = resident(u_ptr, H * D, D, 2, 3, False, STEPS)
     even_rz = stage(ROWS, 2)
     odd_rz = stage(ROWS, 2)
     even_n = stage(ROWS, 1)
@@ -103,7 +110,7 @@ def forward_kernel(
             given = poll(exchange_ptr + slot_of(step - 1) * slot, failed_ptr, 1, STEPS, TILES)
             multiply(u_rz, given, staged_rz, TILES)
             multiply(u_n, given, staged_n, TILES)
-            u_r, u_z = added(staged_rz)
+            u_r, u_z = both_added(staged_rz)
             r = sigmoid(a[0].to(gl.float32) + u_r)
             z = sigmoid(a[1].to(gl.float32) + u_z)
             inner = added(staged_n) + bias
@@ -171,7 +178,7 @@ def backward_kernel(
     words_ptr = exchange_ptr + word_of(own, local, ROWS)
 
     u_ptr = weight_ptr + (second * (2 * H) + head * D) * D
-    u = resident(u_ptr, H * D, D, 1, D, 0, 3, STEPS)
+    u = resident(u_ptr, H * D, D, 0, 3, True, STEPS)
     even = stage(ROWS, 1)
     odd = stage(ROWS, 1)
     dh = gl.load(dh_ptr + state, mask=inside, other=0.0).to(gl.float32)

@@ -18,8 +18,8 @@ class Launch:
     """A scan of ``steps_BT`` (B, T, any) with the recurrent weight (R x gates x H, D).
 
     One cooperative launch serves as many groups as the processors can hold at once, further ones
-    the rest. Who waits in vain goes on with NaNs, and the next scan on the device, its backward scan
-    for one, raises RuntimeError (``spread.launch.raise_failure``).
+    the rest. Who waits in vain goes on with NaNs, and the next scan on the device, its backward
+    scan for one, raises RuntimeError (``spread.launch.raise_failure``).
     """
 
     def __init__(

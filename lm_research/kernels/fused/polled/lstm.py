@@ -18,7 +18,6 @@ from lm_research.kernels.fused.polled.exchange import (
     withdraw,
 )
 from lm_research.kernels.fused.polled.launch import Launch
-from lm_research.kernels.fused.polled.plan import Plan
 from lm_research.kernels.fused.polled.part import (
     NUMBERS,
     cleared,
@@ -30,7 +29,15 @@ from lm_research.kernels.fused.polled.part import (
     word_of,
     write,
 )
-from lm_research.kernels.fused.polled.products import added, contract, multiply, resident, stage
+from lm_research.kernels.fused.polled.plan import Plan
+from lm_research.kernels.fused.polled.products import (
+    added,
+    contract,
+    four_added,
+    multiply,
+    resident,
+    stage,
+)
 from lm_research.kernels.fused.registers.tile import sigmoid, tanh
 from lm_research.kernels.operators import empty_as
 from lm_research.kernels.walk import Walk
@@ -77,7 +84,7 @@ def forward_kernel(
     words_ptr = exchange_ptr + word_of(own, local, ROWS)
 
     u_ptr = weight_ptr + (second * (3 * H) + head * D) * D
-    u = resident(u_ptr, H * D, 1, D, D, 0, 4, STEPS)
+    u = resident(u_ptr, H * D, D, 0, 4, False, STEPS)
     even = stage(ROWS, 4)
     odd = stage(ROWS, 4)
     h = gl.load(h0_ptr + state, mask=inside, other=0.0).to(gl.float32)
@@ -102,7 +109,7 @@ def forward_kernel(
                 goes_on = kept(reset_ptr, later + local * T, here) | (step + 1 >= T)
             given = poll(exchange_ptr + slot_of(step - 1) * slot, failed_ptr, 1, STEPS, TILES)
             multiply(u, given, staged, TILES)
-            u_i, u_f, u_g, u_o = added(staged)
+            u_i, u_f, u_g, u_o = four_added(staged)
             i = sigmoid(a[0].to(gl.float32) + u_i)
             f = sigmoid(a[1].to(gl.float32) + u_f)
             g = tanh(a[2].to(gl.float32) + u_g)
@@ -176,7 +183,7 @@ def backward_kernel(
     words_ptr = exchange_ptr + word_of(own, local, ROWS)
 
     u_ptr = weight_ptr + (second * (3 * H) + head * D) * D
-    u = resident(u_ptr, H * D, D, 1, D, 0, 4, STEPS)
+    u = resident(u_ptr, H * D, D, 0, 4, True, STEPS)
     even = stage(ROWS, 1)
     odd = stage(ROWS, 1)
     dh = gl.load(dh_ptr + state, mask=inside, other=0.0).to(gl.float32)

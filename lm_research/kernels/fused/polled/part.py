@@ -69,7 +69,8 @@ def read(pointer, H, at, inside, COUNT: gl.constexpr):
     """A tile of each of COUNT gates, which lie H apart."""
     found = ()
     for gate in gl.static_range(COUNT):
-        found += (gl.load(pointer + gate * H + at, mask=inside, other=0.0),)
+        x = gl.load(pointer + gate * H + at, mask=inside, other=0.0)
+        found += (x,)  # type: ignore[assignment]
     return found
 
 
@@ -77,6 +78,4 @@ def read(pointer, H, at, inside, COUNT: gl.constexpr):
 def write(pointer, H, at, inside, values):
     """A tile of each gate."""
     for gate in gl.static_range(len(values)):
-        gl.store(
-            pointer + gate * H + at, values[gate].to(pointer.dtype.element_ty), mask=inside
-        )
+        gl.store(pointer + gate * H + at, values[gate].to(pointer.dtype.element_ty), mask=inside)

@@ -12,11 +12,17 @@ from lm_research.kernels.fused.spread.plan import GATES, Cell, Direction, Proces
 UNITS = 16
 """Units of a program (``exchange.UNITS``)."""
 SLICES: dict[tuple[Cell, Direction], dict[tuple[int, int], int]] = {
-    ("rnn", "forward"): {(8, 4): 16, (8, 8): 16, (16, 4): 16, (16, 8): 16, (32, 4): 16, (32, 8): 16},
-    ("rnn", "backward"): {(8, 4): 16, (8, 8): 16, (16, 4): 16, (16, 8): 16, (32, 4): 12, (32, 8): 16},
+    ("rnn", "forward"): {
+        (8, 4): 16, (8, 8): 16, (16, 4): 16, (16, 8): 16, (32, 4): 16, (32, 8): 16,
+    },
+    ("rnn", "backward"): {
+        (8, 4): 16, (8, 8): 16, (16, 4): 16, (16, 8): 16, (32, 4): 12, (32, 8): 16,
+    },
     ("lstm", "forward"): {(8, 4): 8, (8, 8): 8, (16, 4): 8, (16, 8): 8, (32, 8): 4},
     ("lstm", "backward"): {(8, 4): 4, (8, 8): 8, (16, 8): 4, (32, 8): 2},
-    ("gru", "forward"): {(8, 4): 12, (8, 8): 8, (16, 4): 8, (16, 8): 8, (32, 4): 4, (32, 8): 6},
+    ("gru", "forward"): {
+        (8, 4): 12, (8, 8): 8, (16, 4): 8, (16, 8): 8, (32, 4): 4, (32, 8): 6,
+    },
     ("gru", "backward"): {(8, 4): 12, (8, 8): 8, (16, 4): 4, (16, 8): 8, (32, 8): 2},
 }  # fmt: skip
 """Slices of 16 units that a warp can sum over without a spilled register, by (rows, warps)."""

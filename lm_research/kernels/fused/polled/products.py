@@ -1,7 +1,8 @@
 """A step's products with U, which lies in registers, and the sum over warps.
 
-Each warp has a share of k: it multiplies what it has polled, and nobody else reads that. The sums of
-all warps meet in shared memory, behind the one barrier of a step; steps take turns with two stages.
+Each warp has a share of k: it multiplies what it has polled, and nobody else reads that. The sums
+of all warps meet in shared memory, behind the one barrier of a step; steps take turns with two
+stages.
 
 Shapes: W warps; 16 units that a program owns; rows of its batch tile, a multiple of 8.
 """
@@ -20,8 +21,8 @@ PLACES: dict[int, list[list[int]]] = {
     2: [[0, 0, 0, 1], [0, 0, 1], [0, 0, 2], [0, 0, 4], [0, 1, 0], [0, 2, 0]],
     4: [[0, 0, 0, 1], [0, 0, 0, 0, 1], [0, 1, 0], [0, 0, 2], [0, 0, 4], [0, 0, 1], [0, 2, 0]],
 }
-"""By sums that lie side by side: (warp, unit, row, which, which) that each bit of an address is for.
-No two lanes meet in a bank, neither as the tensor core's write nor as :func:`owned`'s read."""
+"""By how many sums lie side by side: what each bit of an address is for (warp, unit, row, sum). No
+two lanes meet in a bank, neither as the tensor core's write nor as :func:`owned`'s read."""
 
 
 @constexpr_function
@@ -78,21 +79,25 @@ def stage(ROWS: gl.constexpr, SUMS: gl.constexpr):
     return gl.allocate_shared_memory(gl.float32, SHAPE, staging(W, ROWS, SUMS))
 
 
+@constexpr_function
+def reading(warps: int, turned: bool) -> Any:
+    """The layout that 16 x 16 weights a warp are loaded in: 16 bytes a lane, along rows of U."""
+    if turned:
+        return gl.BlockedLayout([1, 8, 1], [1, 2, 16], [warps, 1, 1], [1, 2, 0])
+    return gl.BlockedLayout([1, 1, 8], [1, 16, 2], [warps, 1, 1], [2, 1, 0])
+
+
 @gluon.jit
-def resident(
-    u_ptr,
-    stride,
-    k_stride,
-    own_stride,
-    D,
-    first,
-    last,
-    STEPS: gl.constexpr,
-):
+def resident(u_ptr, stride, D, first, last, TURNED: gl.constexpr, STEPS: gl.constexpr):
     """Weights of gates from ``first`` to ``last`` from this warp's share of k to the program's own
-    units, loaded once: of each gate, of each 16 k, a left operand (W, 16, 16)."""
+    units, loaded once: of each gate, of each 16 k, a left operand (W, 16, 16).
+
+    Args:
+        stride: from gate to gate.
+        TURNED: the program owns columns of U, and not rows.
+    """
     W: gl.constexpr = gl.num_warps()
-    READ: gl.constexpr = gl.BlockedLayout([1, 1, 2], [1, 4, 8], [W, 1, 1], [2, 1, 0])
+    READ: gl.constexpr = reading(W, TURNED)
     warp = gl.arange(0, W, gl.SliceLayout(1, gl.SliceLayout(2, READ)))[:, None, None]
     m = gl.arange(0, UNITS, gl.SliceLayout(0, gl.SliceLayout(2, READ)))[None, :, None]
     inner = gl.arange(0, UNITS, gl.SliceLayout(0, gl.SliceLayout(1, READ)))[None, None, :]
@@ -102,10 +107,10 @@ def resident(
         parts = ()
         for step in gl.static_range(STEPS):
             k = (warp * STEPS + step) * UNITS + inner
-            at = u_ptr + gate * stride + own * own_stride + k * k_stride
-            x = gl.load(at, mask=(own < D) & (k < D), other=0.0)
-            parts += (gl.convert_layout(x, operand(0, W)),)
-        u += (parts,)
+            at = k * D + own if TURNED else own * D + k
+            x = gl.load(u_ptr + gate * stride + at, mask=(own < D) & (k < D), other=0.0)
+            parts += (gl.convert_layout(x, operand(0, W)),)  # type: ignore[assignment]
+        u += (parts,)  # type: ignore[assignment]
     return u
 
 
@@ -130,7 +135,8 @@ def multiply(u, words, stage, TILES: gl.constexpr):
     for tile in gl.static_range(TILES):
         totals = ()
         for gate in gl.static_range(len(u)):
-            totals += (product(u[gate], words, nothing(ACC), 0, tile, TILES),)
+            total = product(u[gate], words, nothing(ACC), 0, tile, TILES)
+            totals += (total,)  # type: ignore[assignment]
         stage.slice(tile * TILE, TILE, 2).store(beside(totals))
 
 
@@ -149,32 +155,37 @@ def contract(u, words, stage, TILES: gl.constexpr):
 @gluon.jit
 def beside(x):
     """One, two or four tensors as one."""
-    if len(x) == 1:
-        return x[0]
-    elif len(x) == 2:
-        return gl.join(x[0], x[1])
-    else:
-        return gl.join(gl.join(x[0], x[1]), gl.join(x[2], x[3]))
+    whole = x[0]
+    if len(x) == 2:
+        whole = gl.join(x[0], x[1])
+    if len(x) == 4:
+        whole = gl.join(gl.join(x[0], x[1]), gl.join(x[2], x[3]))
+    return whole
 
 
 @gluon.jit
 def added(stage):
-    """(16, rows): the sum over warps of what they have put there; of two or four a tuple."""
-    W: gl.constexpr = stage.shape[0]
-    ROWS: gl.constexpr = stage.shape[2]
-    TILED: gl.constexpr = tiled(W, ROWS)
-    if len(stage.shape) == 3:
-        return gl.sum(stage.load(owned(W, ROWS, 1)), 0)
-    elif len(stage.shape) == 4:
-        a, b = gl.split(gl.sum(stage.load(owned(W, ROWS, 2)), 0))
-        return gl.convert_layout(a, TILED, True), gl.convert_layout(b, TILED, True)
-    else:
-        left, right = gl.split(gl.sum(stage.load(owned(W, ROWS, 4)), 0))
-        a, b = gl.split(left)
-        c, d = gl.split(right)
-        return (
-            gl.convert_layout(a, TILED, True),
-            gl.convert_layout(b, TILED, True),
-            gl.convert_layout(c, TILED, True),
-            gl.convert_layout(d, TILED, True),
-        )
+    """(16, rows): the sum over warps of what they have put there."""
+    return gl.sum(stage.load(owned(stage.shape[0], stage.shape[2], 1)), 0)
+
+
+@gluon.jit
+def both_added(stage):
+    """The same of two that lie side by side."""
+    TILED: gl.constexpr = tiled(stage.shape[0], stage.shape[2])
+    a, b = gl.split(gl.sum(stage.load(owned(stage.shape[0], stage.shape[2], 2)), 0))
+    return gl.convert_layout(a, TILED, True), gl.convert_layout(b, TILED, True)
+
+
+@gluon.jit
+def four_added(stage):
+    """The same of four."""
+    TILED: gl.constexpr = tiled(stage.shape[0], stage.shape[2])
+    left, right = gl.split(gl.sum(stage.load(owned(stage.shape[0], stage.shape[2], 4)), 0))
+    a, b = gl.split(left)
+    c, d = gl.split(right)
+    a = gl.convert_layout(a, TILED, True)
+    b = gl.convert_layout(b, TILED, True)
+    c = gl.convert_layout(c, TILED, True)
+    d = gl.convert_layout(d, TILED, True)
+    return a, b, c, d
