@@ -1,24 +1,29 @@
-"""The time that no kernel can beat: max(FLOPs / peak, bytes / bandwidth), both measured here.
+"""The time that no kernel can beat: max(FLOPs / peak, bytes / bandwidth, steps x exchange).
 
-Peaks are what torch.matmul and a copy reach on this device, not what its sheet promises. The third
-term, T exchanges between programs through L2, waits for a kernel that exchanges anything.
+All are measured here: what torch.matmul and a copy reach on this device, not what its sheet
+promises, and how long a state takes from one processor to another. Only a head whose U no processor
+can hold has to be exchanged.
 """
 
-import time
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from kernel_suite.points import TORCH, Point
+from kernel_suite.timing import best_seconds
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """FLOP/s by type, and bytes/s read and written by a copy."""
+    """FLOP/s by type; bytes/s read and written by a copy; seconds from processor to processor, and
+    the bytes that one has in registers and shared memory."""
 
     flops: dict[str, float]
     bandwidth: float
+    exchange: float = 0.0
+    capacity: float = math.inf
 
 
 def flops_of(point: Point) -> int:
@@ -43,9 +48,17 @@ def bytes_of(point: Point) -> int:
     return elements * TORCH[point.dtype].itemsize
 
 
+def exchanges_of(point: Point, capacity: float) -> int:
+    """Steps that wait for each other between processors; layers of a stack may overlap."""
+    if point.gates * point.head_size**2 * TORCH[point.dtype].itemsize <= capacity:
+        return 0
+    return (point.steps + point.layers - 1) * (2 if point.mode == "both" else 1)
+
+
 def floor_ms(point: Point, peaks: Peaks) -> float:
-    seconds = max(flops_of(point) / peaks.flops[point.dtype], bytes_of(point) / peaks.bandwidth)
-    return 1e3 * seconds
+    arithmetic, memory = flops_of(point) / peaks.flops[point.dtype], bytes_of(point)
+    exchange = exchanges_of(point, peaks.capacity) * peaks.exchange
+    return 1e3 * max(arithmetic, memory / peaks.bandwidth, exchange)
 
 
 def measured_peaks(device: str, dtypes: tuple[str, ...]) -> Peaks:
@@ -57,29 +70,24 @@ def measured_peaks(device: str, dtypes: tuple[str, ...]) -> Peaks:
         pin_tf32(dtype == "tf32")
         a = torch.ones(side, side, dtype=TORCH[dtype], device=device)
         out = torch.empty_like(a)
-        flops[dtype] = 2 * side**3 / _best(lambda a=a, out=out: torch.mm(a, a, out=out), cuda)
+        product = lambda a=a, out=out: torch.mm(a, a, out=out)  # noqa: E731
+        flops[dtype] = 2 * side**3 / best_seconds(product, cuda)
     source = torch.ones(elements, dtype=torch.float32, device=device)
     target = torch.empty_like(source)
-    copied = _best(lambda: target.copy_(source), cuda)
-    return Peaks(flops, 2 * 4 * elements / copied)
+    copied = best_seconds(lambda: target.copy_(source), cuda)
+    return Peaks(flops, 2 * 4 * elements / copied, *(_between_processors() if cuda else ()))
+
+
+def _between_processors() -> tuple[float, float]:
+    """Seconds of an exchange, and a processor's bytes."""
+    from kernel_suite.latency import measured_exchange  # imports Triton
+
+    found: Any = torch.cuda.get_device_properties()
+    registers = 4 * getattr(found, "regs_per_multiprocessor", 65_536)
+    return measured_exchange("cuda"), registers + found.shared_memory_per_block_optin
 
 
 def pin_tf32(allowed: bool) -> None:
     """cuDNN and cuBLAS alike: the first allows it by default, the second does not."""
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
-
-
-def _best(call: Callable[[], object], cuda: bool, runs: int = 10) -> float:
-    """Seconds."""
-    call()
-    seconds = []
-    for _ in range(runs):
-        if cuda:
-            torch.cuda.synchronize()
-        started = time.perf_counter()
-        call()
-        if cuda:
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)

@@ -185,7 +185,9 @@ def _peaks(about: dict) -> str:
     if "peak_tflops" not in about:
         return ""
     flops = ", ".join(f"{name} {value:g}" for name, value in about["peak_tflops"].items())
-    return f"Measured peaks: {flops} TFLOP/s, {about['bandwidth_gbs']:g} GB/s."
+    between = about.get("exchange_us")
+    more = f", {between:g} us from processor to processor" if between else ""
+    return f"Measured peaks: {flops} TFLOP/s, {about['bandwidth_gbs']:g} GB/s{more}."
 
 
 def _section(title: str, header: list[str] | tuple[str, ...], rows: list[list[str]]) -> str:

@@ -136,6 +136,7 @@ def description(device: str, peaks: Peaks) -> dict:
             continue
     if cuda:
         versions |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
+    more = {"exchange_us": round(1e6 * peaks.exchange, 3)} if peaks.exchange else {}
     return {
         "device": torch.cuda.get_device_name() if cuda else "CPU",
         "dry_run": not cuda,
@@ -143,6 +144,7 @@ def description(device: str, peaks: Peaks) -> dict:
         "versions": versions,
         "peak_tflops": {name: round(value / 1e12, 3) for name, value in peaks.flops.items()},
         "bandwidth_gbs": round(peaks.bandwidth / 1e9, 1),
+        **more,
     }
 
 

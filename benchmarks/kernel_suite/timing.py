@@ -95,3 +95,18 @@ def summary(samples: list[float]) -> Timing:
     ordered = sorted(samples)
     low, high = (ordered[int(share * (len(ordered) - 1))] for share in (0.2, 0.8))
     return Timing(statistics.median(ordered), low, high, len(ordered))
+
+
+def best_seconds(call: Callable[[], object], cuda: bool, runs: int = 10) -> float:
+    """Of a call, the least of some runs."""
+    call()
+    seconds = []
+    for _ in range(runs):
+        if cuda:
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        call()
+        if cuda:
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)

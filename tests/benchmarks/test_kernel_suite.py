@@ -5,10 +5,13 @@ import io
 import json
 import math
 import os
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import kernel_suite
 import pytest
 import torch
 from hypothesis import given
@@ -144,6 +147,33 @@ def test_the_floor_is_what_is_slower_of_the_two():
     assert floor.floor_ms(POINT, peaks) == pytest.approx(3000)
     peaks = floor.Peaks({"bf16": flops / 4.0}, moved / 3.0)
     assert floor.floor_ms(POINT, peaks) == pytest.approx(4000)
+
+
+def test_a_head_that_no_processor_holds_waits_for_an_exchange_a_step():
+    point = Point("lstm", 512, 16, 100, "bf16", layers=2, mode="both")
+    assert floor.exchanges_of(point, 4 * 512 * 512 * 2) == 0
+    assert floor.exchanges_of(point, 4 * 512 * 512 * 2 - 1) == 2 * 101
+    assert floor.exchanges_of(replace(point, heads=2), 4 * 512 * 512 * 2 - 1) == 0
+    peaks = floor.Peaks({"bf16": 1e30}, 1e30, exchange=1e-6, capacity=500_000)
+    assert floor.floor_ms(point, peaks) == pytest.approx(0.202)
+
+
+VOLLEY = """
+from kernel_suite.latency import volley
+from kernel_suite.ptx.device import emulated
+with emulated("sm_90", seed={seed}):
+    print(volley("cpu", 9).tolist())
+"""
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_two_programs_see_each_others_words(seed):
+    """As compiled, in a process of its own: in this one kernels may be interpreted."""
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    environment["PYTHONPATH"] = str(Path(kernel_suite.__file__).parents[1])
+    command = [sys.executable, "-c", VOLLEY.format(seed=seed)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.split("\n")[0] == "[9, 9]"
 
 
 # --- timing

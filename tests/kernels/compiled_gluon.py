@@ -75,7 +75,7 @@ def errors(
     plan=None,
     seed=0,
     late=None,
-    without="",
+    changes=(),
 ):
     """|found - expected| / |expected| of outputs and gradients, 0/0 counted as 0, by name."""
     plans = [Plan(*plan)] if plan else []
@@ -105,8 +105,10 @@ def errors(
     wanted = torch.autograd.grad(outputs, [given[0], *given[2:]], [c.double() for c in cotangents])
 
     def change(ptx):
-        assert without in ptx
-        return ptx.replace(without, "") if without else ptx
+        for old, new in changes:
+            assert old in ptx
+            ptx = ptx.replace(old, new)
+        return ptx
 
     with emulated(target, seed=seed, change=change, late=late):
         found = scanned(form, cell, gates, weight, states, walk, cotangents, plans)

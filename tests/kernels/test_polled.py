@@ -71,7 +71,15 @@ ABSENT = {"late": 0xFFFFFFFF}
 def test_fences_keep_withdrawn_words_from_being_taken_for_new_ones(cell):
     hold([case(cell, steps=37, **ABSENT)])
     with pytest.raises(AssertionError, match="'y': 0"):  # one in two of what is right, or worse
-        hold([case(cell, steps=37, without="fence.acq_rel.gpu;", **ABSENT)])
+        hold([case(cell, steps=37, changes=[["fence.acq_rel.gpu;", ""]], **ABSENT)])
+
+
+def test_who_waits_in_vain_gives_up_and_the_next_scan_says_so():
+    """Nobody posts: no thread is found to be the one that stores a word."""
+    mine, looks = "setp.lt.u32 mine, thread, {};", "setp.lt.u32 absent, looks, {};"
+    changes = [[mine.format(128), mine.format(0)], [looks.format(1 << 22), looks.format(100)]]
+    with pytest.raises(AssertionError, match="waited in vain for its other programs"):
+        hold([case("rnn", changes=changes)])
 
 
 @pytest.mark.slow
