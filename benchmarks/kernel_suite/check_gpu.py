@@ -34,6 +34,7 @@ from kernel_suite.cases import (
     wavefront_cases,
 )
 from kernel_suite.check import console, error_row, error_table, poisoned_memory
+from kernel_suite.warm import warm
 
 REPEATS = 50
 LONG = 16_384
@@ -273,21 +274,29 @@ def main(only: str | None = None) -> int:
         return 1
     out.print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
     again = f"each {REPEATS} times"
-    both = [*small_cases(), *large_cases()]
+    cases = {
+        "native": [*small_cases(), *large_cases()],
+        "long": long_cases(),
+        "spread": spread_cases(),
+        "gluon": gluon_cases(),
+        "wavefront": wavefront_cases("cuda"),
+        "small": sanitizer_cases(),
+    }
     parts: dict[str, Callable[[], bool]] = {
-        "native": lambda: check_cases(out, f"Natively against float64, {again}", both, "cuda"),
-        "long": lambda: check_cases(out, f"T = {LONG:,}", long_cases(), "cuda", 3),
+        "native": lambda: check_cases(
+            out, f"Natively against float64, {again}", cases["native"], "cuda"
+        ),
+        "long": lambda: check_cases(out, f"T = {LONG:,}", cases["long"], "cuda", 3),
         "huge": lambda: check_huge(out, "cuda", lambda: torch.cuda.mem_get_info()[0]),
         "sanitizer": lambda: check_sanitized(out, sanitizer()),
-        "spread": lambda: check_cases(out, "Over several processors", spread_cases(), "cuda"),
-        "gluon": lambda: check_cases(out, "U in registers", gluon_cases(), "cuda"),
-        "wavefront": lambda: check_cases(
-            out, "Layers in one launch", wavefront_cases("cuda"), "cuda"
-        ),
+        "spread": lambda: check_cases(out, "Over several processors", cases["spread"], "cuda"),
+        "gluon": lambda: check_cases(out, "U in registers", cases["gluon"], "cuda"),
+        "wavefront": lambda: check_cases(out, "Layers in one launch", cases["wavefront"], "cuda"),
         "loss": lambda: check_loss(out),
         "shared": lambda: check_shared(out),
-        "small": lambda: check_cases(out, "Small cases", sanitizer_cases(), "cuda", 1),
+        "small": lambda: check_cases(out, "Small cases", cases["small"], "cuda", 1),
     }
     chosen = [only] if only else [name for name in parts if name != "small"]
+    warm(out, [case for name in chosen if name != "small" for case in cases.get(name, [])])
     good = [parts[name]() for name in chosen]  # all of them, also after one that failed
     return 0 if all(good) else 1

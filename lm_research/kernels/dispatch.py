@@ -65,6 +65,8 @@ FORMS = ("single", "registers", "spread", "polled", "wavefront")
 """Forms of fused kernels: one program a batch tile, head and direction (``single``), the same with
 U in registers (``registers``), several programs that exchange states (``spread``), these with U in
 registers and states that are polled (``polled``), and all layers at once (``wavefront``)."""
+GLUON = ("registers", "polled")
+"""Forms that know neither state dropout, zoneout nor recompute, and read a first step ahead."""
 TIMED = {"tf32x3": "fp32", "tf32": "tf32"}
 """What a fused kernel's float32 products are called in the measured times; ``ieee`` has none."""
 MARGIN = 1.02
@@ -365,9 +367,7 @@ def in_form(walk: Walk, form: str | None) -> Walk:
         RuntimeError: that form does not know what the walk asks for.
     """
     zoneout = walk.zoneout_h is not None or walk.zoneout_c is not None
-    if form in ("registers", "polled") and (
-        zoneout or walk.dropout_BH is not None or walk.recompute
-    ):
+    if form in GLUON and (zoneout or walk.dropout_BH is not None or walk.recompute):
         raise RuntimeError(
             "kernels with U in registers know neither state dropout, zoneout nor recompute: use "
             "backend='triton'"

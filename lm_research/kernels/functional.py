@@ -17,7 +17,13 @@ from torch import Tensor
 
 from lm_research.kernels import reference
 from lm_research.kernels.checks import check_bias, check_scan, real_resets
-from lm_research.kernels.dispatch import ScanBackend, can_recompute, in_form, scan_backend
+from lm_research.kernels.dispatch import (
+    GLUON,
+    ScanBackend,
+    can_recompute,
+    in_form,
+    scan_backend,
+)
 from lm_research.kernels.obstacles import Cell, Precision
 from lm_research.kernels.walk import Walk
 
@@ -205,7 +211,12 @@ def _served(
             dropout_BH=dropout if dropout is None else dropout.to(gates.dtype),
             recompute=walk.recompute and fits,
         )
-    return chosen.backend, in_form(walk, chosen.form)
+    return chosen.backend, in_form(walk, _form_for_steps(chosen.form, gates.shape[1]))
+
+
+def _form_for_steps(form: str | None, steps: int) -> str | None:
+    """Of no step: one that reads nothing ahead."""
+    return "spread" if form in GLUON and not steps else form
 
 
 def _zeros(gates: Tensor, count: int) -> Tensor:

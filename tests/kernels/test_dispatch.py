@@ -9,7 +9,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lm_research.kernels import FusedGRU, FusedLSTM, dispatch, explain, measured, obstacles
+from lm_research.kernels import (
+    FusedGRU,
+    FusedLSTM,
+    dispatch,
+    explain,
+    functional,
+    measured,
+    obstacles,
+)
 from lm_research.kernels.measured import COLUMNS
 
 GPU = "Made-up GPU 1"
@@ -263,3 +271,10 @@ def test_a_form_may_be_asked_for_by_name(gpu):
         assert explain("gru", **asked, backend=f"triton:{form}").form == form
     with pytest.raises(RuntimeError, match="U is held in registers in float16"):
         explain("gru", **{**asked, "dtype": torch.float32}, backend="triton:registers")
+
+
+@pytest.mark.parametrize("form", dispatch.GLUON)
+def test_a_scan_of_no_step_reads_none_ahead(form):
+    assert functional._form_for_steps(form, 0) == "spread"
+    assert functional._form_for_steps(form, 1) == form
+    assert functional._form_for_steps("single", 0) == "single"
