@@ -4,7 +4,7 @@
     python benchmarks/kernels.py ptx --target sm_90            # compiled, executed on the CPU
     python benchmarks/kernels.py check --device cuda           # natively: races, long, huge
     python benchmarks/kernels.py speed --device cuda --quick   # a subset of the grid
-    python benchmarks/kernels.py speed --device cuda --resume --seconds 540
+    python benchmarks/kernels.py speed --device cuda --quick --warm --resume --seconds 540
     python benchmarks/kernels.py speed --device cpu            # dry run: the code, not the kernels
     python benchmarks/kernels.py report                        # tables and plot from the CSV alone
     python benchmarks/kernels.py table                         # what dispatch goes by, from the CSV
@@ -60,6 +60,9 @@ def parser() -> argparse.ArgumentParser:
     speed.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
     speed.add_argument("--quick", action="store_true", help="a subset of the grid")
     speed.add_argument("--resume", action="store_true", help="skip what the CSV has")
+    speed.add_argument(
+        "--warm", action="store_true", help="compile on all cores first: no first-call times"
+    )
     speed.add_argument("--seconds", type=float, help="stop before so many have passed")
     speed.add_argument("--contenders", nargs="+", help="of those installed; all if not given")
     speed.add_argument("--out", type=Path, help="folder of the results")
@@ -111,6 +114,7 @@ def run_speed(arguments: argparse.Namespace) -> int:
             seconds=arguments.seconds,
             only=arguments.contenders,
             folder=arguments.out or _folder(arguments.device),
+            warmed=arguments.warm and arguments.device == "cuda",
         )
 
 

@@ -34,7 +34,7 @@ from kernel_suite.cases import (
     wavefront_cases,
 )
 from kernel_suite.check import console, error_row, error_table, poisoned_memory
-from kernel_suite.warm import warm
+from kernel_suite.warm import compile_case, warm
 
 REPEATS = 50
 LONG = 16_384
@@ -297,6 +297,7 @@ def main(only: str | None = None) -> int:
         "small": lambda: check_cases(out, "Small cases", cases["small"], "cuda", 1),
     }
     chosen = [only] if only else [name for name in parts if name != "small"]
-    warm(out, [case for name in chosen if name != "small" for case in cases.get(name, [])])
+    wanted = [case for name in chosen if name != "small" for case in cases.get(name, [])]
+    warm(out, compile_case, wanted)
     good = [parts[name]() for name in chosen]  # all of them, also after one that failed
     return 0 if all(good) else 1

@@ -1,6 +1,7 @@
 """From the CSV to a Markdown table, a plot and what is printed."""
 
 import json
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -143,9 +144,10 @@ def cost_rows(table: Table) -> list[list[str]]:
             continue
         share = geometric_mean(row.share for row in timed.values())
         memory = geometric_mean(_memory(table, timed))
-        first = max(row.first_call_s for row in timed.values())
+        seconds = [row.first_call_s for row in timed.values() if not math.isnan(row.first_call_s)]
         relative = "" if memory is None else f"{memory:.2f}"
-        rows.append([name, str(len(timed)), f"{share:.1%}", relative, f"{first:.2f}"])
+        first = f"{max(seconds):.2f}" if seconds else ""
+        rows.append([name, str(len(timed)), f"{share:.1%}", relative, first])
     return rows
 
 

@@ -7,7 +7,7 @@ run on a GPU.
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -17,6 +17,10 @@ from rich.progress import track
 from triton.runtime import JITFunction
 
 from kernel_suite.cases import Case, inputs_of, results
+from kernel_suite.contenders import UnsupportedError, fused
+from kernel_suite.points import Point
+from kernel_suite.problem import Problem
+from kernel_suite.ratios import FUSED_NAMES
 
 MOST = 16
 """Processes; each has a context on the GPU, of some hundred MB."""
@@ -44,10 +48,23 @@ def compile_case(case: Case) -> None:
             return
 
 
-def warm(out: Console, cases: Sequence[Case]) -> None:
-    """Compile the kernels of all cases, side by side."""
+def compile_point(point: Point) -> None:
+    """The fused kernels of a point, of every form that serves it."""
+    problem = Problem(point, "cuda")
+    with compile_only():
+        for form in FUSED_NAMES:
+            try:
+                contender = fused(problem, form)
+                contender.take(problem)
+                getattr(contender, point.mode)(0)
+            except (UnsupportedError, RuntimeError):  # told when it is timed
+                continue
+
+
+def warm(out: Console, compiled: Callable[[Any], None], wanted: Sequence[Any]) -> None:
+    """Compile what cases or points need, side by side."""
     processes = min(os.cpu_count() or 1, MOST)
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        done = pool.imap_unordered(compile_case, cases)
-        for _ in track(done, "compiling", total=len(cases), console=out, transient=True):
+        done = pool.imap_unordered(compiled, wanted)
+        for _ in track(done, "compiling", total=len(wanted), console=out, transient=True):
             pass

@@ -637,10 +637,20 @@ def test_the_command_hands_over_what_it_was_given(command, monkeypatch, tmp_path
     monkeypatch.setattr(speed, "main", lambda **given: seen.update(given) or 0)
     for name in ("TRITON_INTERPRET", "TRITON_CACHE_DIR"):  # what it changes is changed back
         monkeypatch.setenv(name, os.environ.get(name, ""))
-    words = ("speed", "--quick", "--seconds", "9", "--out", str(tmp_path), "--contenders", "nn")
+    words = ("speed", "--quick", "--warm", "--seconds", "9", "--contenders", "nn")
+    words = (*words, "--out", str(tmp_path))
     assert run(command, monkeypatch, *words) == 0
     given = {"device": "cuda", "quick": True, "resume": False, "seconds": 9.0, "only": ["nn"]}
-    assert seen == {**given, "folder": tmp_path}
+    assert seen == {**given, "folder": tmp_path, "warmed": True}
+
+
+def test_a_first_call_of_what_was_compiled_before_has_no_time(monkeypatch):
+    monkeypatch.setattr(speed, "measured_peaks", lambda *_: floor.Peaks({"fp32": 1.0}, 1.0))
+    builds = {"nn": contenders.torch_nn, "ours": contenders.ours}
+    rows = speed.Session("cpu", builds, ("fp32",), warmed=True).rows(SMALL)
+    assert [math.isnan(row.first_call_s) for row in rows] == [False, True]
+    table = {SMALL: {row.contender: row for row in rows}}
+    assert [row[-1] for row in report.cost_rows(table)][1:] == [""]
 
 
 def test_a_loss_that_is_wrong_is_seen(monkeypatch):
