@@ -239,8 +239,8 @@ def gluon_cases() -> list[Case]:
     return [
         Case(cell, dtype, *shape, reverse=reverse, lengths=True, resets="some", form=form)
         for cell in GATES
-        for dtype in ("fp16", "bf16")
         for form, shape in forms
+        for dtype in (("fp16", "bf16") if form == "registers" else LIMITS)
         for reverse in (False, True)
     ]
 

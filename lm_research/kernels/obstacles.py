@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 
 import torch
 
+from lm_research.kernels.fused.polled.plan import Scan
 from lm_research.kernels.fused.polled.plan import obstacle as polled_obstacle
 from lm_research.kernels.fused.registers.limits import largest_head as largest_in_registers
 from lm_research.kernels.fused.spread.plan import obstacle as spread_obstacle
@@ -119,8 +120,6 @@ def gluon_obstacle(wanted: Wanted) -> str | None:
         return "kernels with U in registers are for NVIDIA's GPUs, and are not interpreted"
     if wanted.masks:
         return "kernels with U in registers know neither state dropout nor zoneout"
-    if wanted.dtype not in KINDS:
-        return f"U is held in registers in float16 and bfloat16, not in {wanted.dtype}"
     if wanted.cell.startswith("layer_norm"):
         return "layer normalization is not in the kernels with U in registers"
     return None
@@ -130,6 +129,8 @@ def registers_obstacle(wanted: Wanted) -> str | None:
     """Why no kernel of one processor with U in registers serves it, or None."""
     if reason := gluon_obstacle(wanted):
         return reason
+    if wanted.dtype not in KINDS:
+        return f"one processor holds U in registers in 16 bits, not in {wanted.dtype}"
     kind, target = wanted.kind, target_of(wanted.device)
     largest = largest_in_registers(wanted.cell, kind, target, wanted.aligned)
     if wanted.head > largest:
@@ -167,8 +168,9 @@ def several_polled_obstacle(wanted: Wanted) -> str | None:
     """Why no scan over several processors with U in registers serves it, or None."""
     if reason := gluon_obstacle(wanted):
         return reason
-    processors = processors_of(wanted.device)
-    return polled_obstacle(cast(Any, wanted.cell), wanted.head, processors, wanted.aligned)
+    cell: Any = wanted.cell
+    scan = Scan(cell, "forward", wanted.kind, wanted.head, wanted.aligned)
+    return polled_obstacle(scan, processors_of(wanted.device))
 
 
 def wavefront_obstacle(wanted: Wanted) -> str | None:

@@ -76,6 +76,7 @@ def errors(
     seed=0,
     late=None,
     changes=(),
+    absent=False,
 ):
     """|found - expected| / |expected| of outputs and gradients, 0/0 counted as 0, by name."""
     plans = [Plan(*plan)] if plan else []
@@ -89,6 +90,8 @@ def errors(
     gates = draw(batch, steps, COUNTS[cell] * width)
     weight = draw(COUNTS[cell] * width, size) / size**0.5
     states = [draw(batch, width)]
+    if absent:  # h0 is NaN, of the bits that say that nothing is there
+        states[0].view(torch.int16).fill_(-1)
     states += {"lstm": [draw(batch, width)], "gru": [draw(width)]}.get(cell, [])
     lengths_B = None if lengths is None else torch.tensor(lengths)
     shape = (2, batch, steps) if directions == 2 else (batch, steps)

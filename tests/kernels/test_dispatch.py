@@ -269,7 +269,7 @@ def test_a_form_may_be_asked_for_by_name(gpu):
     asked = {"device": "cuda", "dtype": torch.bfloat16, "hidden_size": 128, "num_layers": 2}
     for form in dispatch.FORMS:
         assert explain("gru", **asked, backend=f"triton:{form}").form == form
-    with pytest.raises(RuntimeError, match="U is held in registers in float16"):
+    with pytest.raises(RuntimeError, match="holds U in registers in 16 bits"):
         explain("gru", **{**asked, "dtype": torch.float32}, backend="triton:registers")
 
 

@@ -2,11 +2,13 @@
 of PTX, programs side by side."""
 
 import json
+import math
+from pathlib import Path
 
 import pytest
 from test_registers import hold, lines, loops
 
-from lm_research.kernels.fused.polled.plan import SLICES, Plan, obstacle, plan
+from lm_research.kernels.fused.polled.plan import SLICES, WAYS, Plan, Scan, obstacle, plan
 from lm_research.kernels.fused.spread.plan import GATES, Processors
 
 CELLS = ["rnn", "rnn_relu", "lstm", "gru"]
@@ -31,16 +33,16 @@ def case(cell, **more):
 
 
 @pytest.mark.one_in(2)
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_compiled_scans_agree_with_float64(cell):
+@pytest.mark.parametrize(("cell", "dtype"), [("lstm", "bfloat16"), ("gru", "float32")])
+def test_compiled_scans_agree_with_float64(cell, dtype):
     """Three programs a group, the last with half a slice; rows that end and are cleared."""
-    hold([case(cell, lengths=[3, 2], resets=0.3)])
+    hold([case(cell, dtype=dtype, lengths=[3, 2], resets=0.3)])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("target", ["sm_80", "sm_90"])
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_any_walk_agrees_with_float64(cell, target, dtype):
     shapes = [
         {"batch": 18, "steps": 4, "heads": 2, "lengths": [4, 1, 3] * 6, "plan": [16, 4, 3]},
@@ -74,6 +76,16 @@ def test_fences_keep_withdrawn_words_from_being_taken_for_new_ones(cell):
         hold([case(cell, steps=37, changes=[["fence.acq_rel.gpu;", ""]], **ABSENT)])
 
 
+def test_a_state_that_looks_like_nothing_is_seen_all_the_same():
+    """Of NaNs with all bits set."""
+    changes = [["setp.lt.u32 absent, looks, 4194304;", "setp.lt.u32 absent, looks, 100;"]]
+    for dtype in ("bfloat16", "float32"):
+        given = case("rnn", dtype=dtype, absent=True, changes=changes)
+        script = str(Path(__file__).with_name("compiled_gluon.py"))
+        (errors,) = lines(script, json.dumps([given]))
+        assert math.isnan(errors["y"])
+
+
 def test_who_waits_in_vain_gives_up_and_the_next_scan_says_so():
     """Nobody posts: no thread is found to be the one that stores a word."""
     mine, looks = "setp.lt.u32 mine, thread, {};", "setp.lt.u32 absent, looks, {};"
@@ -93,9 +105,10 @@ def test_a_warp_sums_over_many_slices(cell):
 @pytest.mark.parametrize("cell", GATES)
 def test_nothing_spills_and_a_step_has_one_barrier(cell, target):
     kernels = [
-        ((cell, "polled", direction, "bf16", warps * slices * 16, target, True), (rows, warps, 1))
-        for direction in ("forward", "backward")
-        for (rows, warps), slices in SLICES[cell, direction].items()
+        ((cell, "polled", way, kind, warps * slices * 16, target, True), (rows, warps, 1))
+        for way in WAYS
+        for kind, group in (("bf16", "half"), ("tf32x3", "tf32"))
+        for (rows, warps), slices in SLICES[cell, way, group].items()
     ]
     for made, found in zip(kernels, lines("-c", COMPILE, json.dumps(kernels)), strict=True):
         registers, spilled, _, ptx = found
@@ -111,29 +124,37 @@ def test_nothing_spills_and_a_step_has_one_barrier(cell, target):
 def test_a_plan_fits_its_processors(count, head_size):
     for cell in GATES:
         for batch in (1, 16, 300):
-            made = plan(cell, "backward", batch, head_size, 2, Processors(count, 166_912))
+            scan = Scan(cell, "backward", "bf16", head_size)
+            made = plan(scan, batch, 2, Processors(count, 166_912))
             assert 1 <= made.groups * made.slices(head_size) <= count
             assert made.padded(head_size) >= head_size
-            most = SLICES[cell, "backward"][made.rows, made.warps]
-            assert made.steps(head_size) <= most
+            assert made.steps(head_size) <= scan.limits[made.rows, made.warps]
 
 
 def test_sizes_that_are_no_multiples_of_16_have_lower_limits():
-    assert obstacle("lstm", 1000, H100) is None
-    assert "at most 768" in obstacle("lstm", 1000, H100, aligned=False)
+    assert obstacle(Scan("lstm", "forward", "bf16", 1000), H100) is None
+    assert "at most 768" in obstacle(Scan("lstm", "forward", "bf16", 1000, aligned=False), H100)
 
 
 def test_few_rows_are_cut_into_small_tiles_and_many_into_large_ones():
-    assert plan("lstm", "forward", 8, 512, 1, H100).rows == 8
-    assert plan("rnn", "forward", 256, 512, 1, H100).rows == 32
+    assert plan(Scan("lstm", "forward", "bf16", 512), 8, 1, H100).rows == 8
+    assert plan(Scan("rnn", "forward", "bf16", 512), 256, 1, H100).rows == 32
 
 
-def test_what_does_not_fit_is_named():
-    assert "at most 1024" in obstacle("lstm", 1040, H100)
-    assert "do not fit 100 processors" in obstacle("rnn", 2048, Processors(100, 232_448))
-    assert "NVIDIA" in obstacle("rnn", 256, Processors(304, 65_536, nvidia=False))
-    with pytest.raises(RuntimeError, match="no polled scan: 2048 units"):
-        plan("gru", "forward", 16, 2048, 1, H100)
+REFUSED = [
+    ("lstm", "bf16", 1040, H100, "at most 1024"),
+    ("rnn", "fp16", 2048, Processors(100, 232_448), "do not fit 100 processors"),
+    ("rnn", "bf16", 256, Processors(304, 65_536, nvidia=False), "NVIDIA"),
+    ("gru", "ieee", 256, H100, "tensor core"),
+]
+
+
+@pytest.mark.parametrize(("cell", "kind", "head_size", "processors", "said"), REFUSED)
+def test_what_does_not_fit_is_named(cell, kind, head_size, processors, said):
+    scan = Scan(cell, "forward", kind, head_size)
+    assert said in obstacle(scan, processors)
+    with pytest.raises(RuntimeError, match=said):
+        plan(scan, 16, 1, processors)
 
 
 def test_the_exchange_is_padded_to_whole_warps():

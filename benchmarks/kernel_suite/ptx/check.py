@@ -28,10 +28,15 @@ def cases(whole: bool) -> list[Case]:
         for cell in ("rnn", "lstm", "gru")
         for dtype in ("bf16", "fp32")
     ]
+    alone = {"form": "polled", "hidden": 40, "heads": 1}
     gluon = [
-        replace(SHAPE, cell=cell, dtype="bf16", form=form, **more)
+        replace(SHAPE, cell=cell, **more)
         for cell in ("rnn", "lstm", "gru")
-        for form, more in (("registers", {}), ("polled", {"hidden": 40, "heads": 1}))
+        for more in (
+            {"form": "registers", "dtype": "bf16"},
+            {**alone, "dtype": "bf16"},
+            {**alone, "dtype": "fp32"},
+        )
     ]
     return [*few, *gluon, *small_cases()] if whole else [*few, *gluon]
 

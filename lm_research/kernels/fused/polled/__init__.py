@@ -7,6 +7,6 @@ says for itself whether it is there (``exchange``), U lies in registers, the exc
 the tensor cores take it, and a step has one barrier (``products``).
 
 Compiled ahead of time and executed in the PTX interpreter of the benchmarks, never run on a GPU:
-dispatch does not choose them until they have been timed on one. NVIDIA from sm_80 on, float16 and
-bfloat16, without state dropout, zoneout and recomputed gates.
+dispatch does not choose them until they have been timed on one. NVIDIA from sm_80 on, 16 bits and
+float32 (as one product of TF32 or three), without state dropout, zoneout and recomputed gates.
 """

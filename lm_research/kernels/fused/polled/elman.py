@@ -53,11 +53,13 @@ def forward_kernel(
     group,
     reverse,
     RELU: gl.constexpr,
+    X3: gl.constexpr,
     ROWS: gl.constexpr,
     STEPS: gl.constexpr,
 ):
     """All steps of one slice of units of one group, two in a round of the loop."""
     TILES: gl.constexpr = ROWS // 8
+    BITS: gl.constexpr = weight_ptr.dtype.element_ty.primitive_bitwidth
     PART: gl.constexpr = gl.num_warps() * STEPS * UNITS * ROWS
     tile, head, second, own, local = part_of(B, H, D, R, group, ROWS)
     start, stride = course(T, second, reverse, 0)
@@ -68,7 +70,7 @@ def forward_kernel(
     state = (tile * ROWS + local) * (R * H) + unit
     narrow = (local * (T * R * H) + unit).to(gl.uint32)
     exchange_ptr, slot = shared_with(exchange_ptr, B, H, D, R, group, PART, ROWS)
-    words_ptr = exchange_ptr + word_of(own, local, ROWS)
+    words_ptr = exchange_ptr + word_of(own, local, ROWS, BITS)
 
     u = resident(weight_ptr + head * D * D, H * D, D, 0, 1, False, STEPS)
     even = stage(ROWS, 1)
@@ -91,7 +93,7 @@ def forward_kernel(
             if reset_ptr is not None:
                 goes_on = kept(reset_ptr, later + local * T, here) | (step + 1 >= T)
             given = poll(exchange_ptr + slot_of(step - 1) * slot, failed_ptr, 1, STEPS, TILES)
-            multiply(u, given, staged, TILES)
+            multiply(u, given, staged, TILES, X3)
             total = a.to(gl.float32) + added(staged)
             # total where total > 0 would make a zero of NaN, which has to be seen
             new_h = gl.where(total < 0.0, 0.0, total) if RELU else tanh(total)
@@ -133,11 +135,13 @@ def backward_kernel(
     group,
     reverse,
     RELU: gl.constexpr,
+    X3: gl.constexpr,
     ROWS: gl.constexpr,
     STEPS: gl.constexpr,
 ):
     """All steps against the forward scan's order, of one slice of units of one group."""
     TILES: gl.constexpr = ROWS // 8
+    BITS: gl.constexpr = weight_ptr.dtype.element_ty.primitive_bitwidth
     PART: gl.constexpr = gl.num_warps() * STEPS * UNITS * ROWS
     tile, head, second, own, local = part_of(B, H, D, R, group, ROWS)
     start, stride = course(T, second, reverse, 1)
@@ -148,7 +152,7 @@ def backward_kernel(
     state = (tile * ROWS + local) * (R * H) + unit
     narrow = (local * (T * R * H) + unit).to(gl.uint32)
     exchange_ptr, slot = shared_with(exchange_ptr, B, H, D, R, group, PART, ROWS)
-    words_ptr = exchange_ptr + word_of(own, local, ROWS)
+    words_ptr = exchange_ptr + word_of(own, local, ROWS, BITS)
 
     u = resident(weight_ptr + head * D * D, H * D, D, 0, 1, True, STEPS)
     even = stage(ROWS, 1)
@@ -172,7 +176,7 @@ def backward_kernel(
                 goes_on = kept(reset_ptr, now + local * T, here) | (step >= T)
             f = value.to(gl.float32)
             given = poll(exchange_ptr + slot_of(step - 1) * slot, failed_ptr, 1, STEPS, TILES)
-            contract(u, given, staged, TILES)
+            contract(u, given, staged, TILES, X3)
             dh += added(staged)
             da = dh + dy.to(gl.float32)
             da = gl.where(f > 0.0, da, 0.0) if RELU else da * (1.0 - f * f)

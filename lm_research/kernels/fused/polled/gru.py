@@ -62,11 +62,13 @@ def forward_kernel(
     R,
     group,
     reverse,
+    X3: gl.constexpr,
     ROWS: gl.constexpr,
     STEPS: gl.constexpr,
 ):
     """All steps of one slice of units of one group, two in a round of the loop."""
     TILES: gl.constexpr = ROWS // 8
+    BITS: gl.constexpr = weight_ptr.dtype.element_ty.primitive_bitwidth
     PART: gl.constexpr = gl.num_warps() * STEPS * UNITS * ROWS
     tile, head, second, own, local = part_of(B, H, D, R, group, ROWS)
     start, stride = course(T, second, reverse, 0)
@@ -79,7 +81,7 @@ def forward_kernel(
     wide = (local * (T * R * 3 * H) + second * (2 * H) + unit).to(gl.uint32)
     saved_wide = (local * (T * R * 4 * H) + second * (3 * H) + unit).to(gl.uint32)
     exchange_ptr, slot = shared_with(exchange_ptr, B, H, D, R, group, PART, ROWS)
-    words_ptr = exchange_ptr + word_of(own, local, ROWS)
+    words_ptr = exchange_ptr + word_of(own, local, ROWS, BITS)
 
     u_ptr = weight_ptr + (second * (2 * H) + head * D) * D
     u_rz = resident(u_ptr, H * D, D, 0, 2, False, STEPS)
@@ -108,8 +110,8 @@ def forward_kernel(
             if reset_ptr is not None:
                 goes_on = kept(reset_ptr, later + local * T, here) | (step + 1 >= T)
             given = poll(exchange_ptr + slot_of(step - 1) * slot, failed_ptr, 1, STEPS, TILES)
-            multiply(u_rz, given, staged_rz, TILES)
-            multiply(u_n, given, staged_n, TILES)
+            multiply(u_rz, given, staged_rz, TILES, X3)
+            multiply(u_n, given, staged_n, TILES, X3)
             u_r, u_z = both_added(staged_rz)
             r = sigmoid(a[0].to(gl.float32) + u_r)
             z = sigmoid(a[1].to(gl.float32) + u_z)
@@ -158,11 +160,13 @@ def backward_kernel(
     R,
     group,
     reverse,
+    X3: gl.constexpr,
     ROWS: gl.constexpr,
     STEPS: gl.constexpr,
 ):
     """All steps against the forward scan's order, of one slice of units of one group."""
     TILES: gl.constexpr = ROWS // 8
+    BITS: gl.constexpr = weight_ptr.dtype.element_ty.primitive_bitwidth
     PART: gl.constexpr = gl.num_warps() * STEPS * UNITS * ROWS
     tile, head, second, own, local = part_of(B, H, D, R, group, ROWS)
     start, stride = course(T, second, reverse, 1)
@@ -175,7 +179,7 @@ def backward_kernel(
     wide = (local * (T * R * 3 * H) + second * (2 * H) + unit).to(gl.uint32)
     saved_wide = (local * (T * R * 4 * H) + second * (3 * H) + unit).to(gl.uint32)
     exchange_ptr, slot = shared_with(exchange_ptr, B, H, D, R, group, 3 * PART, ROWS)
-    words_ptr = exchange_ptr + word_of(own, local, ROWS)
+    words_ptr = exchange_ptr + word_of(own, local, ROWS, BITS)
 
     u_ptr = weight_ptr + (second * (2 * H) + head * D) * D
     u = resident(u_ptr, H * D, D, 0, 3, True, STEPS)
@@ -207,7 +211,7 @@ def backward_kernel(
             through_z = (before.to(gl.float32) - n) * z * (1.0 - z)
             through_r = v[3].to(gl.float32) * r * (1.0 - r)
             given = poll(exchange_ptr + slot_of(step - 1) * slot, failed_ptr, 3, STEPS, TILES)
-            contract(u, given, staged, TILES)
+            contract(u, given, staged, TILES, X3)
             dh += added(staged)
             dout = dh + dy.to(gl.float32)
             real = alive

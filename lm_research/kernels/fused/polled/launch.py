@@ -8,9 +8,10 @@ import triton
 from torch import Tensor
 
 from lm_research.kernels.fused.polled.exchange import ABSENT, SLOTS
-from lm_research.kernels.fused.polled.plan import UNITS, Plan, plan
+from lm_research.kernels.fused.polled.plan import UNITS, Plan, Scan, plan
 from lm_research.kernels.fused.spread.launch import failure, raise_failure
 from lm_research.kernels.fused.spread.plan import GATES, Cell, Direction, processors_of
+from lm_research.kernels.obstacles import KINDS
 from lm_research.kernels.walk import Walk
 
 
@@ -37,10 +38,14 @@ class Launch:
         self.hidden = weight_GD.shape[0] // GATES[cell] // walk.directions
         self.heads = walk.directions * self.hidden // self.head_size
         aligned = self.hidden % 16 == 0 and self.head_size % 16 == 0
-        sizes = self.batch, self.head_size, self.heads
-        self.plan = given or planned(self.device, cell, direction, *sizes, aligned)
-        exchanged = 1 if direction == "forward" else GATES[cell]
-        self.words = exchanged, self.plan.padded(self.head_size) // UNITS, UNITS * self.plan.rows
+        kind = KINDS.get(self.dtype, walk.precision)
+        scan = Scan(cell, direction, kind, self.head_size, aligned)
+        self.plan = given or planned(scan, self.batch, self.heads, self.device)
+        self.words = (
+            scan.exchanged,
+            self.plan.padded(self.head_size) // UNITS,
+            UNITS * self.plan.rows,
+        )
         self.groups = triton.cdiv(self.batch, self.plan.rows) * self.heads
         in_ring = SLOTS.value * self.groups * self.words[0] * self.words[1] * self.words[2]
         in_tile = self.plan.rows * self.steps * 4 * walk.directions * self.hidden
@@ -71,6 +76,7 @@ class Launch:
                     group,
                     int(walk.reverse),
                     **constants,
+                    X3=self.dtype == torch.float32 and walk.precision == "tf32x3",
                     ROWS=plan.rows,
                     STEPS=plan.steps(self.head_size),
                     **plan.options(),
@@ -79,20 +85,13 @@ class Launch:
     def _exchange(self) -> Tensor:
         """All words absent, but those zero that are nobody's: a head's units up to whole warps."""
         shape = SLOTS.value, self.groups, *self.words
-        words = torch.full(shape, ABSENT, dtype=torch.int16, device=self.device)
+        bits = torch.int16 if self.dtype.itemsize == 2 else torch.int32
+        words = torch.full(shape, ABSENT, dtype=bits, device=self.device)
         words[:, :, :, self.plan.slices(self.head_size) :] = 0
         return words.view(self.dtype)
 
 
 @functools.cache
-def planned(
-    device: torch.device,
-    cell: Cell,
-    direction: Direction,
-    batch: int,
-    head_size: int,
-    heads: int,
-    aligned: bool,
-) -> Plan:
+def planned(scan: Scan, batch: int, heads: int, device: torch.device) -> Plan:
     """:func:`plan` for the call."""
-    return plan(cell, direction, batch, head_size, heads, processors_of(device), aligned)
+    return plan(scan, batch, heads, processors_of(device))

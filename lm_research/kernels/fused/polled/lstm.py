@@ -65,11 +65,13 @@ def forward_kernel(
     R,
     group,
     reverse,
+    X3: gl.constexpr,
     ROWS: gl.constexpr,
     STEPS: gl.constexpr,
 ):
     """All steps of one slice of units of one group, two in a round of the loop."""
     TILES: gl.constexpr = ROWS // 8
+    BITS: gl.constexpr = weight_ptr.dtype.element_ty.primitive_bitwidth
     PART: gl.constexpr = gl.num_warps() * STEPS * UNITS * ROWS
     tile, head, second, own, local = part_of(B, H, D, R, group, ROWS)
     start, stride = course(T, second, reverse, 0)
@@ -81,7 +83,7 @@ def forward_kernel(
     narrow = (local * (T * R * H) + unit).to(gl.uint32)
     wide = (local * (T * R * 4 * H) + second * (3 * H) + unit).to(gl.uint32)
     exchange_ptr, slot = shared_with(exchange_ptr, B, H, D, R, group, PART, ROWS)
-    words_ptr = exchange_ptr + word_of(own, local, ROWS)
+    words_ptr = exchange_ptr + word_of(own, local, ROWS, BITS)
 
     u_ptr = weight_ptr + (second * (3 * H) + head * D) * D
     u = resident(u_ptr, H * D, D, 0, 4, False, STEPS)
@@ -108,7 +110,7 @@ def forward_kernel(
             if reset_ptr is not None:
                 goes_on = kept(reset_ptr, later + local * T, here) | (step + 1 >= T)
             given = poll(exchange_ptr + slot_of(step - 1) * slot, failed_ptr, 1, STEPS, TILES)
-            multiply(u, given, staged, TILES)
+            multiply(u, given, staged, TILES, X3)
             u_i, u_f, u_g, u_o = four_added(staged)
             i = sigmoid(a[0].to(gl.float32) + u_i)
             f = sigmoid(a[1].to(gl.float32) + u_f)
@@ -164,11 +166,13 @@ def backward_kernel(
     R,
     group,
     reverse,
+    X3: gl.constexpr,
     ROWS: gl.constexpr,
     STEPS: gl.constexpr,
 ):
     """All steps against the forward scan's order, of one slice of units of one group."""
     TILES: gl.constexpr = ROWS // 8
+    BITS: gl.constexpr = weight_ptr.dtype.element_ty.primitive_bitwidth
     PART: gl.constexpr = gl.num_warps() * STEPS * UNITS * ROWS
     tile, head, second, own, local = part_of(B, H, D, R, group, ROWS)
     start, stride = course(T, second, reverse, 1)
@@ -180,7 +184,7 @@ def backward_kernel(
     narrow = (local * (T * R * H) + unit).to(gl.uint32)
     wide = (local * (T * R * 4 * H) + second * (3 * H) + unit).to(gl.uint32)
     exchange_ptr, slot = shared_with(exchange_ptr, B, H, D, R, group, 4 * PART, ROWS)
-    words_ptr = exchange_ptr + word_of(own, local, ROWS)
+    words_ptr = exchange_ptr + word_of(own, local, ROWS, BITS)
 
     u_ptr = weight_ptr + (second * (3 * H) + head * D) * D
     u = resident(u_ptr, H * D, D, 0, 4, True, STEPS)
@@ -212,7 +216,7 @@ def backward_kernel(
             o = v[3].to(gl.float32)
             squashed = tanh(f * before + i * g)
             given = poll(exchange_ptr + slot_of(step - 1) * slot, failed_ptr, 4, STEPS, TILES)
-            contract(u, given, staged, TILES)
+            contract(u, given, staged, TILES, X3)
             dh += added(staged)
             dout = dh + dy.to(gl.float32)
             dcell = dc + dout * o * (1.0 - squashed * squashed)

@@ -44,11 +44,15 @@ def shared_with(exchange_ptr, B, H, D, R, group, SIZE: gl.constexpr, ROWS: gl.co
 
 
 @gluon.jit
-def word_of(own, local, ROWS: gl.constexpr):
+def word_of(own, local, ROWS: gl.constexpr, BITS: gl.constexpr):
     """Where units and rows lie in a gate's words: as lanes of a warp take a right operand."""
     unit = own % UNITS
-    lane = local % TILE * 4 + unit % 8 // 2
-    within = local // TILE * 4 + unit // 8 * 2 + unit % 2
+    if BITS == 16:
+        lane = local % TILE * 4 + unit % 8 // 2
+        within = local // TILE * 4 + unit // 8 * 2 + unit % 2
+    else:
+        lane = local % TILE * 4 + unit % 4
+        within = local // TILE * 4 + unit // 4
     return own // UNITS * (UNITS * ROWS) + lane * (ROWS // 2) + within
 
 

@@ -5,33 +5,36 @@ register spills. What is best is a model, in cycles of a processor, that no GPU 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lm_research.kernels.fused.spread.plan import GATES, Cell, Direction, Processors
+from lm_research.kernels.fused.spread.plan import GATES, GROUPS, Cell, Direction, Processors
 
 UNITS = 16
 """Units of a program (``exchange.UNITS``)."""
-SLICES: dict[tuple[Cell, Direction], dict[tuple[int, int], int]] = {
-    ("rnn", "forward"): {
+Limits = dict[tuple[int, int], int]
+"""Slices of 16 units that a warp can sum over without a spilled register, by (rows, warps)."""
+SLICES: dict[tuple[Cell, Direction, str], Limits] = {
+    ("rnn", "forward", "half"): {
         (8, 4): 16, (8, 8): 16, (16, 4): 16, (16, 8): 16, (32, 4): 16, (32, 8): 16,
     },
-    ("rnn", "backward"): {
+    ("rnn", "backward", "half"): {
         (8, 4): 16, (8, 8): 16, (16, 4): 16, (16, 8): 16, (32, 4): 12, (32, 8): 16,
     },
-    ("lstm", "forward"): {(8, 4): 8, (8, 8): 8, (16, 4): 8, (16, 8): 8, (32, 8): 4},
-    ("lstm", "backward"): {(8, 4): 4, (8, 8): 8, (16, 8): 4, (32, 8): 2},
-    ("gru", "forward"): {
+    ("lstm", "forward", "half"): {(8, 4): 8, (8, 8): 8, (16, 4): 8, (16, 8): 8, (32, 8): 4},
+    ("lstm", "backward", "half"): {(8, 4): 4, (8, 8): 8, (16, 8): 4, (32, 8): 2},
+    ("gru", "forward", "half"): {
         (8, 4): 12, (8, 8): 8, (16, 4): 8, (16, 8): 8, (32, 4): 4, (32, 8): 6,
     },
-    ("gru", "backward"): {(8, 4): 12, (8, 8): 8, (16, 4): 4, (16, 8): 8, (32, 8): 2},
+    ("gru", "backward", "half"): {(8, 4): 12, (8, 8): 8, (16, 4): 4, (16, 8): 8, (32, 8): 2},
 }  # fmt: skip
-"""Slices of 16 units that a warp can sum over without a spilled register, by (rows, warps)."""
-ODD: dict[tuple[Cell, Direction], dict[tuple[int, int], int]] = {
-    ("lstm", "forward"): {(16, 4): 4},
-    ("lstm", "backward"): {(8, 8): 6},
-    ("gru", "forward"): {(8, 4): 8},
+"""By cell, direction and type (``spread.plan.GROUPS``)."""
+ODD: dict[tuple[Cell, Direction, str], Limits] = {
+    ("lstm", "forward", "half"): {(16, 4): 4},
+    ("lstm", "backward", "half"): {(8, 8): 6},
+    ("gru", "forward", "half"): {(8, 4): 8},
 }
 """The same where hidden or head size is no multiple of 16, if it is less."""
+WAYS: tuple[Direction, ...] = ("forward", "backward")
 
 
 @dataclass(frozen=True)
@@ -67,77 +70,92 @@ class Plan:
         return self.steps(head_size) * self.warps * UNITS
 
 
-def plan(
-    cell: Cell,
-    direction: Direction,
-    batch: int,
-    head_size: int,
-    heads: int,
-    processors: Processors,
-    aligned: bool = True,
-) -> Plan:
+@dataclass(frozen=True)
+class Scan:
+    """What is to be cut.
+
+    Attributes:
+        cell: of the scan.
+        direction: of its kernel.
+        kind: type of the inputs, or for float32 how its products are taken (``limits.TYPES``).
+        head_size: units of a head.
+        aligned: whether hidden and head size are multiples of 16.
+    """
+
+    cell: Cell
+    direction: Direction
+    kind: str
+    head_size: int
+    aligned: bool = True
+
+    @property
+    def limits(self) -> Limits:
+        """:data:`SLICES` of its kernel; empty if none is compiled for its type."""
+        key = self.cell, self.direction, GROUPS.get(self.kind, "")
+        return {**SLICES.get(key, {}), **({} if self.aligned else ODD.get(key, {}))}
+
+    @property
+    def matrices(self) -> int:
+        """That warps sum in shared memory, in float32."""
+        return GATES[self.cell] if self.direction == "forward" else 1
+
+    @property
+    def exchanged(self) -> int:
+        """Numbers of a unit and row that a program posts in a step."""
+        return 1 if self.direction == "forward" else GATES[self.cell]
+
+
+def plan(scan: Scan, batch: int, heads: int, processors: Processors) -> Plan:
     """The cut that the model finds fastest.
 
     Args:
+        scan: what is to be cut.
+        batch: its rows.
         heads: of all directions.
-        aligned: whether hidden and head size are multiples of 16.
+        processors: what the GPU has.
 
     Raises:
         RuntimeError: nothing fits; says why.
     """
-    if reason := obstacle(cell, head_size, processors, aligned):
+    if reason := obstacle(scan, processors):
         raise RuntimeError(f"no polled scan: {reason}")
-    fitting = _fitting(cell, direction, head_size, processors, aligned)
-    return min(fitting, key=lambda made: _cycles(made, cell, direction, batch, head_size, heads))
+    return min(_fitting(scan, processors), key=lambda made: _cycles(made, scan, batch, heads))
 
 
-def limits(cell: Cell, direction: Direction, aligned: bool) -> dict[tuple[int, int], int]:
-    """:data:`SLICES` of a kernel."""
-    less = {} if aligned else ODD.get((cell, direction), {})
-    return {**SLICES[cell, direction], **less}
-
-
-def obstacle(
-    cell: Cell, head_size: int, processors: Processors, aligned: bool = True
-) -> str | None:
-    """Why no polled scan can serve such heads, or None."""
+def obstacle(scan: Scan, processors: Processors) -> str | None:
+    """Why no polled scan can serve such heads, or None; both directions are looked at."""
+    both = [replace(scan, direction=way) for way in WAYS]
     if not processors.nvidia:
         return "polled scans are for NVIDIA's GPUs"
-    ways: tuple[Direction, ...] = ("forward", "backward")
-    if all(any(_fitting(cell, way, head_size, processors, aligned)) for way in ways):
+    if not all(one.limits for one in both):
+        return f"{scan.kind} products take no tensor core"
+    if all(any(_fitting(one, processors)) for one in both):
         return None
-    both = [limits(cell, way, aligned) for way in ways]
-    most = min(max(warps * slices for (_, warps), slices in of.items()) for of in both) * UNITS
-    if head_size > most:
-        return f"{head_size} units a head spill registers: at most {most}"
-    return f"{head_size} units a head do not fit {processors.count} processors"
+    each = [max(warps * slices for (_, warps), slices in one.limits.items()) for one in both]
+    most = min(each) * UNITS
+    if scan.head_size > most:
+        return f"{scan.head_size} units a head spill registers: at most {most} in {scan.kind}"
+    return f"{scan.head_size} units a head do not fit {processors.count} processors"
 
 
-def _fitting(
-    cell: Cell, direction: Direction, head_size: int, processors: Processors, aligned: bool
-) -> Iterator[Plan]:
+def _fitting(scan: Scan, processors: Processors) -> Iterator[Plan]:
     """Plans, each with as many groups as the processors hold at once."""
-    for (rows, warps), most in limits(cell, direction, aligned).items():
-        made = Plan(rows, warps, processors.count // -(-head_size // UNITS))
-        shared = 2 * _sums(cell, direction) * warps * UNITS * rows * 4
-        if made.groups and made.steps(head_size) <= most and shared <= processors.shared:
+    for (rows, warps), most in scan.limits.items():
+        made = Plan(rows, warps, processors.count // -(-scan.head_size // UNITS))
+        shared = 2 * scan.matrices * warps * UNITS * rows * 4  # twice: steps take turns
+        if made.groups and made.steps(scan.head_size) <= most and shared <= processors.shared:
             yield made
 
 
-def _sums(cell: Cell, direction: Direction) -> int:
-    """Matrices that warps sum in shared memory, in float32, twice: steps take turns."""
-    return GATES[cell] if direction == "forward" else 1
-
-
-def _cycles(
-    made: Plan, cell: Cell, direction: Direction, batch: int, head_size: int, heads: int
-) -> float:
+def _cycles(made: Plan, scan: Scan, batch: int, heads: int) -> float:
     """Of all launches' steps (all estimates): words there and back, cache to processor, products,
     the sum over warps, what is elementwise."""
-    padded, exchanged = made.padded(head_size), GATES[cell] if direction == "backward" else 1
-    step = 900 + exchanged * made.rows * padded * 2 / 40
-    step += GATES[cell] * UNITS * padded * made.rows / 1300
-    step += 2 * _sums(cell, direction) * made.warps * UNITS * made.rows * 4 / 128
+    padded, gates = made.padded(scan.head_size), GATES[scan.cell]
+    bytes_each = 2 if GROUPS[scan.kind] == "half" else 4
+    products = {"tf32x3": 6, "tf32": 2}.get(scan.kind, 1)
+    step = 900 + scan.exchanged * made.rows * padded * bytes_each / 40
+    step += gates * UNITS * padded * made.rows * products / 1300
+    step += 2 * scan.matrices * made.warps * UNITS * made.rows * 4 / 128
     step += 250 * max(1, UNITS * made.rows // (32 * made.warps))
     groups = -(-batch // made.rows) * heads
     return -(-groups // made.groups) * step

@@ -80,11 +80,13 @@ def stage(ROWS: gl.constexpr, SUMS: gl.constexpr):
 
 
 @constexpr_function
-def reading(warps: int, turned: bool) -> Any:
+def reading(warps: int, turned: bool, type: Any) -> Any:
     """The layout that 16 x 16 weights a warp are loaded in: 16 bytes a lane, along rows of U."""
+    each = 128 // type.primitive_bitwidth
+    across = UNITS.value // each
     if turned:
-        return gl.BlockedLayout([1, 8, 1], [1, 2, 16], [warps, 1, 1], [1, 2, 0])
-    return gl.BlockedLayout([1, 1, 8], [1, 16, 2], [warps, 1, 1], [2, 1, 0])
+        return gl.BlockedLayout([1, each, 1], [1, across, 32 // across], [warps, 1, 1], [1, 2, 0])
+    return gl.BlockedLayout([1, 1, each], [1, 32 // across, across], [warps, 1, 1], [2, 1, 0])
 
 
 @gluon.jit
@@ -97,7 +99,8 @@ def resident(u_ptr, stride, D, first, last, TURNED: gl.constexpr, STEPS: gl.cons
         TURNED: the program owns columns of U, and not rows.
     """
     W: gl.constexpr = gl.num_warps()
-    READ: gl.constexpr = reading(W, TURNED)
+    TYPE: gl.constexpr = u_ptr.dtype.element_ty
+    READ: gl.constexpr = reading(W, TURNED, TYPE)
     warp = gl.arange(0, W, gl.SliceLayout(1, gl.SliceLayout(2, READ)))[:, None, None]
     m = gl.arange(0, UNITS, gl.SliceLayout(0, gl.SliceLayout(2, READ)))[None, :, None]
     inner = gl.arange(0, UNITS, gl.SliceLayout(0, gl.SliceLayout(1, READ)))[None, None, :]
@@ -109,46 +112,60 @@ def resident(u_ptr, stride, D, first, last, TURNED: gl.constexpr, STEPS: gl.cons
             k = (warp * STEPS + step) * UNITS + inner
             at = k * D + own if TURNED else own * D + k
             x = gl.load(u_ptr + gate * stride + at, mask=(own < D) & (k < D), other=0.0)
-            parts += (gl.convert_layout(x, operand(0, W)),)  # type: ignore[assignment]
+            parts += (gl.convert_layout(x, operand(0, W, TYPE)),)  # type: ignore[assignment]
         u += (parts,)  # type: ignore[assignment]
     return u
 
 
 @gluon.jit
-def nothing(ACC: gl.constexpr):
-    """A sum to begin with."""
-    return gl.zeros([gl.num_warps(), UNITS, TILE], gl.float32, ACC)
+def high(x):
+    """float32's upper 19 bits, all that TF32 has. Told to be impure: U's would be made once and for
+    all, in registers that are not there."""
+    TEXT: gl.constexpr = "and.b32 $0, $1, 0xFFFFE000;"
+    return gl.inline_asm_elementwise(TEXT, "=f,f", [x], dtype=gl.float32, is_pure=False, pack=1)
 
 
 @gluon.jit
-def product(u, words, total, gate: gl.constexpr, tile: gl.constexpr, TILES: gl.constexpr):
-    """total + a gate's U times its words, of one tile."""
+def summed(u, words, gate: gl.constexpr, tile: gl.constexpr, TILES: gl.constexpr, X3: gl.constexpr):
+    """A gate's U times its words, of one tile.
+
+    Args:
+        X3: whether float32's products are three of TF32 each, that is, as good as float32's.
+    """
+    ACC: gl.constexpr = u[0].type.layout.parent
+    total = gl.zeros([gl.num_warps(), UNITS, TILE], gl.float32, ACC)
     for step in gl.static_range(len(u)):
-        total = mma_v2(u[step], words[(gate * len(u) + step) * TILES + tile], total)
+        word = words[(gate * len(u) + step) * TILES + tile]
+        if X3:
+            upper = high(u[step])
+            above = high(word)
+            total = mma_v2(u[step] - upper, above, total, input_precision="tf32")
+            total = mma_v2(upper, word - above, total, input_precision="tf32")
+            total = mma_v2(upper, above, total, input_precision="tf32")
+        else:
+            total = mma_v2(u[step], word, total, input_precision="tf32")
     return total
 
 
 @gluon.jit
-def multiply(u, words, stage, TILES: gl.constexpr):
+def multiply(u, words, stage, TILES: gl.constexpr, X3: gl.constexpr):
     """Each gate's U times the same words, into the gates' stage."""
-    ACC: gl.constexpr = operand(0, gl.num_warps()).parent
     for tile in gl.static_range(TILES):
         totals = ()
         for gate in gl.static_range(len(u)):
-            total = product(u[gate], words, nothing(ACC), 0, tile, TILES)
+            total = summed(u[gate], words, 0, tile, TILES, X3)
             totals += (total,)  # type: ignore[assignment]
         stage.slice(tile * TILE, TILE, 2).store(beside(totals))
 
 
 @gluon.jit
-def contract(u, words, stage, TILES: gl.constexpr):
+def contract(u, words, stage, TILES: gl.constexpr, X3: gl.constexpr):
     """Each gate's U times its own words, summed, into the stage."""
-    ACC: gl.constexpr = operand(0, gl.num_warps()).parent
     for tile in gl.static_range(TILES):
         # each gate its own sum: shorter chains of products
-        total = product(u[0], words, nothing(ACC), 0, tile, TILES)
+        total = summed(u[0], words, 0, tile, TILES, X3)
         for gate in gl.static_range(1, len(u)):
-            total += product(u[gate], words, nothing(ACC), gate, tile, TILES)
+            total += summed(u[gate], words, gate, tile, TILES, X3)
         stage.slice(tile * TILE, TILE, 2).store(total)
 
 
