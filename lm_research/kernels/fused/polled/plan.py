@@ -26,8 +26,19 @@ SLICES: dict[tuple[Cell, Direction, str], Limits] = {
         (8, 4): 12, (8, 8): 8, (16, 4): 8, (16, 8): 8, (32, 4): 4, (32, 8): 6,
     },
     ("gru", "backward", "half"): {(8, 4): 12, (8, 8): 8, (16, 4): 4, (16, 8): 8, (32, 8): 2},
+    ("rnn", "forward", "tf32"): {(8, 4): 16, (8, 8): 16, (16, 8): 8, (32, 8): 6},
+    ("rnn", "backward", "tf32"): {(8, 4): 16, (8, 8): 16, (16, 8): 8, (32, 8): 6},
+    ("lstm", "forward", "tf32"): {(8, 4): 4, (8, 8): 4, (16, 8): 2},
+    ("lstm", "backward", "tf32"): {(8, 4): 4, (8, 8): 4, (16, 8): 2},
+    ("gru", "forward", "tf32"): {(8, 4): 6, (8, 8): 6, (16, 8): 4, (32, 8): 2},
+    ("gru", "backward", "tf32"): {(8, 4): 6, (8, 8): 6, (16, 8): 3},
 }  # fmt: skip
 """By cell, direction and type (``spread.plan.GROUPS``)."""
+ONE_PRODUCT: dict[tuple[Cell, Direction], Limits] = {
+    ("lstm", "backward"): {(8, 4): 3, (8, 8): 3},
+    ("gru", "backward"): {(8, 4): 5, (8, 8): 5},
+}
+"""The same for float32 as one product of TF32 (it spills 8 bytes earlier), where it is less."""
 ODD: dict[tuple[Cell, Direction, str], Limits] = {
     ("lstm", "forward", "half"): {(16, 4): 4},
     ("lstm", "backward", "half"): {(8, 8): 6},
@@ -92,7 +103,9 @@ class Scan:
     def limits(self) -> Limits:
         """:data:`SLICES` of its kernel; empty if none is compiled for its type."""
         key = self.cell, self.direction, GROUPS.get(self.kind, "")
-        return {**SLICES.get(key, {}), **({} if self.aligned else ODD.get(key, {}))}
+        one = ONE_PRODUCT.get(key[:2], {}) if self.kind == "tf32" else {}
+        odd = {} if self.aligned else ODD.get(key, {})
+        return {**SLICES.get(key, {}), **one, **odd}
 
     @property
     def matrices(self) -> int:
