@@ -224,5 +224,5 @@ def fence(step):
 
 @gluon.jit
 def slot_of(step):
-    """Of a step, from -1 on."""
+    """Of a step, from -2 on."""
     return (step + SLOTS) % SLOTS
