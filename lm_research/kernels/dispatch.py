@@ -89,7 +89,13 @@ FEWEST_STEPS = {"both": 16, "forward": 32, "forward of one row": 64}
 STEPS_OF_ONE_ROW = 8
 """Forward, of one row, below H / 8: a step reads the whole weight, packing costs several steps."""
 MANY_STEPS = 1 << 20
+BY_NAME = Choice("torch", "asked for by name")
 ALONE = Choice("torch", "torch.nn alone takes proj_size, and packed, unbatched and empty inputs")
+ONE_OPERATOR = Choice(
+    "torch",
+    "torch.nn serves it, and no compiled scan: torch.nn's LSTM is one operator on a CPU, slower "
+    "only where inputs are rows of a short table",
+)
 UNTIMED = Choice(
     "torch",
     "torch.nn serves it; two directions, recompute, proj_size, inputs without a batch: not timed",
@@ -264,13 +270,10 @@ def _on_cpu(cell: Cell, dtype: torch.dtype, hidden: int, short: bool, table_rows
 def _compiled_or_torch(
     cell: Cell, dtype: torch.dtype, hidden: int, short: bool, table_rows: bool
 ) -> Choice:
+    if cell == "lstm" and not table_rows:
+        return ONE_OPERATOR
     obstacle = cpu_obstacle(Wanted(cell, torch.device("cpu"), dtype, hidden, hidden, "ieee"))
-    if cell not in ("rnn", "gru") and not (table_rows and cell == "lstm"):
-        obstacle = (
-            f"torch.nn's {cell.upper()} is one operator on a CPU, slower only where inputs are "
-            "rows of a short table"
-        )
-    elif short and not obstacle:
+    if short and not obstacle:
         obstacle = "so few steps are not worth packing the weight for"
     if obstacle:
         return Choice("torch", f"torch.nn serves it, and no compiled scan: {obstacle}")

@@ -26,11 +26,11 @@ CELLS: dict[str, Callable[..., Any]] = {
 
 def is_one_step(layer: Any, x: Tensor) -> bool:
     """Of a batch, forward in time, on a CPU, in the type of the layer's weights."""
-    if x.dim() != 3 or not x.is_cpu or layer.bidirectional or layer.proj_size:
+    if x.dim() != 3 or x.shape[1 if layer.batch_first else 0] != 1 or not x.is_cpu:
         return False
-    steps = x.shape[1] if layer.batch_first else x.shape[0]
-    same = x.dtype == layer.weight_ih_l0.dtype and not autocast(x)
-    return steps == 1 and same and x.numel() > 0
+    if layer.bidirectional or layer.proj_size or x.numel() == 0:
+        return False
+    return x.dtype == layer.weight_ih_l0.dtype and not autocast(x)
 
 
 def one_step(layer: Any, x: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, Any]:

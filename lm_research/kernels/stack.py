@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
+from lm_research.kernels import dispatch
 from lm_research.kernels.checks import (
     autocast,
     check_device,
@@ -22,7 +23,7 @@ from lm_research.kernels.checks import (
     real_resets,
     resets_against_time,
 )
-from lm_research.kernels.dispatch import ALONE, Backend, Choice, explain, on_cpu
+from lm_research.kernels.dispatch import Backend, Choice
 from lm_research.kernels.obstacles import Cell, Precision
 from lm_research.kernels.one_step import is_one_step, one_step
 from lm_research.kernels.padded import uneven
@@ -125,22 +126,26 @@ class RecurrentStack(nn.Module, ABC):
             table_rows: whether they are those of a short table (:class:`TableRows`).
         """
         beyond = beyond or self._beyond()
+        if self.backend == "torch" and not beyond:
+            return dispatch.BY_NAME
         # torch.nn alone takes these
         plain = packed or x.dim() not in (1, 3) or x.numel() == 0 < x.dim() - 1
         if x.is_cpu and self.backend == "auto" and not beyond:
+            if plain or self.proj_size:
+                return dispatch.ALONE
+            if self.cell == "lstm" and not table_rows:  # whatever its type and size
+                return dispatch.ONE_OPERATOR
             dtype = torch.get_autocast_dtype("cpu") if autocast(x) else x.dtype
             rows, steps = (0, 1) if self.batch_first else (1, 0)
             size = (x.shape[rows], x.shape[steps]) if x.dim() == 3 else None
-            if plain or self.proj_size:
-                return ALONE
             training = torch.is_grad_enabled()
-            return on_cpu(self.cell, dtype, self.hidden_size, size, training, table_rows)
+            return dispatch.on_cpu(self.cell, dtype, self.hidden_size, size, training, table_rows)
         untimed = plain or self.bidirectional or self.recompute or self.proj_size > 0
         sizes = {}
         if x.dim() == 3:
             names = ("batch", "steps") if self.batch_first else ("steps", "batch")
             sizes = dict(zip(names, x.shape[:2], strict=True))
-        return explain(
+        return dispatch.explain(
             self.cell,
             device=x.device,
             dtype=torch.get_autocast_dtype(x.device.type) if autocast(x) else x.dtype,
