@@ -15,6 +15,7 @@ from triton.experimental.gluon.language.nvidia.ampere import mma_v2
 from triton.runtime.jit import constexpr_function
 
 from lm_research.kernels.fused.polled.exchange import TILE, UNITS, operand
+from lm_research.kernels.fused.registers.tile import barrier
 
 PLACES: dict[int, list[list[int]]] = {
     1: [[0, 0, 1], [0, 0, 2], [0, 0, 4], [0, 1, 0], [0, 2, 0]],
@@ -114,6 +115,7 @@ def resident(u_ptr, stride, D, first, last, TURNED: gl.constexpr, STEPS: gl.cons
             x = gl.load(u_ptr + gate * stride + at, mask=(own < D) & (k < D), other=0.0)
             parts += (gl.convert_layout(x, operand(0, W, TYPE)),)  # type: ignore[assignment]
         u += (parts,)  # type: ignore[assignment]
+    barrier()  # else the loop's first step has one more, each time, lest it overwrite what is read
     return u
 
 
