@@ -16,6 +16,7 @@ from kernel_suite.ptx.state import Warp
 
 WIDER = {"u16": "u32", "s16": "s32", "u32": "u64", "s32": "s64"}
 FLOATS = ("f16", "f32", "f64")
+PAIRS = {"s16x2": np.int16, "u16x2": np.uint16}  # two integers in a register
 COMPARE = {
     "eq": np.equal,
     "ne": np.not_equal,
@@ -31,7 +32,7 @@ COMPARE = {
 COMBINE = {"and": np.logical_and, "or": np.logical_or, "xor": np.logical_xor}
 PARTS = {*TYPES, "tf32", *COMPARE, *(f"{name}u" for name in COMPARE), "num", "nan", *COMBINE}
 PARTS |= {"rn", "rna", "rni", "rzi", "ftz", "approx", "full", "NaN", "lo", "hi", "wide"}
-PARTS |= {"to", "global", "s16x2", "u16x2"}
+PARTS |= {"to", "global", *PAIRS}
 """Of an opcode, after its name; any other is refused."""
 
 
@@ -80,10 +81,6 @@ def compute(
 def in_float32(function: Callable) -> Callable:
     """``function`` on bfloat16's bits."""
     return lambda *given: to_bfloat16(function(*map(from_bfloat16, given)))
-
-
-PAIRS = {"s16x2": np.int16, "u16x2": np.uint16}
-"""Two integers in a register."""
 
 
 def on_halves(function: Callable, half: type) -> Callable:

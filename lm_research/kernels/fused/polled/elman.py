@@ -19,7 +19,6 @@ from lm_research.kernels.fused.polled.exchange import (
 from lm_research.kernels.fused.polled.launch import Launch
 from lm_research.kernels.fused.polled.part import (
     NUMBERS,
-    cleared,
     course,
     kept,
     part_of,
@@ -29,7 +28,7 @@ from lm_research.kernels.fused.polled.part import (
 )
 from lm_research.kernels.fused.polled.plan import Plan
 from lm_research.kernels.fused.polled.products import added, contract, multiply, resident, stage
-from lm_research.kernels.fused.registers.tile import tanh
+from lm_research.kernels.fused.registers.tile import cleared, tanh
 from lm_research.kernels.operators import empty_as
 from lm_research.kernels.walk import Walk
 

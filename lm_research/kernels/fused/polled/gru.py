@@ -19,7 +19,6 @@ from lm_research.kernels.fused.polled.exchange import (
 from lm_research.kernels.fused.polled.launch import Launch
 from lm_research.kernels.fused.polled.part import (
     NUMBERS,
-    cleared,
     course,
     kept,
     part_of,
@@ -37,7 +36,7 @@ from lm_research.kernels.fused.polled.products import (
     resident,
     stage,
 )
-from lm_research.kernels.fused.registers.tile import sigmoid, tanh
+from lm_research.kernels.fused.registers.tile import cleared, sigmoid, tanh
 from lm_research.kernels.operators import empty_as
 from lm_research.kernels.walk import Walk
 

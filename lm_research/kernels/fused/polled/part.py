@@ -57,12 +57,6 @@ def word_of(own, local, ROWS: gl.constexpr, BITS: gl.constexpr):
 
 
 @gluon.jit
-def cleared(x, goes_on):
-    """Rows of x that do not go on are 0."""
-    return gl.where(goes_on, x, gl.full_like(x, 0.0))
-
-
-@gluon.jit
 def kept(reset_ptr, at, here):
     """Which rows are not cleared before the step that ``at`` is of."""
     return gl.load(reset_ptr + at, mask=here, other=0) == 0
