@@ -126,6 +126,27 @@ def test_a_missing_acquire_or_release_is_a_race_even_where_the_value_is_right(se
         send(RELEASE, "@%p2 ld.global.b32 %r4, [%rd2];", seed)
 
 
+VOTE = """
+setp.eq.u32 %p1, %r0, 5;
+vote.sync.any.pred %p2, %p1, -1;
+vote.sync.all.pred %p3, %p1, -1;
+selp.b32 %r2, 1, 0, %p2;
+selp.b32 %r3, 2, 0, %p3;
+add.u32 %r2, %r2, %r3;
+mov.b32 %r4, 0xFFFF0001;
+add.s16x2 %r4, %r4, %r4;
+xor.b32 %r2, %r2, %r4;
+mad.wide.u32 %rd20, %r0, 4, %rd0;
+st.global.b32 [%rd20], %r2;
+"""
+
+
+def test_a_vote_of_all_lanes_and_a_sum_of_halves():
+    out = torch.zeros(32, dtype=torch.int32)
+    run_ptx(kernel(VOTE, 1), [out], (1,), 1)
+    assert out.tolist() == [(0xFFFE0002 - 2**32) ^ 1] * 32  # no half carries into the other
+
+
 def test_waiting_for_nobody_ends():
     with pytest.raises(DeadlockError, match="warps cannot end"):
         send("", ACQUIRE)
