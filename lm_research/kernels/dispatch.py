@@ -164,17 +164,16 @@ def explain(
     if backend in ("reference", "torch"):
         return Choice(backend, "asked for by name")
     head, layers = hidden_size // num_heads, num_layers if timed else 1
-    wanted = Wanted(cell, torch.device(device), dtype, hidden_size, head, precision, masks, layers)
-    if backend == "cpu" or (
-        wanted.device.type == "cpu" and backend == "auto" and not interpreted()
-    ):
-        obstacle = cpu_obstacle(wanted)
+    where = torch.device(device)
+    wanted = (cell, where, dtype, hidden_size, head, precision, masks, layers)
+    if backend == "cpu" or (where.type == "cpu" and backend == "auto" and not interpreted()):
+        obstacle = cpu_obstacle(Wanted(*wanted))
         if obstacle and backend == "cpu":
             raise RuntimeError(f"backend='cpu' cannot serve this call: {obstacle}; use 'auto'")
         if not obstacle:
             told = "torch.nn cannot serve it; a compiled scan walks over all steps"
             return Choice("cpu", "asked for by name" if backend == "cpu" else told, "cpu")
-    form, obstacle = form_for(wanted, backend.partition(":")[2])
+    form, obstacle = _form(wanted, backend.partition(":")[2])
     if backend != "auto":
         if obstacle:
             raise RuntimeError(
@@ -218,9 +217,15 @@ def _constant(function: Asking) -> Asking:
     return function
 
 
-# torch.compile takes the next two for constants, so that they may read files; what lies between
-# them in `explain` is traced, and guards go by the timed sizes around the input's. It hands plain
-# tuples over whole, but none with names.
+# torch.compile takes the next three for constants, so that they may read files and remember; what
+# lies between them in `explain` is traced, and guards go by the timed sizes around the input's. It
+# hands plain tuples over whole, but none with names.
+
+
+@_constant
+def _form(wanted: tuple, named: str) -> tuple[str | None, str | None]:
+    """:func:`form_for`; every call of a layer asks for it twice."""
+    return _known_form(wanted, named, interpreted())
 
 
 @_constant
@@ -279,6 +284,11 @@ def _compiled_or_torch(
         return Choice("torch", f"torch.nn serves it, and no compiled scan: {obstacle}")
     theirs = "operator where inputs are rows of a short table" if cell == "lstm" else "steps"
     return Choice("cpu", f"a compiled scan is faster than torch.nn's {theirs}", "cpu")
+
+
+@lru_cache(4096)
+def _known_form(wanted: tuple, named: str, _: bool) -> tuple[str | None, str | None]:
+    return form_for(Wanted(*wanted), named)
 
 
 @lru_cache(4096)

@@ -301,7 +301,8 @@ class RecurrentStack(nn.Module, ABC):
             options = {**common, **self._masks(x_BTI, before[0])}
             x_BTI, last = self._run(x_BTI, before, layer, options)
             after.append(tuple(p.unflatten(1, (count, -1)).transpose(0, 1) for p in last))
-        joined = tuple(torch.cat(parts) for parts in zip(*after, strict=True))
+        parts = zip(*after, strict=True)
+        joined = tuple(p[0].contiguous() if len(p) == 1 else torch.cat(p) for p in parts)
         return cast(Tensor, x_BTI), joined if self.mode == "LSTM" else joined[0]
 
     def _wavefront(

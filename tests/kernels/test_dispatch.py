@@ -67,7 +67,7 @@ def gpu(monkeypatch, tmp_path):
 def _forget():
     """What is chosen here is not for other tests."""
     yield
-    for cached in (measured.of_device, dispatch._timed, dispatch._fastest):
+    for cached in (measured.of_device, dispatch._known_form, dispatch._timed, dispatch._fastest):
         cached.cache_clear()
 
 

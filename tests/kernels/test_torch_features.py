@@ -180,3 +180,15 @@ def test_a_scan_is_seen_as_an_operator_only_by_what_watches(cls, backend, device
     (first,) = torch.autograd.grad(loss, x, create_graph=True)
     with pytest.raises(RuntimeError, match="cannot be differentiated twice"):
         first.sum().backward()
+
+
+@pytest.mark.parametrize("cls", LAYERS)
+@pytest.mark.parametrize("form", ["single", "spread"])
+def test_a_scan_without_a_gradient_may_be_watched(cls, form, device):
+    """PyTorch refuses an operator that returns one tensor twice, though only if it is watched."""
+    layer, x = made(cls, f"triton:{form}", device)
+    with torch.no_grad():
+        alone = layer(x)[0]
+        with torch.profiler.profile():
+            watched = layer(x)[0]
+    assert torch.equal(alone, watched)

@@ -117,9 +117,10 @@ def cleared(x, goes_on):
 def write_state(pointer, x, stage, B, D):
     """The program's rows of a state after the last step, by way of shared memory.
 
-    Other threads write it than hold it, whose offsets then need not be kept from step to step.
+    Other threads write it than hold it, whose offsets then need not be kept from step to step. Nor
+    than read U in ``matrix``: the compiler would keep that one's mask over all steps, and spill it.
     """
-    ROWS: gl.constexpr = rowwise(gl.num_warps())
+    ROWS: gl.constexpr = gl.BlockedLayout([1, 2], [1, 32], [gl.num_warps(), 1], [1, 0])
     local = gl.arange(0, 16, gl.SliceLayout(1, ROWS))[:, None]
     columns = gl.arange(0, stage.shape[1], gl.SliceLayout(0, ROWS))[None, :]
     rows = gl.program_id(0).to(gl.int64) * 16 + local

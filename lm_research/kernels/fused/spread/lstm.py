@@ -37,9 +37,9 @@ def forward(
         h0_BH,
         SHARE_C=walk.share_c,
     )
-    nothing = gates_BTG.new_empty(0)
-    before_BTH = nothing.to(launch.accumulator) if before_BTH is None else before_BTH
-    return y_BTH, h_BH, c_BH, nothing if saved_BTG is None else saved_BTG, before_BTH
+    if before_BTH is None:
+        before_BTH = gates_BTG.new_empty(0, dtype=launch.accumulator)
+    return y_BTH, h_BH, c_BH, gates_BTG.new_empty(0) if saved_BTG is None else saved_BTG, before_BTH
 
 
 def backward(
