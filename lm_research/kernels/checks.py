@@ -1,5 +1,8 @@
 """What a scan's arguments must be, said in the words of ``torch.nn``'s own errors."""
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
 import torch
 from torch import Tensor
 
@@ -78,6 +81,43 @@ def check_bias(bias_n: Tensor | None, h0: Tensor) -> None:
     if bias_n is not None:
         check_size("bias_n", bias_n, (h0.shape[1],), h0)
         check_type("bias_n", bias_n, h0)
+
+
+def check_lengths(lengths: Tensor | None, steps: int) -> None:
+    """``lengths`` is a tensor from 1 to T; on a GPU its values are not looked at, nor in a graph.
+
+    Raises:
+        TypeError: it is no tensor.
+        RuntimeError: a value is out of range.
+    """
+    if lengths is None:
+        return
+    if not isinstance(lengths, Tensor):
+        raise TypeError(f"lengths must be a Tensor (B) of torch.int64, got {type(lengths)}")
+    if lengths.device.type != "cpu" or torch.compiler.is_compiling() or not lengths.numel():
+        return
+    least, most = (int(value) for value in lengths.aminmax())
+    if least < 1 or most > steps:
+        raise RuntimeError(
+            f"Expected lengths from 1 to T={steps}, got lengths from {least} to {most}"
+        )
+
+
+def check_name(what: str, given: str, known: Sequence[str]) -> None:
+    """``given`` is among ``known``.
+
+    Raises:
+        ValueError: it is not; says which are, and what may have been meant.
+    """
+    if given not in known:
+        close = get_close_matches(str(given), known, 1)
+        meant = f"; did you mean '{close[0]}'?" if close else ""
+        raise ValueError(f"Unknown {what} '{given}': one of {', '.join(known)}{meant}")
+
+
+def real_rows(like: Tensor, lengths_B: Tensor) -> Tensor:
+    """(B, T), bool: which steps of an input (B, T, ...) are within their row's length."""
+    return torch.arange(like.shape[1], device=like.device) < lengths_B[:, None]
 
 
 def real_resets(reset_mask: Tensor | None, lengths: Tensor | None) -> Tensor | None:

@@ -10,12 +10,13 @@ the call, ``auto`` takes a fused kernel if it was faster when both were timed on
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor
 
 from lm_research.kernels import measured
+from lm_research.kernels.checks import check_name
 from lm_research.kernels.limits import largest_head
 from lm_research.kernels.measured import Kind, Measured, Pair, around
 from lm_research.kernels.obstacles import (
@@ -52,6 +53,7 @@ ScanBackend = Literal[
     "triton:polled",
     "cpu",
 ]
+BACKENDS: tuple[str, ...] = get_args(Backend)
 COUNTS: dict[Cell, int] = {
     "rnn": 1,
     "lstm": 4,
@@ -143,7 +145,10 @@ def explain(
 
     Raises:
         RuntimeError: ``backend`` was asked for by name and cannot serve the call.
+        ValueError: it is no backend's name.
     """
+    if backend not in BACKENDS:
+        check_name("backend", backend, BACKENDS)
     beyond = beyond_torch or num_heads > 1 or cell.startswith("layer_norm")
     if backend == "auto" and not beyond:
         where = device if isinstance(device, torch.device) else torch.device(device)
@@ -263,7 +268,8 @@ def on_cpu(
     alone = batch == 1 and not training
     mode = "both" if training else "forward of one row" if alone else "forward"
     few = steps < FEWEST_STEPS[mode] or (alone and steps < hidden // STEPS_OF_ONE_ROW)
-    return _on_cpu(cell, dtype, hidden, bool(few), bool(table_rows))  # no symbols of torch.compile
+    short = True if few else False  # noqa: SIM210  # `bool` would be a symbol to torch.compile
+    return _on_cpu(cell, dtype, hidden, short, bool(table_rows))
 
 
 @_constant

@@ -25,6 +25,7 @@ from lm_research.kernels.dispatch import (
     scan_backend,
 )
 from lm_research.kernels.obstacles import Cell, Precision
+from lm_research.kernels.tracing import is_recorded
 from lm_research.kernels.walk import Walk
 
 States = Tensor | tuple[Tensor, Tensor]
@@ -224,4 +225,6 @@ def _zeros(gates: Tensor, count: int) -> Tensor:
 
 
 def _needs_gradient(*tensors: Tensor) -> bool:
-    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    """Whether a gradient may be asked for; the answer is part of a recorded graph."""
+    wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    return wanted or is_recorded()

@@ -1,9 +1,10 @@
 """How large a head each fused scan can hold, by cell, type and chip; needs no Triton.
 
 Measured by compiling ahead of time (``python -m lm_research.kernels.fused.ahead_of_time``, Triton
-3.9.0): the largest power of two at which neither direction spills registers or outgrows shared
-memory. What the compiler aborts on (an LSTM's plain float32 products on sm_90 from 32 units on)
-counts as too large.
+3.6.0 and 3.9.0): the largest power of two at which neither direction spills registers or outgrows
+shared memory. (With layer normalization in float32 the backward scans spill up to 8 registers if
+3.6.0 compiles them.) What the compiler aborts on (an LSTM's plain float32 products on sm_90 from 32
+units on) counts as too large.
 """
 
 CELLS = ("rnn", "lstm", "gru")

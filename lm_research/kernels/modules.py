@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lm_research.kernels.functional import gru_scan, lstm_scan, rnn_scan
+from lm_research.kernels.namesake import Weights
 from lm_research.kernels.obstacles import Cell
-from lm_research.kernels.stack import RecurrentStack, Weights
+from lm_research.kernels.stack import RecurrentStack
 from lm_research.kernels.table_rows import Inputs, input_gates
 
 

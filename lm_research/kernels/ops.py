@@ -74,6 +74,14 @@ def _keep_apart(ctx: Any, *saved: Tensor) -> None:
     ctx.set_materialize_grads(False)
 
 
+def _check_saved(ctx: Any) -> None:
+    if not ctx.save:
+        raise RuntimeError(
+            "this scan was called without gradients and kept nothing for them: call, compile or "
+            "trace the layer where torch.is_grad_enabled()"
+        )
+
+
 # --- Elman
 
 
@@ -134,7 +142,7 @@ def _(dy, dh, y, saved, weight, h0, *rest):  # type: ignore[no-untyped-def]
 
 
 def _rnn_context(ctx: Any, inputs: Any, output: Any) -> None:
-    _, weight, h0, _, ctx.relu, *walk = inputs
+    _, weight, h0, ctx.save, ctx.relu, *walk = inputs
     y, _, saved = output
     ctx.values = walk[TENSORS:]
     _keep_apart(ctx, saved)
@@ -142,6 +150,7 @@ def _rnn_context(ctx: Any, inputs: Any, output: Any) -> None:
 
 
 def _rnn_gradient(ctx: Any, dy: Tensor | None, dh: Tensor | None, *rest: Any) -> Any:
+    _check_saved(ctx)
     y, saved, weight, h0, *masks = ctx.saved_tensors
     dy, dh = or_zeros(dy, y), or_zeros(dh, h0)
     gradients = _rnn_back(dy, dh, y, saved, weight, h0, ctx.relu, *masks, *ctx.values)
@@ -225,7 +234,7 @@ def _(dy, dh, dc, y, saved, before, weight, *rest):  # type: ignore[no-untyped-d
 
 
 def _lstm_context(ctx: Any, inputs: Any, output: Any) -> None:
-    gates, weight, h0, _, _, *walk = inputs
+    gates, weight, h0, _, ctx.save, *walk = inputs
     y, _, _, saved, before = output
     ctx.values = walk[TENSORS:]
     _keep_apart(ctx, saved, before)
@@ -236,6 +245,7 @@ def _lstm_context(ctx: Any, inputs: Any, output: Any) -> None:
 def _lstm_gradient(
     ctx: Any, dy: Tensor | None, dh: Tensor | None, dc: Tensor | None, *rest: Any
 ) -> Any:
+    _check_saved(ctx)
     kept = y, _, _, _, h0, *_ = ctx.saved_tensors  # to be asked for once
     given = or_zeros(dy, y), or_zeros(dh, h0), or_zeros(dc, h0)
     gradients = _lstm_back(*given, *kept, *ctx.values)
@@ -318,7 +328,7 @@ def _(dy, dh, y, saved, weight, h0, bias_n, *walk):  # type: ignore[no-untyped-d
 
 
 def _gru_context(ctx: Any, inputs: Any, output: Any) -> None:
-    gates, weight, h0, bias_n, _, *walk = inputs
+    gates, weight, h0, bias_n, ctx.save, *walk = inputs
     y, _, saved = output
     ctx.values = walk[TENSORS:]
     _keep_apart(ctx, saved)
@@ -327,6 +337,7 @@ def _gru_context(ctx: Any, inputs: Any, output: Any) -> None:
 
 
 def _gru_gradient(ctx: Any, dy: Tensor | None, dh: Tensor | None, *rest: Any) -> Any:
+    _check_saved(ctx)
     kept = y, _, _, h0, *_ = ctx.saved_tensors  # to be asked for once
     given = or_zeros(dy, y), or_zeros(dh, h0)
     gradients = _gru_back(*given, *kept, *ctx.values)

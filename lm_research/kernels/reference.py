@@ -1,6 +1,7 @@
 """The scans in plain PyTorch: readable, differentiable twice, exact in float64.
 
-Every other backend is compared with this one. It differs from ``torch.nn`` in nothing but speed.
+Every other backend is compared with this one. It differs from ``torch.nn`` in speed, and in that a
+state of 16 bits is walked in float32, as fused scans walk it.
 
 Shapes: B batch, T time, G gates (RNN 1, GRU 3, LSTM 4), H hidden size, N heads of D = H / N units,
 R directions. ``gates`` are the inputs' share of the gates, W x_t + b, in the order of ``torch.nn``.
@@ -16,6 +17,12 @@ from lm_research.kernels.walk import Walk
 State = tuple[Tensor, ...]
 Step = Callable[[Tensor, Tensor, State], State]
 """The next state from gates (B, G H), from h as U sees it (B, H), and from the state (h, ...)."""
+
+
+def widened(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Tensors of 16 bits in float32, others as they are."""
+    short = (torch.float16, torch.bfloat16)
+    return tuple(x.float() if x.dtype in short else x for x in tensors)
 
 
 def recurrent(h_BH: Tensor, weight_GND: Tensor) -> Tensor:
@@ -37,7 +44,7 @@ def rnn_scan(
     def step_of(weight: Tensor) -> Step:
         return lambda a, h, state: (function(a + recurrent(h, weight)[:, 0]),)
 
-    steps = [step_of(weight) for weight in weight_HD.chunk(walk.directions)]
+    steps = [step_of(weight) for (weight,) in by_direction(walk, weight_HD)]
     y_BTH, (h_BH,) = scan(steps, gates_BTH, (h0_BH,), walk)
     return y_BTH, h_BH
 
@@ -58,7 +65,7 @@ def lstm_scan(
 
         return step
 
-    steps = [step_of(weight) for weight in weight_GD.chunk(walk.directions)]
+    steps = [step_of(weight) for (weight,) in by_direction(walk, weight_GD)]
     y_BTH, (h_BH, c_BH) = scan(steps, gates_BTG, (h0_BH, c0_BH), walk)
     return y_BTH, h_BH, c_BH
 
@@ -82,19 +89,25 @@ def gru_scan(
 
         return step
 
-    count = walk.directions
-    pairs = zip(weight_GD.chunk(count), bias_n_H.chunk(count), strict=True)
-    y_BTH, (h_BH,) = scan([step_of(*pair) for pair in pairs], gates_BTG, (h0_BH,), walk)
+    steps = [step_of(*pair) for pair in by_direction(walk, weight_GD, bias_n_H)]
+    y_BTH, (h_BH,) = scan(steps, gates_BTG, (h0_BH,), walk)
     return y_BTH, h_BH
+
+
+def by_direction(walk: Walk, *weights: Tensor) -> list[tuple[Tensor, ...]]:
+    """What each direction's steps are made of, as they take it (:func:`widened`)."""
+    return list(zip(*(x.chunk(walk.directions) for x in widened(*weights)), strict=True))
 
 
 def scan(steps: list[Step], gates: Tensor, states: State, walk: Walk) -> tuple[Tensor, State]:
     """Walk over all steps, each direction with its own; y and states of all beside each other."""
     count = walk.directions
-    starts = zip(*(part.chunk(count, -1) for part in states), strict=True)
-    parts = zip(steps, gates.chunk(count, -1), starts, walk.parts(), strict=True)
+    starts = zip(*(part.chunk(count, -1) for part in widened(*states)), strict=True)
+    parts = zip(steps, widened(gates)[0].chunk(count, -1), starts, walk.parts(), strict=True)
     outputs, after = zip(*(_one_direction(*part) for part in parts), strict=True)
-    return torch.cat(outputs, -1), tuple(torch.cat(part, -1) for part in zip(*after, strict=True))
+    joined = (torch.cat(part, -1) for part in zip(*after, strict=True))
+    last = tuple(part.to(given.dtype) for part, given in zip(joined, states, strict=True))
+    return torch.cat(outputs, -1).to(gates.dtype), last
 
 
 def _one_direction(step: Step, gates_BTG: Tensor, state: State, walk: Walk) -> tuple[Tensor, State]:

@@ -1,17 +1,15 @@
-"""A stack of recurrent layers: what those of all cells share.
+"""A stack of recurrent layers: its walk over layers and directions, which all cells share.
 
 Shapes: B batch, T time, I input size, H hidden size, N heads, R directions, L layers x directions.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from functools import partial
-from operator import is_
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
@@ -19,35 +17,30 @@ from lm_research.kernels import dispatch
 from lm_research.kernels.checks import (
     autocast,
     check_device,
+    check_lengths,
+    check_masks,
+    check_name,
     check_type,
     real_resets,
+    real_rows,
     resets_against_time,
 )
 from lm_research.kernels.dispatch import Backend, Choice
-from lm_research.kernels.obstacles import Cell, Precision
+from lm_research.kernels.namesake import Namesake
+from lm_research.kernels.obstacles import Precision
 from lm_research.kernels.one_step import is_one_step, one_step
 from lm_research.kernels.padded import uneven
-from lm_research.kernels.parameters import (
-    check_probabilities,
-    of_heads,
-    remove_recurrent_bias,
-    summed,
-)
+from lm_research.kernels.parameters import check_probabilities
 from lm_research.kernels.table_rows import Inputs, TableRows
 
-Weights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
-"""W, U, the gates' bias, and the GRU's b' of n."""
+PROJECTED = (
+    "proj_size is served by backend='torch' alone, with one head, without reset_mask, "
+    "state_dropout and zoneout"
+)
 
 
-class RecurrentStack(nn.Module, ABC):
-    """A module on the parameters of a ``torch.nn`` layer, and its walk over layers and directions.
-
-    Not a subclass of its namesake, which torch.compile refuses to trace: it holds one, on the same
-    parameters, for what ``torch`` serves.
-    """
-
-    cell: Cell
-    namesake: Callable[..., nn.RNNBase]
+class RecurrentStack(Namesake, ABC):
+    """A ``torch.nn`` layer's parameters, and the backend that a call is served by."""
 
     def __init__(
         self,
@@ -61,58 +54,21 @@ class RecurrentStack(nn.Module, ABC):
         precision: Precision = "tf32x3",
         **kwargs: Any,
     ) -> None:
-        super().__init__()
-        plain = type(self).namesake(*args, **kwargs)
-        if not recurrent_bias:
-            remove_recurrent_bias(plain)
-        self.input_size, self.hidden_size = plain.input_size, plain.hidden_size
-        self.num_layers, self.bidirectional = plain.num_layers, plain.bidirectional
-        self.bias, self.batch_first, self.dropout = plain.bias, plain.batch_first, plain.dropout
-        self.mode, self.proj_size = plain.mode, plain.proj_size
-        if num_heads < 1 or plain.hidden_size % num_heads:
-            raise ValueError(
-                f"num_heads must divide hidden_size={plain.hidden_size}, got {num_heads}"
-            )
-        self.num_heads, self.backend, self.precision = num_heads, backend, precision
+        super().__init__(*args, num_heads=num_heads, recurrent_bias=recurrent_bias, **kwargs)
+        check_name("backend", backend, get_args(Backend))
+        check_name("precision", precision, get_args(Precision))
+        self.backend, self.precision = backend, precision
         self.state_dropout, self.recompute = state_dropout, recompute
-        self.zoneout = zoneout if isinstance(zoneout, tuple) else (zoneout, zoneout)
+        pair = (zoneout, zoneout) if isinstance(zoneout, (int, float)) else tuple(zoneout)
+        self.zoneout = cast(tuple[float, float], pair)
         check_probabilities(state_dropout, self.zoneout)
-        if plain.proj_size and (self._beyond() or backend not in ("auto", "torch")):
-            raise ValueError(
-                "proj_size is served by backend='torch' alone, with one head, without "
-                "state_dropout and zoneout"
-            )
-        for name, weight in plain.named_parameters():
-            own = of_heads(weight, num_heads) if name.startswith("weight_hh") else weight
-            self.register_parameter(name, own)
-        for name, zeros in plain.named_buffers():
-            self.register_buffer(name, zeros, persistent=False)
-        self._plain = [plain]  # in a list, so that it is no submodule
+        if self.proj_size and (self._beyond() or backend not in ("auto", "torch")):
+            raise ValueError(PROJECTED)
 
     def _beyond(self) -> bool:
         """Whether a call without resets asks for what ``torch.nn`` does not know."""
         dropped = self.training and self.state_dropout > 0
         return self.num_heads > 1 or dropped or any(self.zoneout)
-
-    def plain(self) -> nn.RNNBase:
-        """The ``torch.nn`` layer on our weights as they are now, loaded, swapped or made anew."""
-        layer = self._plain[0]
-        theirs = layer._parameters
-        if not all(map(is_, map(self._parameters.get, theirs), theirs.values())):
-            for name in theirs:  # what a parametrization makes is an attribute, no parameter
-                theirs[name] = getattr(self, name)
-        if self._buffers:
-            layer._buffers.update(self._buffers)
-        if layer.training != self.training:
-            layer.train(self.training)
-        return layer
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        """After a move cuDNN wants the weights in one piece of memory again."""
-        super()._apply(fn, recurse)
-        if self.num_heads == 1:
-            self.plain().flatten_parameters()
-        return self
 
     def choice(
         self, x: Tensor, beyond: bool = False, packed: bool = False, table_rows: bool = False
@@ -126,6 +82,8 @@ class RecurrentStack(nn.Module, ABC):
             table_rows: whether they are those of a short table (:class:`TableRows`).
         """
         beyond = beyond or self._beyond()
+        if self.proj_size and beyond:
+            raise RuntimeError(PROJECTED)
         if self.backend == "torch" and not beyond:
             return dispatch.BY_NAME
         # torch.nn alone takes these
@@ -232,6 +190,11 @@ class RecurrentStack(nn.Module, ABC):
         states = self._states(x_BTI, hx)
         if reset_mask is not None and not self.batch_first:
             reset_mask = reset_mask.t()
+        like = x_BTI if isinstance(x_BTI, Tensor) else x_BTI.ids_BT
+        check_lengths(lengths, like.shape[1])
+        check_masks(like, lengths, reset_mask)
+        if lengths is not None and isinstance(x_BTI, Tensor) and choice.backend != "torch":
+            x_BTI = x_BTI.masked_fill(~real_rows(x_BTI, lengths)[..., None], 0)
         if choice.backend == "torch":
             given = cast(Tensor, x_BTI), hx, states, cast(Tensor, lengths)
             y_BTH, after = uneven(self.plain(), *given)
@@ -240,7 +203,7 @@ class RecurrentStack(nn.Module, ABC):
         else:
             scan = f"triton:{choice.form}" if choice.backend == "triton" else choice.backend
             y_BTH, after = self._layers(x_BTI, states, lengths, reset_mask, scan)
-        return (y_BTH if self.batch_first else y_BTH.transpose(0, 1)), after
+        return (y_BTH if self.batch_first else y_BTH.transpose(0, 1).contiguous()), after
 
     def _check_input(self, x: Tensor, hx: Any) -> None:
         """Types and devices, in the words of ``torch.nn``."""
@@ -266,11 +229,14 @@ class RecurrentStack(nn.Module, ABC):
             )
         layers = self.num_layers * (2 if self.bidirectional else 1)
         count = 2 if self.mode == "LSTM" else 1
-        shape = (layers, x_BTI.shape[0], self.hidden_size)
+        sizes = (self.proj_size or self.hidden_size, self.hidden_size)[:count]
+        shapes = [(layers, x_BTI.shape[0], size) for size in sizes]
         if hx is None:
-            return tuple(x_BTI.new_zeros(shape) for _ in range(count))
+            return tuple(map(x_BTI.new_zeros, shapes))
         given = tuple(hx) if self.mode == "LSTM" else (hx,)
-        for part in given:
+        if len(given) != count:
+            raise RuntimeError(f"Expected {count} hidden states, h and c, got {len(given)}")
+        for part, shape in zip(given, shapes, strict=True):
             if tuple(part.shape) != shape:
                 raise RuntimeError(f"Expected hidden size {shape}, got {list(part.shape)}")
         return given
@@ -375,22 +341,6 @@ class RecurrentStack(nn.Module, ABC):
         self, x_BTI: Inputs, before: tuple[Tensor, ...], layer: int, options: dict[str, Any]
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """A layer in all its directions, states (B, R x H): y and the state after it."""
-
-    def _weights(self, layer: int) -> Weights:
-        """A layer's, those of its directions below each other."""
-        w, u, b, b_hh = self.parts(layer)
-        return w, u, summed(b, b_hh), None
-
-    def parts(self, layer: int) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        """W, U and the two biases of a layer, those of its directions below each other."""
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return tuple(self._part(f"{name}_l{layer}") for name in names)  # type: ignore[return-value]
-
-    def _part(self, name: str) -> Tensor | None:
-        part = getattr(self, name, None)
-        if part is None or not self.bidirectional:
-            return part
-        return torch.cat([part, cast(Tensor, getattr(self, f"{name}_reverse"))])
 
     def extra_repr(self) -> str:
         """As ``torch.nn`` prints it, with what is beyond."""

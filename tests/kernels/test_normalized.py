@@ -151,12 +151,15 @@ def test_every_walk(cell, masks, directions, device, agree):
         cell, torch.float32, device, 3, 5, 12, 2, directions, lengths=[5, 1, 4], resets=0.3
     )
     shape = (3, 5, directions * 12)
+    generator = torch.Generator().manual_seed(0)
     for name in WALKS[masks]:
         if name == "dropout_mask":
-            options[name] = (torch.rand(3, directions * 12) < 0.7).to(device) / 0.7
+            kept = torch.rand(3, directions * 12, generator=generator) < 0.7
+            options[name] = kept.to(device) / 0.7
         elif cell == "lstm" or name.endswith("h"):
             option = name.replace("share", "zoneout")
-            options[option] = 0.3 if "share" in name else (torch.rand(shape) < 0.3).to(device)
+            drawn = (torch.rand(shape, generator=generator) < 0.3).to(device)
+            options[option] = 0.3 if "share" in name else drawn
     agree(*both(cell, tensors, options), names_of(cell), torch.float32)
 
 

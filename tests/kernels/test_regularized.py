@@ -167,7 +167,7 @@ def test_wrong_types_and_devices_are_named_as_torch_names_them(fused, plain, bac
     [
         ({"state_dropout": 1.0}, "state_dropout is 1.0"),
         ({"zoneout": (0.1, -0.1)}, "zoneout is -0.1"),
-        ({"zoneout": 0.1, "proj_size": 2}, "without state_dropout and zoneout"),
+        ({"zoneout": 0.1, "proj_size": 2}, "without reset_mask, state_dropout and zoneout"),
     ],
 )
 def test_arguments_that_cannot_be_are_named(options, said):

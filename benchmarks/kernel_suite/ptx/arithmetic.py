@@ -1,7 +1,7 @@
 """Instructions on registers alone, lane by lane.
 
 Exact but for: ``fma.f32`` is rounded twice (float64, then float32: wrong in the last bit about once
-in 2^29), and what PTX calls approximate is numpy's float32 function.
+in 2^29); :mod:`.approximate` has what PTX calls so.
 """
 
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from kernel_suite.ptx.approximate import APPROXIMATE
 from kernel_suite.ptx.errors import UnsupportedError
 from kernel_suite.ptx.operands import TYPES, Step, guard_of, reader, writer
 from kernel_suite.ptx.parse import Instruction, Vector
@@ -383,12 +384,7 @@ BUILD: dict[str, Callable[[Instruction], Step]] = {
     "shr": shift(np.right_shift),
     "bfe": extract,
     "popc": same_type(np.bitwise_count, 1),
-    "ex2": floats_only(np.exp2, 1),
-    "lg2": floats_only(np.log2, 1),
-    "tanh": floats_only(np.tanh, 1),
-    "rcp": floats_only(lambda a: np.float32(1) / a, 1),
-    "sqrt": floats_only(np.sqrt, 1),
-    "rsqrt": floats_only(lambda a: np.float32(1) / np.sqrt(a), 1),
+    **{name: floats_only(function, 1) for name, function in APPROXIMATE.items()},
     "setp": compare,
     "selp": select,
     "cvt": convert,

@@ -37,6 +37,15 @@ class _LayerNorm(RecurrentStack):
                 gain = nn.Parameter(weight.new_ones(len(weight)))
                 self.register_parameter(name.replace("weight", "gain"), gain)
 
+    def reset_parameters(self) -> None:
+        """Draw all weights anew; gains are 1 and the normalization's biases 0 again."""
+        super().reset_parameters()
+        for name, parameter in self.named_parameters():
+            if name.startswith("gain"):
+                nn.init.ones_(parameter)
+            elif name.startswith("bias_c"):
+                nn.init.zeros_(parameter)
+
     def _beyond(self) -> bool:
         """Always: ``torch.nn`` has no such layers."""
         return True

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lm_research.kernels.reference import State, Step, recurrent, scan
+from lm_research.kernels.reference import State, Step, by_direction, recurrent, scan
 from lm_research.kernels.walk import Walk
 
 
@@ -46,7 +46,7 @@ def rnn_scan(
     def step_of(weight: Tensor, gain: Tensor) -> Step:
         return lambda a, h, state: (function(a + _recurrent(h, weight, gain, eps)[:, 0]),)
 
-    pairs = _by_direction(walk, weight_HD, gain_H)
+    pairs = by_direction(walk, weight_HD, gain_H)
     y_BTH, (h_BH,) = scan([step_of(*pair) for pair in pairs], gates_BTH, (h0_BH,), walk)
     return y_BTH, h_BH
 
@@ -74,7 +74,7 @@ def lstm_scan(
 
         return step
 
-    steps = [step_of(*parts) for parts in _by_direction(walk, weight_GD, *norms)]
+    steps = [step_of(*parts) for parts in by_direction(walk, weight_GD, *norms)]
     y_BTH, (h_BH, c_BH) = scan(steps, gates_BTG, states, walk)
     return y_BTH, h_BH, c_BH
 
@@ -103,13 +103,9 @@ def gru_scan(
 
         return step
 
-    steps = [step_of(*parts) for parts in _by_direction(walk, weight_GD, gain_G, bias_n_H)]
+    steps = [step_of(*parts) for parts in by_direction(walk, weight_GD, gain_G, bias_n_H)]
     y_BTH, (h_BH,) = scan(steps, gates_BTG, (h0_BH,), walk)
     return y_BTH, h_BH
-
-
-def _by_direction(walk: Walk, *parts: Tensor) -> list[tuple[Tensor, ...]]:
-    return list(zip(*(part.chunk(walk.directions) for part in parts), strict=True))
 
 
 def _blocks(h_BH: Tensor, weight_GD: Tensor) -> tuple[int, int, int]:

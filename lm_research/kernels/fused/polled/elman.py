@@ -58,7 +58,8 @@ def forward_kernel(
 ):
     """All steps of one slice of units of one group, two in a round of the loop."""
     TILES: gl.constexpr = ROWS // 8
-    BITS: gl.constexpr = weight_ptr.dtype.element_ty.primitive_bitwidth
+    TYPE: gl.constexpr = weight_ptr.dtype.element_ty
+    BITS: gl.constexpr = TYPE.primitive_bitwidth
     PART: gl.constexpr = gl.num_warps() * STEPS * UNITS * ROWS
     tile, head, second, own, local = part_of(B, H, D, R, group, ROWS)
     start, stride = course(T, second, reverse, 0)
@@ -95,7 +96,7 @@ def forward_kernel(
             multiply(u, given, staged, TILES, X3)
             total = a.to(gl.float32) + added(staged)
             # total where total > 0 would make a zero of NaN, which has to be seen
-            new_h = gl.where(total < 0.0, 0.0, total) if RELU else tanh(total)
+            new_h = gl.where(total < 0.0, 0.0, total) if RELU else tanh(total, TYPE)
             y = new_h
             real = alive
             if lengths_ptr is not None:
@@ -140,7 +141,8 @@ def backward_kernel(
 ):
     """All steps against the forward scan's order, of one slice of units of one group."""
     TILES: gl.constexpr = ROWS // 8
-    BITS: gl.constexpr = weight_ptr.dtype.element_ty.primitive_bitwidth
+    TYPE: gl.constexpr = weight_ptr.dtype.element_ty
+    BITS: gl.constexpr = TYPE.primitive_bitwidth
     PART: gl.constexpr = gl.num_warps() * STEPS * UNITS * ROWS
     tile, head, second, own, local = part_of(B, H, D, R, group, ROWS)
     start, stride = course(T, second, reverse, 1)

@@ -67,7 +67,8 @@ def forward_kernel(
 ):
     """All steps of one slice of units of one group, two in a round of the loop."""
     TILES: gl.constexpr = ROWS // 8
-    BITS: gl.constexpr = weight_ptr.dtype.element_ty.primitive_bitwidth
+    TYPE: gl.constexpr = weight_ptr.dtype.element_ty
+    BITS: gl.constexpr = TYPE.primitive_bitwidth
     PART: gl.constexpr = gl.num_warps() * STEPS * UNITS * ROWS
     tile, head, second, own, local = part_of(B, H, D, R, group, ROWS)
     start, stride = course(T, second, reverse, 0)
@@ -115,7 +116,7 @@ def forward_kernel(
             r = sigmoid(a[0].to(gl.float32) + u_r)
             z = sigmoid(a[1].to(gl.float32) + u_z)
             inner = added(staged_n) + bias
-            n = tanh(a[2].to(gl.float32) + r * inner)
+            n = tanh(a[2].to(gl.float32) + r * inner, TYPE)
             new_h = n + z * (h - n)
             y = new_h
             real = alive
@@ -165,7 +166,8 @@ def backward_kernel(
 ):
     """All steps against the forward scan's order, of one slice of units of one group."""
     TILES: gl.constexpr = ROWS // 8
-    BITS: gl.constexpr = weight_ptr.dtype.element_ty.primitive_bitwidth
+    TYPE: gl.constexpr = weight_ptr.dtype.element_ty
+    BITS: gl.constexpr = TYPE.primitive_bitwidth
     PART: gl.constexpr = gl.num_warps() * STEPS * UNITS * ROWS
     tile, head, second, own, local = part_of(B, H, D, R, group, ROWS)
     start, stride = course(T, second, reverse, 1)

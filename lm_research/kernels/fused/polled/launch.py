@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lm_research.kernels.fused.polled.exchange import ABSENT, SLOTS
 from lm_research.kernels.fused.polled.plan import UNITS, Plan, Scan, plan
-from lm_research.kernels.fused.spread.launch import failure, raise_failure
+from lm_research.kernels.fused.spread.launch import all_at_once, failure, raise_failure
 from lm_research.kernels.fused.spread.plan import GATES, Cell, Direction, processors_of
 from lm_research.kernels.obstacles import KINDS
 from lm_research.kernels.walk import Walk
@@ -67,7 +67,7 @@ class Launch:
         numbers = self.batch, self.steps, self.hidden, self.head_size, walk.directions
         for group in range(0, self.groups, plan.groups):
             grid = plan.slices(self.head_size), min(plan.groups, self.groups - group)
-            with torch.cuda.device_of(given[0]):  # Triton launches on the current device
+            with torch.cuda.device_of(given[0]), all_at_once():  # Triton launches on that device
                 kernel[grid](
                     *given,
                     *outputs,

@@ -70,7 +70,8 @@ def forward_kernel(
 ):
     """All steps of one slice of units of one group, two in a round of the loop."""
     TILES: gl.constexpr = ROWS // 8
-    BITS: gl.constexpr = weight_ptr.dtype.element_ty.primitive_bitwidth
+    TYPE: gl.constexpr = weight_ptr.dtype.element_ty
+    BITS: gl.constexpr = TYPE.primitive_bitwidth
     PART: gl.constexpr = gl.num_warps() * STEPS * UNITS * ROWS
     tile, head, second, own, local = part_of(B, H, D, R, group, ROWS)
     start, stride = course(T, second, reverse, 0)
@@ -113,11 +114,11 @@ def forward_kernel(
             u_i, u_f, u_g, u_o = four_added(staged)
             i = sigmoid(a[0].to(gl.float32) + u_i)
             f = sigmoid(a[1].to(gl.float32) + u_f)
-            g = tanh(a[2].to(gl.float32) + u_g)
+            g = tanh(a[2].to(gl.float32) + u_g, TYPE)
             o = sigmoid(a[3].to(gl.float32) + u_o)
             before = c
             new_c = f * c + i * g
-            new_h = o * tanh(new_c)
+            new_h = o * tanh(new_c, TYPE)
             y = new_h
             real = alive
             if lengths_ptr is not None:
@@ -171,7 +172,8 @@ def backward_kernel(
 ):
     """All steps against the forward scan's order, of one slice of units of one group."""
     TILES: gl.constexpr = ROWS // 8
-    BITS: gl.constexpr = weight_ptr.dtype.element_ty.primitive_bitwidth
+    TYPE: gl.constexpr = weight_ptr.dtype.element_ty
+    BITS: gl.constexpr = TYPE.primitive_bitwidth
     PART: gl.constexpr = gl.num_warps() * STEPS * UNITS * ROWS
     tile, head, second, own, local = part_of(B, H, D, R, group, ROWS)
     start, stride = course(T, second, reverse, 1)
@@ -213,7 +215,7 @@ def backward_kernel(
             f = v[1].to(gl.float32)
             g = v[2].to(gl.float32)
             o = v[3].to(gl.float32)
-            squashed = tanh(f * before + i * g)
+            squashed = tanh(f * before + i * g, TYPE)
             given = poll(exchange_ptr + slot_of(step - 1) * slot, failed_ptr, 4, STEPS, TILES)
             contract(u, given, staged, TILES, X3)
             dh += added(staged)

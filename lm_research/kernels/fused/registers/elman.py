@@ -83,7 +83,7 @@ def forward_kernel(
                 goes_on = kept(reset_ptr + later, past, here & (step + 1 < T))
             total = mma_v2(stage.load(LEFT), u, total)
             # total where total > 0 would make a zero of NaN, which has to be seen
-            value = gl.where(total < 0.0, 0.0, total) if RELU else tanh(total)
+            value = gl.where(total < 0.0, 0.0, total) if RELU else tanh(total, TYPE)
             new_h = value.to(TYPE)
             y = new_h
             real = alive

@@ -106,7 +106,7 @@ def forward_kernel(
             z = sigmoid(mma_v2(left, u_z, s_z))
             none = gl.zeros([16, BLOCK_D], gl.float32, SUM)
             inner = mma_v2(left, u_n, none) + bias[None, :]
-            n = tanh(s_n + r * inner)
+            n = tanh(s_n + r * inner, TYPE)
             new_h = n + z * (h - n)
             if saved_ptr is not None:
                 at = saved_ptr + now * (4 * W)

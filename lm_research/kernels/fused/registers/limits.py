@@ -1,7 +1,7 @@
 """How large a head each scan with U in registers can hold; needs no Triton."""
 
 LARGEST = {"rnn": 128, "lstm": 64, "gru": 128}
-"""Units of the largest head of which no register is spilled, on sm_80 to sm_100 (Triton 3.9.0)."""
+"""Units of the largest head that spills no register, sm_80 to sm_100 (Triton 3.6.0 and 3.9.0)."""
 LARGER = {("rnn", "bf16", "sm_80"): 256}
 """Where it is larger. Elsewhere these sizes spill 2 to 13 registers, but run all the same."""
 ODD = {"rnn": 128, "lstm": 64, "gru": 64}

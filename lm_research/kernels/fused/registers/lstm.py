@@ -101,10 +101,10 @@ def forward_kernel(
             left = stage.load(LEFT)
             i = sigmoid(mma_v2(left, u_i, s_i))
             f = sigmoid(mma_v2(left, u_f, s_f))
-            g = tanh(mma_v2(left, u_g, s_g))
+            g = tanh(mma_v2(left, u_g, s_g), TYPE)
             o = sigmoid(mma_v2(left, u_o, s_o))
             new_c = f * c + i * g
-            new_h = (o * tanh(new_c)).to(TYPE)
+            new_h = (o * tanh(new_c, TYPE)).to(TYPE)
             if saved_ptr is not None:
                 at = saved_ptr + now * (4 * W)
                 gl.store(at + wide, i.to(TYPE), mask=inside & alive)
@@ -201,7 +201,7 @@ def backward_kernel(
             g = v_g.to(gl.float32)
             o = v_o.to(gl.float32)
             dout = dh + dy.to(gl.float32)
-            squashed = tanh(f * before + i * g)
+            squashed = tanh(f * before + i * g, TYPE)
             dcell = dc + dout * o * (1.0 - squashed * squashed)
             real = alive
             if lengths_ptr is not None:

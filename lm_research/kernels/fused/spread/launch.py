@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -63,6 +64,20 @@ def raise_failure(device: torch.device) -> None:
             "and its results are NaN: its programs were not all run at once (a debugger, a shared "
             "GPU?); use backend='reference'"
         )
+
+
+@contextmanager
+def all_at_once() -> Iterator[None]:
+    """A launch whose programs wait for each other: in words, if there is no room for all."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "cooperative" not in str(error):
+            raise
+        raise RuntimeError(
+            "the GPU has no room for all programs of a fused scan over several processors at "
+            "once: it is shared or partitioned; use backend='reference'"
+        ) from error
 
 
 @functools.cache
@@ -195,30 +210,22 @@ class Launch:
 
     def _run(self, kernel: Any, tensors: tuple, numbers: tuple, constants: dict[str, Any]) -> None:
         walk, plan = self.walk, self.plan
-        try:
-            with torch.cuda.device_of(tensors[0]):  # Triton launches on the current device
-                kernel(
-                    *tensors,
-                    *numbers,
-                    **constants,
-                    REVERSE=walk.reverse,
-                    SHARE_H=walk.share_h,
-                    LAYERS=self.layers,
-                    SYNC=plan.persistent,
-                    BLOCK_B=plan.rows,
-                    UNITS=plan.units,
-                    W=plan.warps,
-                    K=plan.inner // plan.warps,
-                    CHUNKS=triton.cdiv(self.head_size, plan.inner),
-                    ACC=tl.float64 if self.double else tl.float32,
-                    PRECISION=walk.precision,
-                    UPCAST=INTERPRETED and self.dtype == torch.bfloat16,
-                    **plan.options(),
-                )
-        except RuntimeError as error:
-            if "cooperative" not in str(error):
-                raise
-            raise RuntimeError(
-                "the GPU has no room for all programs of a fused scan over several processors at "
-                "once: it is shared or partitioned; use backend='reference'"
-            ) from error
+        with torch.cuda.device_of(tensors[0]), all_at_once():  # Triton launches on that device
+            kernel(
+                *tensors,
+                *numbers,
+                **constants,
+                REVERSE=walk.reverse,
+                SHARE_H=walk.share_h,
+                LAYERS=self.layers,
+                SYNC=plan.persistent,
+                BLOCK_B=plan.rows,
+                UNITS=plan.units,
+                W=plan.warps,
+                K=plan.inner // plan.warps,
+                CHUNKS=triton.cdiv(self.head_size, plan.inner),
+                ACC=tl.float64 if self.double else tl.float32,
+                PRECISION=walk.precision,
+                UPCAST=INTERPRETED and self.dtype == torch.bfloat16,
+                **plan.options(),
+            )
