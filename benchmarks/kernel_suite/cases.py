@@ -149,16 +149,34 @@ def scan(case: Case, tensors: list[Tensor], options: dict, backend: str) -> list
     return list(rnn_scan(gates, weight, h0, nonlinearity=kind, **options))
 
 
-def results(case: Case, tensors: list[Tensor], options: dict, backend: str) -> list[Tensor]:
-    """Outputs, then the gradients of the inputs for one random direction of all outputs."""
+def directions(case: Case, device: str) -> list[Tensor]:
+    """A random gradient of each output, in the case's type; drawn on the CPU."""
+    generator = torch.Generator().manual_seed(1)
+    layers = () if case.layers == 1 else (case.layers,)
+    state = (*layers, case.batch, case.hidden)
+    shapes = [(case.batch, case.steps, case.hidden), state, state][: len(OUTPUTS[case.kind])]
+    drawn = [torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes]
+    return [d.to(DTYPES[case.dtype]).to(device) for d in drawn]
+
+
+def results(
+    case: Case,
+    tensors: list[Tensor],
+    options: dict,
+    backend: str,
+    towards: list[Tensor] | None = None,
+) -> list[Tensor]:
+    """Outputs, then the gradients of the inputs for one random direction of all outputs.
+
+    Args:
+        towards: that direction (:func:`directions`), where it has been drawn.
+    """
     given = [t.detach().requires_grad_() for t in tensors]
     outputs = scan(case, given, options, backend)
-    generator = torch.Generator().manual_seed(1)
-    towards = [
-        torch.randn(o.shape, generator=generator, dtype=torch.float64).to(DTYPES[case.dtype]).to(o)
-        for o in outputs
-    ]
-    gradients = torch.autograd.grad(outputs, given, towards)
+    towards = towards or directions(case, str(tensors[0].device))
+    gradients = torch.autograd.grad(
+        outputs, given, [d.to(o) for d, o in zip(towards, outputs, strict=True)]
+    )
     return [t.detach() for t in (*outputs, *gradients)]
 
 
@@ -174,7 +192,18 @@ def errors_of(case: Case, device: str) -> dict[str, float]:
     """Relative error of every tensor of the fused scan against the reference in float64."""
     tensors, options = inputs_of(case, device)
     found = results(case, tensors, options, case.backend)
-    expected = results(case, [t.double() for t in tensors], options, "reference")
+    return errors_between(case, found, answer(case, tensors, options))
+
+
+def answer(
+    case: Case, tensors: list[Tensor], options: dict, towards: list[Tensor] | None = None
+) -> list[Tensor]:
+    """What ``results`` should be: the reference in float64."""
+    return results(case, [t.double() for t in tensors], options, "reference", towards)
+
+
+def errors_between(case: Case, found: list[Tensor], expected: list[Tensor]) -> dict[str, float]:
+    """Relative errors by the tensors' names."""
     triples = zip(case.names, found, expected, strict=True)
     return {name: relative_error(a, b) for name, a, b in triples}
 

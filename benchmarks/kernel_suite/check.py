@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,14 +17,9 @@ from rich.table import Table
 
 from kernel_suite import losses
 from kernel_suite.cases import LIMITS, Case, errors_of, holds, small_cases, wavefront_cases
+from kernel_suite.shown import console
 
 COLUMNS = ("y", "h", "c", "dgates", "dweight", "dh0", "dc0", "dbias_n", "dx", "dw", "dbias")
-WIDTH = 200
-
-
-def console() -> Console:
-    """Wide enough for a row of errors where the output is a file."""
-    return Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
 @contextmanager
@@ -52,12 +47,17 @@ def error_table(title: str) -> Table:
 def error_row(table: Table, case: Case, errors: dict[str, float], more: str = "") -> bool:
     """Add a row; returns whether every error is within the limit."""
     limit = LIMITS[case.dtype]
-    cells = [_cell(errors.get(name), limit) for name in COLUMNS]
+    cells = error_cells(errors, limit, COLUMNS)
     good = holds(case, errors)
     verdict = "[green]holds" if good else "[red]FAILS"
     what = (case.cell, case.dtype, case.label)
     table.add_row(*what, *cells, f"{limit:.0e}", f"{verdict}[/] {more}".strip())
     return good
+
+
+def error_cells(errors: dict[str, float], limit: float, names: Sequence[str]) -> list[str]:
+    """A cell for each name: red beyond the limit, empty where there is no such tensor."""
+    return [_cell(errors.get(name), limit) for name in names]
 
 
 def _cell(error: float | None, limit: float) -> str:
@@ -177,8 +177,8 @@ def check_compiled() -> bool:
     return done.returncode == 0
 
 
-def main(only: str | None = None, whole: bool = False) -> int:
-    """All parts, or one; returns the exit status."""
+def main(only: Sequence[str] | None = None, whole: bool = False) -> int:
+    """All parts, or some; returns the exit status."""
     torch.set_num_threads(1)
     out = console()
     parts: dict[str, Callable[[], bool]] = {
@@ -187,5 +187,5 @@ def main(only: str | None = None, whole: bool = False) -> int:
         "compiled": check_compiled,
         "ahead-of-time": lambda: check_ahead_of_time(out, partial(ahead_of_time_rows, whole=whole)),
     }
-    good = [parts[name]() for name in ([only] if only else parts)]  # all, also after a failure
+    good = [parts[name]() for name in (only or parts)]  # all, also after a failure
     return 0 if all(good) else 1

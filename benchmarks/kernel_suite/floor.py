@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from kernel_suite.gpu import first_line, still_alive
 from kernel_suite.points import TORCH, Point
 from kernel_suite.timing import best_seconds
 
@@ -62,29 +63,41 @@ def floor_ms(point: Point, peaks: Peaks) -> float:
 
 
 def measured_peaks(device: str, dtypes: tuple[str, ...]) -> Peaks:
-    """By square products and a large copy: the best of several runs."""
+    """By square products and a large copy: the best of several runs.
+
+    Of random numbers: a GPU draws less power over ones and zeros, and is up to an eighth faster.
+    """
     cuda = device == "cuda"
     side, elements = (8192, 2**28) if cuda else (256, 2**20)
     flops = {}
     for dtype in dtypes:
         pin_tf32(dtype == "tf32")
-        a = torch.ones(side, side, dtype=TORCH[dtype], device=device)
+        a = torch.randn(side, side, device=device).to(TORCH[dtype])
         out = torch.empty_like(a)
         product = lambda a=a, out=out: torch.mm(a, a, out=out)  # noqa: E731
         flops[dtype] = 2 * side**3 / best_seconds(product, cuda)
-    source = torch.ones(elements, dtype=torch.float32, device=device)
+    source = torch.randn(elements, device=device)
     target = torch.empty_like(source)
     copied = best_seconds(lambda: target.copy_(source), cuda)
     return Peaks(flops, 2 * 4 * elements / copied, *(_between_processors() if cuda else ()))
 
 
 def _between_processors() -> tuple[float, float]:
-    """Seconds of an exchange, and a processor's bytes."""
-    from kernel_suite.latency import measured_exchange  # imports Triton
-
+    """Seconds of an exchange, 0 if it cannot be measured, and a processor's bytes."""
     found: Any = torch.cuda.get_device_properties()
     registers = 4 * getattr(found, "regs_per_multiprocessor", 65_536)
-    return measured_exchange("cuda"), registers + found.shared_memory_per_block_optin
+    return _exchange(), registers + found.shared_memory_per_block_optin
+
+
+def _exchange() -> float:
+    from kernel_suite.latency import measured_exchange  # imports Triton
+
+    try:
+        return measured_exchange("cuda")
+    except Exception as error:  # the floor then lacks its third term; what is timed, is
+        print(f"an exchange between processors was not measured: {first_line(error)}", flush=True)
+        still_alive("cuda", "measuring an exchange between processors")
+        return 0.0
 
 
 def pin_tf32(allowed: bool) -> None:

@@ -17,6 +17,7 @@ from kernel_suite.ptx.device import emulated
 from lm_research.kernels import linear_cross_entropy_with_ranks
 
 NAMES = ("loss", "dx", "dweight", "dbias")
+COLUMNS = (*NAMES, "wrong ranks", "limit")
 IGNORE = -100
 
 
@@ -112,6 +113,49 @@ def moved(case: LossCase, repeats: int, device: str) -> bool:
     return any(not torch.equal(a, b) for run in again for a, b in zip(first, run, strict=True))
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Errors by ``NAMES``, ranks that are wrong, and whether a bit differs between runs."""
+
+    errors: list[float]
+    wrong_ranks: int
+    unsteady: bool
+    limit: float
+
+    @property
+    def holds(self) -> bool:
+        near = all(error <= self.limit for error in self.errors)
+        return near and not self.wrong_ranks and not self.unsteady
+
+    @property
+    def cells(self) -> list[str]:
+        """Of the columns ``COLUMNS``."""
+        errors = (f"{error:.1e}" for error in self.errors)
+        return [*errors, str(self.wrong_ranks), f"{self.limit:.0e}"]
+
+    @property
+    def verdict(self) -> str:
+        if self.holds:
+            return "[green]holds[/]"
+        return "[red]differs[/]" if self.unsteady else "[red]FAILS[/]"
+
+
+def judged(case: LossCase, device: str, target: str | None = None, repeats: int = 1) -> Judged:
+    """The case against float64.
+
+    Args:
+        target: the chip whose compiled code is executed here; None runs kernels as they are.
+        repeats: how often the same bits must come.
+    """
+    tensors, targets = inputs_of(case, device)
+    with emulated(target, seed=0) if target else nullcontext():
+        *found, ranks = fused(case, tensors, targets)
+        unsteady = moved(case, repeats, device)
+    pairs = zip(found, exact(case, tensors, targets), strict=True)
+    errors = [relative_error(a, b) for a, b in pairs]
+    return Judged(errors, wrong_ranks(ranks, tensors, targets), unsteady, LIMITS[case.dtype])
+
+
 def check_losses(
     out: Console,
     title: str,
@@ -120,27 +164,12 @@ def check_losses(
     target: str | None = None,
     repeats: int = 1,
 ) -> bool:
-    """A table of errors; whether all hold.
-
-    Args:
-        target: the chip whose compiled code is executed here; None runs kernels as they are.
-        repeats: how often the same bits must come.
-    """
-    table = Table("type", "case", *NAMES, "wrong ranks", "limit", "", title=title)
-    good = 0
+    """A table of :func:`judged` cases; whether all hold."""
+    table, good = Table("type", "case", *COLUMNS, "", title=title), 0
     for case in cases:
-        tensors, targets = inputs_of(case, device)
-        with emulated(target, seed=0) if target else nullcontext():
-            *found, ranks = fused(case, tensors, targets)
-            unsteady = moved(case, repeats, device)
-        limit, pairs = LIMITS[case.dtype], zip(found, exact(case, tensors, targets), strict=True)
-        errors = [relative_error(a, b) for a, b in pairs]
-        wrong = wrong_ranks(ranks, tensors, targets)
-        holds = all(error <= limit for error in errors) and not wrong and not unsteady
-        good += holds
-        verdict = "[green]holds" if holds else "[red]differs" if unsteady else "[red]FAILS"
-        cells = [*(f"{error:.1e}" for error in errors), str(wrong), f"{limit:.0e}"]
-        table.add_row(case.dtype, case.label, *cells, verdict)
+        found = judged(case, device, target, repeats)
+        good += found.holds
+        table.add_row(case.dtype, case.label, *found.cells, found.verdict)
     out.print(table)
     out.print(f"{good} of {len(cases)} cases hold")
     return good == len(cases) > 0

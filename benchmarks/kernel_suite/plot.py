@@ -1,4 +1,4 @@
-"""Speed-up over torch.nn by hidden size: a page of its own, and a PNG where kaleido is there."""
+"""Speed-up over torch.nn by hidden size: one page, and PNGs where kaleido is there."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,21 +14,32 @@ if TYPE_CHECKING:
 COLOURS = dict(zip(DTYPES, ("#0072B2", "#D55E00", "#009E73", "#CC79A7"), strict=True))
 
 
+def possible() -> bool:
+    """Whether plotly is installed."""
+    return find_spec("plotly") is not None
+
+
 def write(table: Table, about: dict, beside: Path) -> list[Path]:
-    """Returns the files; none if there is nothing to draw."""
-    made = []
-    for name in OURS:
-        found = speed_ups(table, name, of_layers)
-        if not found:
-            continue
-        drawn = figure(found, name, about)
-        page = beside.with_name(f"{beside.stem}-{name}.html")
-        drawn.write_html(page, include_plotlyjs=True)
-        made.append(page)
-        if find_spec("kaleido"):
-            drawn.write_image(page.with_suffix(".png"), width=1300, height=800)
-            made.append(page.with_suffix(".png"))
+    """Returns the files; none if there is nothing to draw, or nothing to draw with."""
+    found = {name: speed_ups(table, name, of_layers) for name in OURS} if possible() else {}
+    drawn = {name: figure(ratios, name, about) for name, ratios in found.items() if ratios}
+    if not drawn:
+        return []
+    page = beside.with_suffix(".html")
+    page.write_text(_page(list(drawn.values())), encoding="utf-8")
+    made = [page]
+    for name, each in drawn.items() if find_spec("kaleido") else ():
+        made.append(beside.with_name(f"{beside.stem}-{name}.png"))
+        each.write_image(made[-1], width=1300, height=800)
     return made
+
+
+def _page(drawn: list["Figure"]) -> str:
+    """All figures, and plotly's own script once: it has megabytes."""
+    first, *rest = drawn
+    parts = [first.to_html(full_html=False, include_plotlyjs=True)]
+    parts += [each.to_html(full_html=False, include_plotlyjs=False) for each in rest]
+    return f'<!doctype html>\n<meta charset="utf-8">\n{"".join(parts)}\n'
 
 
 def figure(found: dict[Point, float], name: str, about: dict) -> "Figure":

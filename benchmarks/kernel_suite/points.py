@@ -90,8 +90,19 @@ def head_grid() -> list[Point]:
 
 
 def quick_grid() -> list[Point]:
-    axes = (CELLS, (64, 256, 1024), (16, 128), (512,), ("fp16", "bf16"), (1,))
-    layers = [Point(*values, mode=mode) for values in product(*axes) for mode in MODES]
+    """What dispatch needs most first: bf16, then fp32; LSTM, GRU, RNN side by side.
+
+    Sizes come in a random order, the same in every run, so that a run cut short has seen all of
+    them thinly. FlashRNN's own grid, which says little without FlashRNN, comes last.
+    """
+    sizes = list(product((64, 128, 256, 512, 1024), (1, 16, 64, 256), (64, 512), MODES))
+    random.Random(0).shuffle(sizes)
+    layers = [
+        Point(cell, hidden, batch, steps, dtype, mode=mode)
+        for dtype in ("bf16", "fp32")
+        for hidden, batch, steps, mode in sizes
+        for cell in ("lstm", "gru", "rnn")
+    ]
     return [*layers, *head_grid()]
 
 
@@ -99,7 +110,8 @@ def dry_grid() -> list[Point]:
     """For a CPU: every kind of point, none of them large."""
     layers = [Point(cell, 16, 3, 8, "fp32", n, mode=m) for cell in CELLS for n, m in _kinds()]
     heads = [Point("lstm", 16, 3, 8, "fp32", 1, 2, kind, "both") for kind in ("scan", "layer")]
-    return [*layers, *heads]
+    scan = Point("gru", 16, 3, 40, "fp32", mode="both")  # torch.nn is slower: dispatch compiles
+    return [*layers, *heads, scan]
 
 
 def _kinds() -> list[tuple[int, str]]:

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import product
 
 from kernel_suite.paths import EVERY_STEP
 from kernel_suite.points import CELLS, MODES, Point, head_grid, layer_grid
-from kernel_suite.store import Row, Table
+from kernel_suite.store import SAME, Row, Table
 
 BASELINE = "nn"
 FUSED_NAMES = {
@@ -43,13 +44,25 @@ def geometric_mean(values: Iterable[float]) -> float | None:
     return math.exp(sum(logarithms) / len(logarithms)) if logarithms else None
 
 
-def speed_ups(table: Table, name: str, keep: Callable[[Point], bool]) -> dict[Point, float]:
-    """How many times faster than torch.nn, at every point where both were timed."""
+def speed_ups(
+    table: Table, name: str, keep: Callable[[Point], bool], figure: str = "ms"
+) -> dict[Point, float]:
+    """How many times faster than torch.nn, at every point where both were timed.
+
+    1 where dispatch takes torch.nn's path, and one call was timed for both.
+
+    Args:
+        figure: of a row: ``ms``, ``wall_ms`` or ``host_us``.
+    """
     found = {}
     for point, rows in table.items():
         base, row = rows.get(BASELINE), rows.get(name)
-        if base and row and base.measured and row.measured and keep(point):
-            found[point] = base.ms / row.ms
+        if not (base and row and base.measured and keep(point)):
+            continue
+        if row.status == SAME:
+            found[point] = 1.0
+        elif row.measured and getattr(row, figure) > 0 < getattr(base, figure):  # neither is NaN
+            found[point] = getattr(base, figure) / getattr(row, figure)
     return found
 
 
@@ -97,18 +110,38 @@ def _mean(name: str, wanted: float, found: dict[Point, float], of: int) -> Goal:
     return Goal(name, wanted, geometric_mean(found.values()), len(found), of)
 
 
-def by_cell(table: Table) -> list[tuple[str, str, str, float, float, int]]:
-    """(contender, cell, mode, geometric mean, least, points) against torch.nn."""
+@dataclass(frozen=True)
+class Mean:
+    """Times faster than torch.nn: geometric means with a cold L2, back to back, and of the host's
+    time alone; None if not measured. ``least`` and ``points`` are of the first."""
+
+    name: str
+    cell: str
+    mode: str
+    cold: float
+    least: float
+    points: int
+    wall: float | None = None
+    host: float | None = None
+
+
+def by_cell(table: Table) -> list[Mean]:
+    """Of every contender, cell and mode that was timed beside torch.nn."""
     names = sorted({name for rows in table.values() for name in rows} - {BASELINE})
-    rows = []
-    for name in names:
-        for cell in CELLS:
-            for mode in MODES:
-                found = speed_ups(table, name, _keep(cell, mode))
-                mean = geometric_mean(found.values())
-                if mean is not None:
-                    rows.append((name, cell, mode, mean, min(found.values()), len(found)))
-    return rows
+    kinds = product(names, CELLS, MODES)
+    return [found for kind in kinds if (found := _of_cell(table, *kind))]
+
+
+def _of_cell(table: Table, name: str, cell: str, mode: str) -> Mean | None:
+    keep = _keep(cell, mode)
+    found = speed_ups(table, name, keep)
+    mean = geometric_mean(found.values())
+    if mean is None:
+        return None
+    others = (speed_ups(table, name, keep, figure).values() for figure in ("wall_ms", "host_us"))
+    return Mean(
+        name, cell, mode, mean, min(found.values()), len(found), *map(geometric_mean, others)
+    )
 
 
 def _keep(cell: str, mode: str) -> Callable[[Point], bool]:

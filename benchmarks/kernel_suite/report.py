@@ -5,10 +5,10 @@ import math
 from collections import Counter
 from pathlib import Path
 
+from rich import box
 from rich.table import Table as RichTable
 
 from kernel_suite import plot
-from kernel_suite.check import console
 from kernel_suite.points import MODES, Point, head_grid
 from kernel_suite.ratios import (
     BASELINE,
@@ -19,21 +19,28 @@ from kernel_suite.ratios import (
     of_layers,
     speed_ups,
 )
-from kernel_suite.store import Row, Table, read
+from kernel_suite.shown import Log, clipped
+from kernel_suite.store import SAME, Row, Table, read
 
-LEGEND = """Times are medians of interleaved blocks, on a GPU with a cold L2. `ours` is
-backend=auto, `fused` the fused kernel whether or not dispatch takes it, `nn` torch.nn. `forward` is
+LEGEND = """Times are medians of interleaved blocks, on a GPU with a cold L2, which hides what the
+host needs; `back to back` is without anything between the calls, `host` the time to enqueue one.
+`ours` is backend=auto, and counts as 1 where that is torch.nn itself (`same as nn`, not timed
+twice); `fused` is the fused kernel whether or not dispatch takes it, `nn` torch.nn. `forward` is
 under no_grad; a first call, the longest of all points, has compiling and loading in it."""
+MOST_TROUBLE = 2500
+"""Characters of trouble on the screen: all of it is in the Markdown."""
 DRY = "DRY RUN on a CPU: these figures say nothing of the kernels."
 
 
-def write(path: Path) -> None:
+def write(path: Path, out: Log | None = None) -> None:
     """Markdown and plot beside the CSV, and the summary on the screen."""
-    table, about = read(path), description(path)
+    table, about, out = read(path), description(path), out or Log()
     path.with_suffix(".md").write_text(markdown(table, about), encoding="utf-8")
     made = [path.with_suffix(".md"), *plot.write(table, about, path)]
-    show(table, about)
-    print("wrote", ", ".join(str(p) for p in (path, *made)))
+    show(table, about, out)
+    if not plot.possible():
+        out.say("no plot: plotly is not installed")
+    out.say(f"wrote {', '.join(str(p) for p in (path, *made))}")
 
 
 def description(path: Path) -> dict:
@@ -43,33 +50,45 @@ def description(path: Path) -> dict:
     return {"device": path.stem, "date": "unknown", "versions": {}, "dry_run": False, **found}
 
 
-def show(table: Table, about: dict) -> None:
-    out = console()
+def show(table: Table, about: dict, out: Log) -> None:
+    """Short enough to come back from anywhere (``shown.MOST_CHARACTERS``)."""
     if about["dry_run"]:
         out.print(DRY, style="bold")
-    means = RichTable(title="Times faster than torch.nn", title_justify="left")
-    for name in MEANS:
-        means.add_column(name)
-    for row in mean_rows(table):
-        means.add_row(*row)
-    held = RichTable(title="Goals (on an H100)", title_justify="left")
-    for name in GOALS:
-        held.add_column(name)
-    for row in goal_rows(table, about):
-        held.add_row(*row)
-    out.print(means, held)
+    out.say(f"{about['device']}, {len(table)} points. {_peaks(about)}")
+    for row in clipped([": ".join(row[:3] + row[4:]) for row in trouble_rows(table)], MOST_TROUBLE):
+        out.say(row, style="red")
+    out.print(_table("Times faster than torch.nn", MEANS, mean_rows(table)))
+    out.print(_table("Goals (on an H100)", GOALS, goal_rows(table, about)))
+
+
+def _table(title: str, header: tuple[str, ...], rows: list[list[str]]) -> RichTable:
+    made = RichTable(*header, title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for row in rows:
+        made.add_row(*row)
+    return made
 
 
 # --- rows, as text
 
-MEANS = ("contender", "cell", "mode", "geometric mean", "least", "points")
+MEANS = (
+    "contender", "cell", "mode", "geometric mean", "least", "points", "back to back", "host",
+)  # fmt: skip
 COSTS = ("contender", "points", "share of the floor", "peak memory / nn", "first call, s")
 GOALS = ("goal (contender: ours)", "at least", "found", "points", "")
 
 
 def mean_rows(table: Table) -> list[list[str]]:
-    rows = by_cell(table)
-    return [[a, b, c, f"{mean:.2f}", f"{low:.2f}", str(n)] for a, b, c, mean, low, n in rows]
+    return [
+        [
+            *(mean.name, mean.cell, mean.mode, f"{mean.cold:.2f}", f"{mean.least:.2f}"),
+            *(str(mean.points), _ratio(mean.wall), _ratio(mean.host)),
+        ]
+        for mean in by_cell(table)
+    ]
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def goal_rows(table: Table, about: dict) -> list[list[str]]:
@@ -105,7 +124,7 @@ def batch_rows(table: Table, name: str, mode: str) -> tuple[list[str], list[list
     for cell, hidden in sorted({(p.cell, p.hidden) for p in found}):
         here = {p: r for p, r in found.items() if (p.cell, p.hidden) == (cell, hidden)}
         means = [geometric_mean(r for p, r in here.items() if p.batch == b) for b in batches]
-        rows.append([cell, str(hidden), *("" if m is None else f"{m:.2f}" for m in means)])
+        rows.append([cell, str(hidden), *map(_ratio, means)])
     return ["cell", "H", *(f"B={b}" for b in batches)], rows
 
 
@@ -127,7 +146,7 @@ def trouble_rows(table: Table) -> list[list[str]]:
         [point.label, row.contender, row.status, _error(row), row.note.replace("|", "/")]
         for point, rows in table.items()
         for row in rows.values()
-        if row.status not in ("ok", "unsupported")
+        if row.status not in ("ok", "unsupported", SAME)
     ]
 
 
@@ -145,9 +164,8 @@ def cost_rows(table: Table) -> list[list[str]]:
         share = geometric_mean(row.share for row in timed.values())
         memory = geometric_mean(_memory(table, timed))
         seconds = [row.first_call_s for row in timed.values() if not math.isnan(row.first_call_s)]
-        relative = "" if memory is None else f"{memory:.2f}"
         first = f"{max(seconds):.2f}" if seconds else ""
-        rows.append([name, str(len(timed)), f"{share:.1%}", relative, first])
+        rows.append([name, str(len(timed)), f"{share:.1%}", _ratio(memory), first])
     return rows
 
 

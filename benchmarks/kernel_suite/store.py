@@ -13,6 +13,7 @@ from kernel_suite.points import POINT_FIELDS, Point, as_text, of_text
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What makes a spreadsheet take a cell of text for a formula."""
 MEASURED = ("ok", "inexact")
+SAME = "same as nn"
 
 
 @dataclass
@@ -20,8 +21,11 @@ class Row:
     """Times in milliseconds, memory in MiB; what was not measured is NaN.
 
     ``status``: ok; inexact (a peer beyond the gate's limit, within ten times it); wrong (beyond it,
-    so not timed); unsupported; failed. ``path`` says which kernels ran, ``launches`` how many in a
-    call, ``floor_ms`` what the device needs at least, ``share`` floor over time.
+    so not timed); same as nn (dispatch takes torch.nn's path: not timed twice); unsupported;
+    failed. ``path`` says which kernels ran, ``launches`` how many in a call, ``floor_ms`` what the
+    device needs at least, ``share`` floor over time; ``host_us`` microseconds of the host to
+    enqueue a call, ``wall_ms`` a call's time back to back with others, its inputs in the cache if
+    they fit (timing.py).
     """
 
     contender: str
@@ -39,6 +43,8 @@ class Row:
     share: float = math.nan
     peak_mib: float = math.nan
     first_call_s: float = math.nan
+    host_us: float = math.nan
+    wall_ms: float = math.nan
     note: str = ""
     date: str = ""
 
@@ -54,7 +60,10 @@ Table = dict[Point, dict[str, Row]]
 def append(path: Path, point: Point, rows: list[Row]) -> None:
     """All rows of a point in one write; the header first if the file is new."""
     fresh = not path.exists() or path.stat().st_size == 0
+    torn = not fresh and not path.read_bytes().endswith(b"\n")
     with path.open("a", newline="", encoding="utf-8") as file:
+        if torn:  # a run was ended while it wrote
+            file.write("\n")
         writer = csv.DictWriter(file, [*POINT_FIELDS, *ROW_FIELDS], lineterminator="\n")
         if fresh:
             writer.writeheader()

@@ -1,12 +1,11 @@
-"""The benchmark of the kernels, as far as no GPU is needed: grid, figures, gate, reports."""
+"""The benchmark of the kernels, as far as no GPU is needed: grid, floor, timing, gate, cases."""
 
-import importlib.util
 import io
-import json
 import math
 import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -19,27 +18,21 @@ from hypothesis import strategies as st
 from kernel_suite import (
     cases,
     check,
-    check_gpu,
     contenders,
     floor,
     losses,
+    measuring,
     paths,
     peers,
     points,
-    ratios,
-    report,
-    speed,
-    store,
     timing,
 )
 from kernel_suite.cases import Case
 from kernel_suite.points import Point
 from kernel_suite.problem import Problem, worst
-from kernel_suite.store import Row
 from rich.console import Console
 
 from lm_research.kernels.checks import real_resets
-from lm_research.kernels.measured import slug
 from lm_research.kernels.ops import previous
 from lm_research.kernels.reference import lstm_scan, recurrent, rnn_scan
 from lm_research.kernels.walk import Walk
@@ -71,56 +64,28 @@ def test_the_grid_is_the_whole_product_and_flashrnns_own():
 
 
 def test_a_run_cut_short_has_seen_all_of_the_grid():
-    begun = points.full_grid()[:300]
+    begun = points.full_grid()[len(points.quick_grid()) :][:300]
     for name, values in [("hidden", points.HIDDEN), ("dtype", points.DTYPES), ("layers", (1, 2))]:
         assert {getattr(p, name) for p in begun} >= set(values)
+
+
+def test_a_quick_run_cut_short_has_seen_every_cell_and_size():
+    quick = points.quick_grid()
+    assert len(quick) == len(set(quick)) == 2 * 3 * 5 * 4 * 2 * 2 + len(points.head_grid())
+    assert quick[-len(points.head_grid()) :] == points.head_grid()
+    assert [p.cell for p in quick[:6]] == ["lstm", "gru", "rnn"] * 2
+    types = [p.dtype for p in quick[: -len(points.head_grid())]]
+    assert types == sorted(types)  # bf16 before fp32
+    begun = quick[:60]
+    assert {(p.cell, p.mode) for p in begun} == {(c, m) for c in points.CELLS for m in points.MODES}
+    assert {p.hidden for p in begun} == {64, 128, 256, 512, 1024}
+    assert {p.batch for p in begun} == {1, 16, 64, 256}
+    assert {p.steps for p in begun} == {64, 512}
 
 
 @given(st.sampled_from(points.full_grid()))
 def test_a_point_is_read_as_it_was_written(point):
     assert points.of_text(points.as_text(point)) == point
-
-
-# --- figures on disk
-
-
-def test_rows_are_read_as_they_were_written(tmp_path):
-    path = tmp_path / "kernels.csv"
-    odd = Row("nn", "failed", note='a, "b"\nand c', launches=3)
-    full = Row("ours", "ok", 1.5, 1.25, 2.0, 30, 1e-6, 1e-5, "every step", 7, "2x k", 0.5, 0.25)
-    store.append(path, POINT, [odd, full])
-    found = store.read(path)[POINT]
-    assert found["ours"].ms == 1.5
-    assert repr(found["ours"]) == repr(full)
-    assert repr(found["nn"]) == repr(odd)
-    assert math.isnan(found["nn"].ms)
-
-
-def test_later_rows_count_and_a_torn_one_does_not(tmp_path):
-    path = tmp_path / "kernels.csv"
-    store.append(path, POINT, [Row("nn", "ok", 2.0)])
-    store.append(path, POINT, [Row("nn", "ok", 3.0)])
-    whole = path.read_text()
-    path.write_text(whole + "lstm,64,16,64,fp32,1,1,layer,forw")
-    assert {p: r["nn"].ms for p, r in store.read(path).items()} == {POINT: 3.0}
-
-
-def test_a_file_with_other_columns_is_refused(tmp_path):
-    path = tmp_path / "kernels.csv"
-    path.write_text("a,b\n1,2\n")
-    with pytest.raises(ValueError, match="other columns"):
-        store.read(path)
-
-
-def test_a_point_is_missing_until_every_contender_has_a_row():
-    other = replace(POINT, hidden=128)
-    table = {POINT: {"nn": Row("nn", "ok"), "ours": Row("ours", "failed")}}
-    assert store.missing([POINT, other], table, ["nn", "ours"]) == [other]
-    assert store.missing([POINT], table, ["nn", "torchrl"]) == [POINT]
-
-
-def test_the_device_names_the_file():
-    assert slug("NVIDIA H100 80GB HBM3") == "nvidia-h100-80gb-hbm3"
 
 
 # --- floor
@@ -156,6 +121,26 @@ def test_a_head_that_no_processor_holds_waits_for_an_exchange_a_step():
     assert floor.exchanges_of(replace(point, heads=2), 4 * 512 * 512 * 2 - 1) == 0
     peaks = floor.Peaks({"bf16": 1e30}, 1e30, exchange=1e-6, capacity=500_000)
     assert floor.floor_ms(point, peaks) == pytest.approx(0.202)
+
+
+def test_peaks_are_of_random_numbers(monkeypatch):
+    """A GPU is faster over ones."""
+    seen, honest = [], torch.mm
+    monkeypatch.setattr(torch, "mm", lambda a, b, out: seen.append(a) or honest(a, b, out=out))
+    peaks = floor.measured_peaks("cpu", ("fp32", "bf16"))
+    assert {a.dtype for a in seen} == {torch.float32, torch.bfloat16}
+    assert all(0.9 < a.float().std() < 1.1 for a in seen)
+    assert set(peaks.flops) == {"fp32", "bf16"}
+
+
+def test_without_an_exchange_the_floor_lacks_its_third_term(monkeypatch, capsys):
+    def refused(device):
+        raise RuntimeError("two programs do not run side by side: is the GPU shared?")
+
+    monkeypatch.setattr("kernel_suite.latency.measured_exchange", refused)
+    monkeypatch.setattr(floor, "still_alive", lambda *given: None)
+    assert floor._exchange() == 0.0
+    assert "side by side" in capsys.readouterr().out
 
 
 VOLLEY = """
@@ -207,14 +192,14 @@ def test_kernels_may_be_compiled_and_not_run():
 # --- timing
 
 
-class FakeClock:
-    """Each contender takes its own time, one of them longer on every third buffer."""
+class FakeClock(timing.CpuClock):
+    """A call's own figures, and nothing of the time that passes."""
 
-    def __init__(self):
-        self.seen = []
-
-    def run(self, call, numbers):
+    def enqueue(self, call, numbers):
         return [call(number) for number in numbers]
+
+    def back_to_back(self, call, numbers):
+        return max(self.enqueue(call, numbers))
 
 
 def test_blocks_are_interleaved_and_buffers_rotate():
@@ -228,17 +213,52 @@ def test_blocks_are_interleaved_and_buffers_rotate():
         return timed
 
     found = timing.interleaved({"a": call("a", 5.0), "b": call("b", 50.0)}, FakeClock(), blocks=4)
-    assert found["a"].ms == 5.0
+    assert (found["a"].ms, found["a"].host_us, found["a"].wall_ms) == (5.0, 5000.0, 15.0)
     assert found["b"].ms == 50.0
     assert found["b"].samples == 4 * timing.LEAST
     numbers = [number for name, number in seen if name == "a"]
     assert numbers == list(range(len(numbers)))
     turns = [name for i, (name, _) in enumerate(seen) if i == 0 or seen[i - 1][0] != name]
-    assert turns == ["a", "b"] * (2 + 4)
+    assert turns == ["a", "b"] * (2 + 4 + 1)
+
+
+def test_who_fails_while_it_is_timed_drops_out_alone():
+    failing = iter(range(8))
+
+    def fails(number):
+        next(failing)
+        return 5.0
+
+    def attempt(name, step):
+        try:
+            step()
+        except StopIteration:
+            return False
+        return True
+
+    calls = {"a": fails, "b": lambda number: 50.0}
+    found = timing.interleaved(calls, FakeClock(), blocks=4, attempt=attempt)
+    assert list(found) == ["b"]
+    assert found["b"].samples == 4 * timing.LEAST
+
+
+def test_without_a_flush_the_clocks_measure_the_host_and_many_calls():
+    waits = []
+
+    class Clock(timing.CpuClock):
+        def settle(self):
+            waits.append(1)
+
+    assert len(Clock().enqueue(lambda number: None, [0, 1, 2])) == 3
+    assert len(waits) == 3 + 1  # the device is idle before each call
+    assert Clock().back_to_back(lambda number: time.sleep(0.01), [0, 1, 2]) >= 10
+    assert len(waits) == 4 + 2
 
 
 def test_a_summary_is_of_the_samples():
-    found = timing.summary([3.0, 1.0, 2.0, 100.0, 4.0, 5.0])
+    samples = timing.Samples(lambda number: None, FakeClock(), 1.0)
+    samples.samples = [3.0, 1.0, 2.0, 100.0, 4.0, 5.0]
+    found = samples.timing()
     assert (found.ms, found.low, found.high, found.samples) == (3.5, 2.0, 5.0, 6)
 
 
@@ -254,6 +274,13 @@ KINDS = [
 ]
 
 
+def admitted(name, build, point):
+    """The row, and the contender if it is to be timed."""
+    round_ = measuring.Round("cpu", lambda name: None, point)
+    round_.admit(name, build)
+    return round_.rows[name], round_.ready.get(name)
+
+
 @pytest.mark.parametrize("point", KINDS, ids=lambda p: p.label)
 @pytest.mark.parametrize("build", [contenders.torch_nn, contenders.ours, contenders.fused])
 def test_contenders_agree_with_float64(build, point):
@@ -262,7 +289,7 @@ def test_contenders_agree_with_float64(build, point):
         with pytest.raises(contenders.UnsupportedError):
             build(problem)
         return
-    row, contender = speed.admitted("ours", build, problem, problem.expected())
+    row, contender = admitted("ours", build, point)
     assert (row.status, row.note) == ("ok", contender.note)
     assert row.error <= row.limit
 
@@ -287,18 +314,16 @@ def test_who_disagrees_is_not_timed(factor, name, status):
         contender.run = lambda x: run(x) * factor
         return contender
 
-    problem = Problem(SMALL, "cpu")
-    row, contender = speed.admitted(name, build, problem, problem.expected())
+    row, contender = admitted(name, build, SMALL)
     assert row.status == status
     assert (contender is None) == (status == "wrong")
 
 
 def test_who_fails_is_told_and_does_not_stop_the_others():
     def build(problem):
-        raise RuntimeError("out of\nmemory")
+        raise RuntimeError("out of memory\nin\nlines")
 
-    problem = Problem(SMALL, "cpu")
-    row, contender = speed.admitted("peer", build, problem, problem.expected())
+    row, contender = admitted("peer", build, SMALL)
     assert (row.status, row.note, contender) == ("failed", "RuntimeError: out of memory", None)
 
 
@@ -341,119 +366,6 @@ def test_the_path_is_told_by_launches_and_names():
     assert paths.path_of(Counter({"RNN_blockPersist_fp_LSTM": 1, "gemm": 2}), 64, 1) == "persistent"
     assert paths.path_of(Counter({"small": 2}), 64, 1) == "few launches"
     assert paths.described(Counter({"a": 2, "b": 1})) == "2x a; 1x b"
-
-
-# --- the run
-
-
-class FakeSession:
-    def __init__(self):
-        self.seen = []
-
-    def rows(self, point):
-        self.seen.append(point)
-        return [Row("nn", "ok", 2.0), Row("ours", "ok", 1.0)]
-
-
-def test_a_run_stops_before_time_is_up(tmp_path):
-    session, path = FakeSession(), tmp_path / "kernels.csv"
-    clock = iter(range(0, 1000, 10))  # each look at the clock is 10 s later
-    done = speed.measure(session, points.quick_grid(), path, 55.0, lambda: next(clock))
-    assert done == len(session.seen) == 2
-    assert list(store.read(path)) == points.quick_grid()[:2]
-
-
-def test_a_dry_run_and_its_resumption(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(speed, "dry_grid", lambda: KINDS[:2])
-    monkeypatch.setattr(timing, "BLOCKS", 1)
-    options = {"device": "cpu", "quick": False, "seconds": None, "only": ["nn", "ours"]}
-    assert speed.main(resume=False, folder=tmp_path, **options) == 0
-    path = tmp_path / "kernels-cpu.csv"
-    table = store.read(path)
-    assert list(table) == KINDS[:2]
-    assert all(row.ms > 0 and row.share > 0 for rows in table.values() for row in rows.values())
-    about = json.loads(path.with_suffix(".json").read_text())
-    assert about["dry_run"]
-    assert "DRY RUN" in path.with_suffix(".md").read_text()
-    before = path.read_text()
-    assert speed.main(resume=False, folder=tmp_path, **options) == 1
-    assert speed.main(resume=True, folder=tmp_path, **options) == 0
-    assert path.read_text() == before
-    assert "2 of 2 points are done" in capsys.readouterr().out
-
-
-def test_an_unknown_contender_is_named():
-    with pytest.raises(ValueError, match="keras"):
-        speed.chosen(["keras"])
-
-
-# --- report
-
-
-def made_up():
-    """nn, ours and FlashRNN at a few points, with ratios that are easy to average."""
-    flash = Point("lstm", 768, 16, 1024, "bf16", heads=12, accounting="scan", mode="forward")
-    one, four = POINT, replace(POINT, hidden=256)
-    back = replace(POINT, mode="both")
-    return {
-        one: {"nn": Row("nn", "ok", 2.0, path="persistent"), "ours": Row("ours", "ok", 2.0)},
-        four: {
-            "nn": Row("nn", "ok", 8.0, path=paths.EVERY_STEP, peak_mib=10.0, share=0.1),
-            "ours": Row("ours", "ok", 2.0, peak_mib=5.0, share=0.4, first_call_s=1.0),
-        },
-        back: {"nn": Row("nn", "ok", 3.0), "ours": Row("ours", "wrong", error=0.5, limit=0.02)},
-        flash: {
-            "flashrnn-cuda": Row("flashrnn-cuda", "ok", 9.0),
-            "flashrnn-triton": Row("flashrnn-triton", "ok", 6.0),
-            "ours": Row("ours", "ok", 1.5),
-        },
-    }
-
-
-def test_goals_by_hand():
-    forward, backward, stepped, least, flash = ratios.goals(made_up())
-    assert forward.found == pytest.approx(2.0)  # of 1 and 4
-    assert (forward.points, forward.verdict) == (2, "met")
-    assert (backward.found, backward.verdict) == (None, "not measured")
-    assert (stepped.found, stepped.points, stepped.of) == (pytest.approx(4.0), 1, 1)
-    assert (least.found, least.verdict) == (1.0, "met")
-    assert flash.found == pytest.approx(4.0)  # of the faster backend
-    assert flash.of == 24
-
-
-def test_geometric_means_by_cell():
-    assert ratios.geometric_mean([]) is None
-    assert ratios.geometric_mean([1, 100]) == pytest.approx(10)
-    assert ratios.by_cell(made_up()) == [("ours", "lstm", "forward", pytest.approx(2), 1.0, 2)]
-
-
-def test_a_report_of_made_up_figures(tmp_path, capsys):
-    path = tmp_path / "kernels-gpu.csv"
-    for point, rows in made_up().items():
-        store.append(path, point, list(rows.values()))
-    about = {"device": "A made-up GPU", "date": "2026-01-01", "versions": {"torch": "2"}}
-    path.with_suffix(".json").write_text(json.dumps(about))
-    report.write(path)
-    text = path.with_suffix(".md").read_text()
-    assert "# Fused recurrent kernels on A made-up GPU, 2026-01-01" in text
-    assert "cuDNN launches every step, geometric mean | 4.00 | 4.00 | 1 of 1 | met |" in text
-    assert "| with backward against torch.nn, geometric mean | 1.50 |  | 0 of 3024 |" in text
-    assert "| ours | lstm | forward | 2.00 | 1.00 | 2 |" in text
-    assert "| lstm | 256 | 4.00 |" in text
-    assert "flashrnn-cuda 9.000; flashrnn-triton 6.000; ours 1.500" in text
-    assert "| ours | wrong | 5.0e-01 (limit 2e-02) |" in text
-    assert "| lstm | bf16 | forward | 256 | every step (1) |" in text
-    assert "DRY RUN" not in text
-    page = (tmp_path / "kernels-gpu-ours.html").read_text()
-    assert "plotly.js v" in page  # the library itself
-    assert "cdn.plot.ly" not in page.split("plotly.js v")[0]
-    assert "Times faster than torch.nn" in capsys.readouterr().out
-
-
-def test_a_report_of_nothing(tmp_path):
-    path = tmp_path / "kernels-gpu.csv"
-    report.write(path)
-    assert "0 points" in path.with_suffix(".md").read_text()
 
 
 # --- check
@@ -532,125 +444,6 @@ def test_a_compiler_that_crashes_is_no_empty_table(out):
         check.ahead_of_time_rows(out, module="no_such_module")
     rows = lambda out: check.ahead_of_time_rows(out, module="no_such_module")  # noqa: E731
     assert not check.check_ahead_of_time(out, rows)
-
-
-# --- check on a GPU, as far as it goes without
-
-
-def test_without_a_gpu_it_says_so(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert check_gpu.main() == 1
-    options = {"quick": True, "resume": False, "seconds": None, "only": None, "folder": tmp_path}
-    assert speed.main(device="cuda", **options) == 1
-    assert capsys.readouterr().err.count("no GPU") == 2
-    assert not list(tmp_path.iterdir())
-
-
-def test_results_that_move_are_named(monkeypatch, out):
-    case, device = Case("gru", "fp32", 2, 3, 4), "cpu"
-    assert check_gpu.changes(case, device, 3) == []
-    honest, calls = cases.results, iter(range(1000))
-
-    def racing(*given):
-        found = honest(*given)
-        found[case.names.index("dh0")][0, 0] += 1e-6 * next(calls)
-        return found
-
-    monkeypatch.setattr(check_gpu, "results", racing)
-    assert check_gpu.changes(case, device, 3) == ["dh0"]
-    assert not check_gpu.check_cases(out, "", [case], device, 3)
-    assert "differs: dh0" in out.export_text()
-
-
-def test_a_case_that_no_kernel_serves_is_listed_and_does_not_hold(monkeypatch, out):
-    def refuse(case, device):
-        raise RuntimeError("backend='triton' cannot serve this call: 2048 units do not fit")
-
-    monkeypatch.setattr(check_gpu, "errors_of", refuse)
-    assert not check_gpu.check_cases(out, "", [Case("rnn", "fp32", 1, 1, 2048)], "cpu")
-    assert "2048 units do not fit" in out.export_text()
-
-
-@pytest.mark.parametrize("cell", points.CELLS)
-def test_the_huge_case_is_compared_by_its_first_and_last_rows(cell):
-    huge = check_gpu.huge_case(cell)
-    assert 2**31 < huge.batch * huge.steps * huge.hidden < 1.01 * 2**31
-    assert huge.batch % 16 == 0
-    small = replace(huge, batch=20, steps=3, hidden=8)
-    for backward in (False, True):
-        errors = check_gpu.huge_errors(small, "cpu", backward)
-        assert ("dweight" in errors) == backward
-        assert cases.holds(small, errors)
-
-
-def test_huge_cases_need_memory(out):
-    assert check_gpu.check_huge(out, "cpu", lambda: 2**30)
-    assert out.export_text().count("not tried, needs") == 3
-    case = check_gpu.huge_case("lstm")
-    elements = case.batch * case.steps * case.hidden
-    # at the least: gates, y; with the gradient their gradients, kept gates and float32 cells
-    assert check_gpu.bytes_needed(case, False) > 2 * elements * 5
-    assert check_gpu.bytes_needed(case, True) > 2 * elements * (5 + 5 + 4 + 2)
-
-
-def test_without_a_sanitizer_it_says_so(out, monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
-    assert check_gpu.sanitizer() is None
-    assert check_gpu.check_sanitized(out, None)
-    assert "not installed" in out.export_text()
-
-
-# --- the command
-
-
-@pytest.fixture(scope="module")
-def command():
-    path = Path(__file__).parents[2] / "benchmarks/kernels.py"
-    spec = importlib.util.spec_from_file_location("kernels_command", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def run(command, monkeypatch, *words):
-    monkeypatch.setattr("sys.argv", ["kernels.py", *words])
-    return command.main()
-
-
-def test_the_command_names_parts_that_a_device_has_not(command, monkeypatch, capsys):
-    assert run(command, monkeypatch, "check", "--device", "cpu", "--only", "huge") == 2
-    assert "interpreter" in capsys.readouterr().err
-
-
-def test_the_command_reports_without_measuring(command, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(command, "RESULTS", tmp_path)
-    assert run(command, monkeypatch, "report") == 1
-    assert "no kernels-*.csv" in capsys.readouterr().err
-    store.append(tmp_path / "kernels-gpu.csv", POINT, [Row("nn", "ok", 1.0)])
-    assert run(command, monkeypatch, "report") == 0
-    assert (tmp_path / "kernels-gpu.md").exists()
-
-
-def test_the_command_hands_over_what_it_was_given(command, monkeypatch, tmp_path):
-    seen = {}
-    monkeypatch.setattr(speed, "main", lambda **given: seen.update(given) or 0)
-    for name in ("TRITON_INTERPRET", "TRITON_CACHE_DIR"):  # what it changes is changed back
-        monkeypatch.setenv(name, os.environ.get(name, ""))
-    words = ("speed", "--quick", "--warm", "--seconds", "9", "--contenders", "nn")
-    words = (*words, "--out", str(tmp_path))
-    assert run(command, monkeypatch, *words) == 0
-    given = {"device": "cuda", "quick": True, "resume": False, "seconds": 9.0, "only": ["nn"]}
-    assert seen == {**given, "folder": tmp_path, "warmed": True}
-
-
-def test_a_first_call_of_what_was_compiled_before_has_no_time(monkeypatch):
-    monkeypatch.setattr(speed, "measured_peaks", lambda *_: floor.Peaks({"fp32": 1.0}, 1.0))
-    builds = {"nn": contenders.torch_nn, "ours": contenders.ours}
-    rows = speed.Session("cpu", builds, ("fp32",), warmed=True).rows(SMALL)
-    assert [math.isnan(row.first_call_s) for row in rows] == [False, True]
-    table = {SMALL: {row.contender: row for row in rows}}
-    assert [row[-1] for row in report.cost_rows(table)][1:] == [""]
 
 
 def test_a_loss_that_is_wrong_is_seen(monkeypatch):
