@@ -11,13 +11,14 @@ these are off by 1e-7, and it knows no negative b.
 Shapes: B batch, T time, H hidden size, G gates x hidden size.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lm_research.kernels.checks import check_masks, check_size
+from lm_research.kernels.checks import check_masks, check_name, check_size
+from lm_research.kernels.derivatives import refuse_differentiated
 from lm_research.kernels.dispatch import Choice
 from lm_research.kernels.obstacles import unavailable
 
@@ -34,7 +35,9 @@ def explain_diagonal(
 
     Raises:
         RuntimeError: ``triton`` was asked for by name and cannot serve the call.
+        ValueError: ``backend`` is no backend's name.
     """
+    check_name("backend", backend, get_args(Backend))
     obstacle = unavailable(torch.device(device), dtype)
     if backend == "triton" and obstacle:
         raise RuntimeError(f"backend='triton' cannot serve this call: {obstacle}; use 'auto'")
@@ -73,6 +76,7 @@ def linear_scan(
 
     Raises:
         RuntimeError: sizes, types or devices do not fit.
+        ValueError: ``backend`` is no backend's name.
     """
     if b.dim() != 3:
         raise RuntimeError(f"b must have 3 dimensions (B, T, H), got {b.dim()}")
@@ -84,6 +88,7 @@ def linear_scan(
     if chosen == "triton":
         from lm_research.kernels import minimal_ops
 
+        refuse_differentiated(log_a, b, h0)
         return minimal_ops.linear_scan(log_a, b, h0, lengths, reset_mask, reverse)
     y, h = _scan(log_a, b, h0, lengths, reset_mask, reverse, pairs=chosen == "torch")
     return y.to(b.dtype), h.to(h0.dtype)
@@ -117,6 +122,7 @@ def minimal_scan(
     if chosen == "triton":
         from lm_research.kernels import minimal_ops
 
+        refuse_differentiated(gates, h0)
         return minimal_ops.minimal_scan(gates, h0, lengths, reset_mask, reverse)
     log_a, b = decay_and_input(gates, hidden)
     y, h = _scan(log_a, b, h0, lengths, reset_mask, reverse, pairs=chosen == "torch")
@@ -193,7 +199,10 @@ def _by_pairs(log_a_BTH: Tensor, b_BTH: Tensor, h0_BH: Tensor, resets: bool) -> 
     half = steps // 2
     log_odd, log_even = log_a_BTH[:, 1::2], log_a_BTH[:, 0::2]
     b_pair = _step(log_odd, b_BTH[:, 1::2], b_BTH[:, 0 : 2 * half : 2], resets)
-    odd = _by_pairs(log_odd + log_even[:, :half], b_pair, h0_BH, resets)
+    log_pair = log_odd + log_even[:, :half]
+    if resets:  # -inf + NaN is NaN
+        log_pair = log_pair.masked_fill(log_odd == -torch.inf, -torch.inf)
+    odd = _by_pairs(log_pair, b_pair, h0_BH, resets)
     later = _step(log_even[:, 1:], b_BTH[:, 2::2], odd[:, : (steps - 1) // 2], resets)
     even = torch.cat([first_B1H, later], 1)
     y_BTH = torch.stack([even[:, :half], odd], 2).flatten(1, 2)

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lm_research.kernels.derivatives import refuse_differentiated
+
 PLAIN = (Tensor, nn.Parameter)
 
 
@@ -44,28 +46,10 @@ def direct(
             return gradient(ctx, *gradients)
 
     def call(*inputs: Any) -> Any:
-        if not is_watched(inputs):
-            return Direct.apply(*inputs)
-        if not torch.compiler.is_compiling():
-            refuse_functional_derivatives()
-        return operator(*inputs)
+        refuse_differentiated(*(x for x in inputs if isinstance(x, Tensor)))
+        return operator(*inputs) if is_watched(inputs) else Direct.apply(*inputs)
 
     return call
-
-
-def refuse_functional_derivatives() -> None:
-    """torch.func knows no derivative of these operators: forward-mode ones would be zero, silently.
-
-    Raises:
-        RuntimeError: within ``torch.func.grad``, ``jvp`` and what is made of them.
-    """
-    levels = torch._C._functorch.get_interpreter_stack() or ()
-    kinds = torch._C._functorch.TransformType
-    if any(level.key() in (kinds.Grad, kinds.Jvp) for level in levels):
-        raise RuntimeError(
-            "torch.func takes no derivative through a fused scan: use backend='torch' or "
-            "'reference', or torch.autograd"
-        )
 
 
 def is_watched(inputs: Sequence[Any]) -> bool:

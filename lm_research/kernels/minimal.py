@@ -17,11 +17,13 @@ Decays are kept as log a_t; b_t itself is scanned (:mod:`lm_research.kernels.dia
 Shapes: B batch, T time, I input size, H hidden size, L layers x directions.
 """
 
+from typing import get_args
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lm_research.kernels.checks import resets_against_time
+from lm_research.kernels.checks import check_device, check_name, check_type, resets_against_time
 from lm_research.kernels.diagonal import Backend, explain_diagonal, minimal_scan
 from lm_research.kernels.dispatch import Choice
 
@@ -52,10 +54,7 @@ class _Minimal(nn.Module):
                 raise ValueError(f"{name} must be at least 1, got {size}")
         if not 0 <= dropout <= 1:
             raise ValueError(f"dropout must be a probability between 0 and 1, got {dropout}")
-        if backend not in ("auto", "reference", "torch", "triton"):
-            raise ValueError(
-                f"Unknown backend '{backend}': 'auto', 'reference', 'torch' or 'triton'"
-            )
+        check_name("backend", backend, get_args(Backend))
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
         self.bidirectional, self.backend = bidirectional, backend
@@ -109,7 +108,9 @@ class _Minimal(nn.Module):
 
         Raises:
             RuntimeError: sizes, types or devices do not fit.
+            TypeError: input or hx is no tensor.
         """
+        self._check_tensors(input, hx)
         if input.dim() == 2:
             return self._unbatched(input, hx, lengths, reset_mask)
         if input.dim() != 3:
@@ -120,6 +121,19 @@ class _Minimal(nn.Module):
             reset_mask = reset_mask.t()
         y_BTH, after = self._layers(x_BTI, states, lengths, reset_mask)
         return (y_BTH if self.batch_first else y_BTH.transpose(0, 1)), after
+
+    def _check_tensors(self, input: Tensor, hx: Tensor | None) -> None:
+        """What torch.nn's layers take beside tensors is refused, with what to give instead."""
+        name = type(self).__name__
+        if isinstance(input, nn.utils.rnn.PackedSequence):
+            raise TypeError(
+                f"{name} takes no PackedSequence: give the padded input and lengths, as "
+                "torch.nn.utils.rnn.pad_packed_sequence returns them"
+            )
+        if not isinstance(input, Tensor):
+            raise TypeError(f"{name}: input must be a Tensor, got {type(input)}")
+        if hx is not None and not isinstance(hx, Tensor):
+            raise TypeError(f"{name}: hx must be a Tensor, the state h alone, got {type(hx)}")
 
     def _unbatched(
         self,
@@ -145,6 +159,8 @@ class _Minimal(nn.Module):
             return x_BTI.new_zeros(shape)
         if tuple(hx.shape) != shape:
             raise RuntimeError(f"Expected hidden size {shape}, got {list(hx.shape)}")
+        check_device("hidden", hx, x_BTI)
+        check_type("hidden", hx, x_BTI)
         return hx
 
     def _layers(

@@ -3,7 +3,9 @@
 PyTorch's packed layers take a slice of the input a step, and the gradient of each slice is as large
 as the input: their cost grows with the square of the length. Here a layer runs over the padding,
 too, and gates hold the state still there: a further input, 1 behind a row's end and 0 before it,
-whose weights shut the gates (to the bit: sigmoid(1e4) is 1).
+whose weights shut the gates (to the bit: sigmoid(1e4) is 1). An Elman network has no gates: with
+tanh its state wanders on within bounds, with relu it might grow to infinity, which no gradient of
+zero makes up for (0 x inf), so that steps are taken one by one there and the state is cleared.
 
 Shapes: B rows, T steps, I input, H state, G gates' rows.
 """
@@ -20,14 +22,8 @@ HELD: dict[str, tuple[float, ...]] = {
     "LSTM": (-SHUT, SHUT, 0.0, 0.0),  # i, f, g, o: c stays
     "GRU": (0.0, SHUT, 0.0),  # r, z, n: h stays
     "RNN_TANH": (0.0,),
-    "RNN_RELU": (0.0,),
 }
-RUN: dict[str, Any] = {
-    "LSTM": torch.lstm,
-    "GRU": torch.gru,
-    "RNN_TANH": torch.rnn_tanh,
-    "RNN_RELU": torch.rnn_relu,
-}
+RUN: dict[str, Any] = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh}
 States = tuple[Tensor, ...]
 
 
@@ -94,20 +90,58 @@ def _one(
     """One layer in one direction; ``turn`` of the one against time."""
     if turn is not None:
         x_BTI = turned(x_BTI, turn)
-    x_BTI = torch.cat([x_BTI.masked_fill(~real_BT1, 0), (~real_BT1).to(x_BTI.dtype)], -1)
-    inputs, *others = (getattr(layer, part) for part in _names(layer, name))
-    held = inputs.new_tensor(HELD[layer.mode]).repeat_interleave(layer.hidden_size)
-    weights = [torch.cat([inputs, held[:, None]], -1), *others]
-    first = [part[None] for part in start]
-    hx: Any = first if layer.mode == "LSTM" else first[0]
-    options = (weights, layer.bias, 1, 0.0, layer.training, False, True)
-    y_BTH, *last = RUN[layer.mode](x_BTI, hx, *options)
+    x_BTI = x_BTI.masked_fill(~real_BT1, 0)
+    weights = [getattr(layer, part) for part in _names(layer, name)]
+    run = _cleared if layer.mode == "RNN_RELU" else _held
+    y_BTH, *last = run(layer, x_BTI, start, real_BT1, *weights)
     place_B1H = (lengths_B - 1)[:, None, None].expand(-1, 1, y_BTH.shape[-1])
     h_BH = y_BTH.gather(1, place_B1H)[:, 0]
     y_BTH = y_BTH.masked_fill(~real_BT1, 0)
     if turn is not None:
         y_BTH = turned(y_BTH, turn)
     return y_BTH, (h_BH, *(part[0] for part in last[1:]))
+
+
+def _held(
+    layer: nn.RNNBase,
+    x_BTI: Tensor,
+    start: States,
+    real_BT1: Tensor,
+    w_GI: Tensor,
+    *others: Tensor,
+) -> tuple[Tensor, ...]:
+    """As the layer's own function gives it of the input with one more column."""
+    x_BTI = torch.cat([x_BTI, (~real_BT1).to(x_BTI.dtype)], -1)
+    held = w_GI.new_tensor(HELD[layer.mode]).repeat_interleave(layer.hidden_size)
+    weights = [torch.cat([w_GI, held[:, None]], -1), *others]
+    first = [part[None] for part in start]
+    hx: Any = first if layer.mode == "LSTM" else first[0]
+    options = (weights, layer.bias, 1, 0.0, layer.training, False, True)
+    found: tuple[Tensor, ...] = RUN[layer.mode](x_BTI, hx, *options)
+    return found
+
+
+def _cleared(
+    layer: nn.RNNBase,
+    x_BTI: Tensor,
+    start: States,
+    real_BT1: Tensor,
+    w_HI: Tensor,
+    u_HH: Tensor,
+    *biases: Tensor,
+) -> tuple[Tensor]:
+    """Outputs of an Elman network with relu, the state zero from a row's end on.
+
+    What is beyond the end, were it infinite, reaches neither a later step nor a gradient.
+    """
+    b_H, b_hh_H = biases or (None, None)
+    gates_BTH, behind_BT1 = F.linear(x_BTI, w_HI, b_H), ~real_BT1
+    h_BH, outputs = start[0], []
+    for gates_BH, behind_B1 in zip(gates_BTH.unbind(1), behind_BT1.unbind(1), strict=True):
+        total_BH = F.linear(h_BH, u_HH, b_hh_H) + gates_BH
+        h_BH = total_BH.relu().masked_fill(behind_B1, 0)
+        outputs.append(h_BH)
+    return (torch.stack(outputs, 1),)
 
 
 def _names(layer: nn.RNNBase, name: str) -> list[str]:

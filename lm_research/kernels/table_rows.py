@@ -106,12 +106,13 @@ def _row_sums(gradient_BTG: Tensor, ids_BT: Tensor, table_VG: Tensor) -> Tensor:
 
     Taken in the order of the steps, whatever the number of threads.
     """
-    if table_VG.dtype != torch.float32 or not table_VG.is_cpu:
+    kinds = (torch.float32, torch.bfloat16)  # that compiled code adds up
+    if table_VG.dtype != kinds[0] or gradient_BTG.dtype not in kinds or not table_VG.is_cpu:
         rows_MG = gradient_BTG.flatten(0, 1).to(table_VG.dtype)
         return torch.zeros_like(table_VG).index_add_(0, ids_BT.flatten(), rows_MG)
     from lm_research.kernels.fused.cpu import row_sums
 
-    sums_VG = torch.zeros(table_VG.shape)
+    sums_VG = empty_as(table_VG).zero_()
     row_sums.add_rows(ids_BT.flatten(), gradient_BTG, sums_VG)
     return sums_VG
 

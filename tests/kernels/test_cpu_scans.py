@@ -20,7 +20,7 @@ from lm_research.kernels import (
     obstacles,
     rnn_scan,
 )
-from lm_research.kernels.fused.cpu import rows
+from lm_research.kernels.fused.cpu import elman, gru, lstm, rows
 from lm_research.kernels.fused.cpu.compiled import compiled, flat
 from lm_research.kernels.fused.cpu.pairs import PAIRS
 from lm_research.kernels.fused.cpu.product import (
@@ -33,6 +33,8 @@ from lm_research.kernels.fused.cpu.product import (
     put,
     width_of,
 )
+from lm_research.kernels.fused.cpu.steps import CompiledStep
+from lm_research.kernels.walk import Walk
 
 LAYERS = {"rnn": FusedRNN, "lstm": FusedLSTM, "gru": FusedGRU}
 
@@ -174,7 +176,7 @@ def _there_and_back(values, found, back):
 
 @pytest.mark.parametrize("cell", GATES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_a_wrong_number_is_seen_in_its_own_row_alone(cell, dtype, bad):
     tensors, options = case(cell, dtype, "cpu", 3, 4, 24)
     tensors[0][1, 2] = bad
@@ -308,3 +310,54 @@ def test_a_forked_process_has_threads_of_its_own(with_threads):
         time.sleep(0.1)
     os.kill(child, 9)
     pytest.fail("the child waits for threads that stayed behind")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_relu_of_any_number(dtype):
+    """In vectors and in what is left of a row; of a NaN the gradient is no zero, either."""
+    values = torch.tensor([float("nan"), float("inf"), -float("inf"), -1.0, -0.0, 0.0, 2.0])
+    gates = values.repeat(5).to(dtype).view(1, 1, -1).requires_grad_()
+    weight = torch.zeros(35, 35, dtype=dtype)
+    y, _ = rnn_scan(gates, weight, nonlinearity="relu", backend="cpu")
+    torch.testing.assert_close(y, gates.relu(), rtol=0, atol=0, equal_nan=True)
+    slopes = torch.full_like(y, 3.0)
+    slopes[..., ::2] = float("inf")
+    found, expected = (torch.autograd.grad(of, gates, slopes)[0] for of in (y, gates.relu()))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_step_with_relu_of_any_number():
+    x = torch.tensor([[float("nan")], [float("inf")], [-float("inf")], [-1.0], [2.0]])
+    step = CompiledStep("RNN_RELU", torch.ones(19, 1), torch.zeros(19, 19), None, None)
+    (h,) = step(x, (torch.zeros(5, 19),))
+    expected = x.relu().expand(5, 19)
+    torch.testing.assert_close(h, expected, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("nonlinearity", ["tanh", "relu"])
+def test_an_infinite_gradient_is_carried_to_the_steps_before(nonlinearity):
+    gates = torch.full((1, 3, 16), 1e-3, requires_grad=True)
+    found = []
+    for backend in ("cpu", "reference"):
+        y, _ = rnn_scan(gates, torch.ones(16, 16), nonlinearity=nonlinearity, backend=backend)
+        slopes = torch.zeros_like(y)
+        slopes[0, 2] = 3e38  # 16 of them are infinite
+        found += torch.autograd.grad(y, gates, slopes)
+    assert not found[1].isnan().any()
+    torch.testing.assert_close(*found, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_nothing_is_read_that_was_not_saved(recompute):
+    """Compiled code looks at no size: it would read whatever lies there."""
+    walk = Walk(recompute=recompute)
+    states, steps, none = torch.zeros(2, 5), torch.zeros(2, 3, 5), torch.zeros(0)
+    gates, bias = torch.zeros(2, 3, 20), torch.zeros(5)
+    said = r"Expected what the forward scan saved .* got \[0\]: run the forward scan with save=True"
+    with pytest.raises(RuntimeError, match=said):
+        gru.backward(steps, states, none, steps, torch.zeros(15, 5), bias, walk)
+    for kept in ((none, steps), (gates, none)):
+        with pytest.raises(RuntimeError, match=said):
+            lstm.backward(steps, states, states, *kept, steps, torch.zeros(20, 5), walk)
+    with pytest.raises(RuntimeError, match=said):
+        elman.backward(steps, states, none, torch.zeros(5, 5), walk, True)

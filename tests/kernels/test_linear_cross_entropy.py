@@ -1,8 +1,13 @@
 """The loss by blocks against the loss of all logits at once."""
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import func
+from torch.autograd import forward_ad
+from torch.autograd.functional import jacobian
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lm_research.kernels import (
@@ -198,3 +203,110 @@ def test_no_rows():
     given, targets = inputs(0)
     with pytest.raises(ValueError, match="no rows"):
         linear_cross_entropy(*given, targets)
+
+
+X, W, B, Y = torch.zeros(10, 4), torch.zeros(7, 4), torch.zeros(7), torch.zeros(10).long()
+UNFIT = [
+    ((X, W, B, Y[:1]), {}, "Expected input batch_size (10) to match target batch_size (1)"),
+    ((X, W, B, Y[:, None]), {}, "1D target tensor expected (N), got [10, 1]"),
+    ((X, W, B, torch.tensor(0)), {}, "1D target tensor expected (N), got []"),
+    ((X, W, B, Y.int()), {}, "Long (torch.int64), but got torch.int32"),
+    ((X, W, B, Y.float()), {}, "Long (torch.int64), but got torch.float32"),
+    ((X, W, B, Y.to("meta")), {}, "found input tensor at cpu and target tensor at meta"),
+    ((X[None], W, B, Y), {}, "x must have 2 dimensions (N, H), got 3"),
+    ((X.long(), W.long(), B.long(), Y), {}, "floating, got torch.int64"),
+    ((X, W[:, :3], B, Y), {}, "Expected weight size (V, 4) with V at least 1, got [7, 3]"),
+    ((X, W[:0], None, Y), {}, "Expected weight size (V, 4) with V at least 1, got [0, 4]"),
+    ((X, W.double(), B, Y), {}, "torch.float32 and weight tensor with torch.float64"),
+    ((X, W.to("meta"), B, Y), {}, "at cpu and weight tensor at meta"),
+    ((X, W, B[:1], Y), {}, "Expected bias size (7,), got [1]"),
+    ((X, W, B.bfloat16(), Y), {}, "torch.float32 and bias tensor with torch.bfloat16"),
+    ((X, W, B, Y), {"label_smoothing": 1.5}, "between 0.0 and 1.0. Got: 1.5"),
+    ((X, W, B, Y), {"label_smoothing": float("nan")}, "between 0.0 and 1.0. Got: nan"),
+    ((X, W, B, Y), {"rows": 0}, "rows of a block must be at least 1, got 0"),
+    ((X, W, B, Y), {"backend": "trition"}, "one of auto, torch, triton; did you mean 'triton'?"),
+]
+
+
+@pytest.mark.parametrize(("given", "options", "said"), UNFIT, ids=[case[2] for case in UNFIT])
+def test_what_does_not_fit_is_named(given, options, said):
+    with pytest.raises((RuntimeError, ValueError), match=re.escape(said)):
+        linear_cross_entropy(*given, **options)
+
+
+def test_autocast_takes_weights_of_another_type():
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = linear_cross_entropy(X.bfloat16(), W, B, Y)
+        torch.testing.assert_close(loss, plain(X.bfloat16(), W, B, Y))
+
+
+def of_x(x_NH):
+    return linear_cross_entropy(x_NH, W, B, Y)
+
+
+def in_a_dual_level(function):
+    with forward_ad.dual_level():
+        return forward_ad.unpack_dual(function(forward_ad.make_dual(X, X))).tangent
+
+
+TAKEN = {
+    "dual level": in_a_dual_level,
+    "dual level, vmap": lambda f: in_a_dual_level(lambda x: func.vmap(f)(x[None])),
+    "jvp": lambda f: func.jvp(f, (X,), (X,)),
+    "jvp of the weight": lambda f: func.jvp(lambda w: plain_of(f, w), (W,), (W,)),
+    "jvp of vmap": lambda f: func.jvp(func.vmap(f), (X[None],), (X[None],)),
+    "jvp of a compiled one": lambda f: func.jvp(compiled(f), (X,), (X,)),
+    "compiled jvp": lambda f: compiled(lambda x: func.jvp(f, (x,), (x,)))(X),
+    "jacfwd": lambda f: func.jacfwd(f)(X),
+    "jacobian": lambda f: jacobian(f, X, strategy="forward-mode", vectorize=True),
+    "grad": lambda f: func.grad(f)(X),
+    "compiled grad": lambda f: compiled(func.grad(f))(X),
+    "grad of many": lambda f: func.vmap(func.grad(f))(X[None]),
+    "vjp": lambda f: func.vjp(f, X)[1](torch.ones(())),
+    "jacrev": lambda f: func.jacrev(f)(X),
+    "hessian": lambda f: func.hessian(f)(X),
+}
+
+
+def plain_of(function, weight):
+    """``function`` at rows that depend on ``weight``."""
+    return function(X + weight.sum())
+
+
+def compiled(function):
+    return torch.compile(function, backend="eager")
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_derivatives_that_an_operator_has_not_are_refused(name):
+    """They would be zero, or None."""
+    with pytest.raises(RuntimeError, match=r"no derivative in forward mode.*use F.cross_entropy"):
+        TAKEN[name](of_x)
+
+
+def test_a_graph_made_before_is_not_taken():
+    loss = compiled(of_x)
+    loss(X)
+    for name in ("dual level", "jvp", "grad"):
+        with pytest.raises(RuntimeError, match="no derivative in forward mode"):
+            TAKEN[name](loss)
+    assert loss(X).isfinite()
+
+
+def test_where_nothing_is_differentiated_transforms_do_not_matter():
+    given, targets = inputs(dtype=torch.float32)
+    x, weight, bias = (t.detach() for t in given)
+
+    def loss(x_NH):
+        return linear_cross_entropy(x_NH, weight, bias, targets)
+
+    def told(w):
+        with torch.no_grad():
+            number = loss(x + w)
+        return (w * 2).sum(), (number, loss((x + w).detach()))
+
+    _, numbers = func.grad(told, has_aux=True)(torch.zeros(()))
+    with forward_ad.dual_level():
+        numbers = [*numbers, loss(x), *func.vmap(loss)(torch.stack([x, x]))]
+    for number in numbers:
+        torch.testing.assert_close(number, loss(x))

@@ -258,3 +258,20 @@ def test_the_operators_keep_pytorchs_rules(device):
         operator = minimal_ops.linear_scan if kind == "linear" else minimal_ops.minimal_scan
         inputs = [t.requires_grad_() for t in tensors]
         torch.library.opcheck(operator, (*inputs, None, None, False))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_nan_passes_no_reset_wherever_the_two_are(backend, kind, reverse, device):
+    """Row r has its NaN at step r // 9 and its reset at step r % 9."""
+    tensors, _ = case(kind, torch.float32, device, 81, 9, 2)
+    rows = torch.arange(81, device=device)
+    tensors[0][rows, rows // 9] = float("nan")
+    reset = torch.zeros(81, 9, dtype=torch.bool, device=device)
+    reset[rows, rows % 9] = True
+    options = {"reset_mask": reset, "reverse": reverse}
+    expected = run(kind, tensors, options, "reference")
+    for ours, theirs in zip(run(kind, tensors, options, backend), expected, strict=True):
+        assert torch.equal(ours.isnan(), theirs.isnan())
+    assert not expected[0][11 if not reverse else 9].isnan().all()

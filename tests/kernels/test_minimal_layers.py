@@ -177,3 +177,39 @@ def test_arguments_that_do_not_fit_are_named(wrong):
     name, value = next(iter(wrong.items()))
     with pytest.raises(ValueError, match=f"{name}.*{value}"):
         MinGRU(**{"input_size": 2, "hidden_size": 3, **wrong})
+
+
+@pytest.mark.parametrize("cls", LAYERS)
+def test_states_of_another_type_or_kind_are_refused(cls):
+    layer, x = cls(2, 3), ZEROS(4, 1, 2)
+    with pytest.raises(RuntimeError, match=r"hidden tensor with torch.float64"):
+        layer(x, ZEROS(1, 1, 3, dtype=torch.float64))
+    with pytest.raises(RuntimeError, match=r"hidden tensor with torch.float64"):
+        layer(x[:, 0], ZEROS(1, 3, dtype=torch.float64))
+    with pytest.raises(RuntimeError, match=r"hidden tensor at meta"):
+        layer(x, ZEROS(1, 1, 3, device="meta"))
+    with pytest.raises(TypeError, match=r"hx must be a Tensor, the state h alone, got.*tuple"):
+        layer(x, (ZEROS(1, 1, 3), ZEROS(1, 1, 3)))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(x.bfloat16(), ZEROS(1, 1, 3))[1].dtype == torch.float32
+
+
+@pytest.mark.parametrize("cls", LAYERS)
+def test_what_is_no_tensor_is_refused(cls):
+    packed = nn.utils.rnn.pack_sequence([ZEROS(3, 2)])
+    with pytest.raises(TypeError, match=r"PackedSequence: give the padded input and lengths"):
+        cls(2, 3)(packed)
+    with pytest.raises(TypeError, match=r"input must be a Tensor, got.*list"):
+        cls(2, 3)([[0.0, 0.0]])
+
+
+def test_a_misspelt_backend_is_named():
+    said = r"Unknown backend 'trition': one of auto, reference, torch, triton; did you mean 'triton"
+    for call in (
+        lambda: linear_scan(ZEROS(1, 2, 3), ZEROS(1, 2, 3), backend="trition"),
+        lambda: minimal_scan(ZEROS(1, 2, 6), ZEROS(1, 3), backend="trition"),
+        lambda: explain_diagonal(backend="trition"),
+        lambda: MinGRU(2, 3, backend="trition"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            call()

@@ -168,3 +168,32 @@ def test_sizes_are_told_in_the_words_of_torch_nn():
         layer_of(FusedGRU)(TableRows(table, ids), torch.zeros(2, B + 1, H))
     with pytest.raises(ValueError, match="dtype"):
         layer_of(FusedGRU)(TableRows(table.bfloat16(), ids))
+
+
+@pytest.mark.parametrize("gradient", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("default", [torch.float32, torch.float64])
+def test_sums_of_rows_have_the_tables_type_whatever_the_default_is(gradient, default):
+    table, ids = table_and_ids()
+    rows = torch.randn(*ids.shape, D).to(gradient)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        found = look_up_backward(rows, ids, table)
+    finally:
+        torch.set_default_dtype(before)
+    wanted = torch.zeros(V, D, dtype=torch.float64)
+    wanted.index_add_(0, ids.flatten(), rows.flatten(0, 1).double())
+    assert found.dtype == table.dtype
+    torch.testing.assert_close(found, wanted.float())
+
+
+@EVERY
+def test_a_layer_where_the_default_type_is_float64(cls):
+    layer, (table, ids) = layer_of(cls), table_and_ids()
+    expected = results(layer, table, lambda leaf: TableRows(leaf, ids))
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = results(layer, table, lambda leaf: TableRows(leaf, ids))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))

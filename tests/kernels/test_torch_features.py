@@ -192,3 +192,49 @@ def test_a_scan_without_a_gradient_may_be_watched(cls, form, device):
         with torch.profiler.profile():
             watched = layer(x)[0]
     assert torch.equal(alone, watched)
+
+
+def packed(layer, x, lengths):
+    """What ``lengths`` stands for, of torch.nn's layer."""
+    given = nn.utils.rnn.pack_padded_sequence(x, lengths, True, enforce_sorted=False)
+    y, after = layer(given)
+    return nn.utils.rnn.pad_packed_sequence(y, True, total_length=x.shape[1])[0], after
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_a_state_that_would_grow_through_the_padding(bias, bidirectional):
+    """With relu it is beyond float64 behind a row's end, and 0 times it is no gradient."""
+    options = {"num_layers": 2, "bidirectional": bidirectional, "bias": bias}
+    layer = made(FusedRNN, nonlinearity="relu", **options)[0].double()
+    plain = nn.RNN(5, 8, nonlinearity="relu", batch_first=True, dtype=torch.float64, **options)
+    with torch.no_grad():
+        for name, parameter in layer.named_parameters():
+            if "weight_hh" in name:
+                parameter.copy_(100 * torch.eye(8))
+    plain.load_state_dict(layer.state_dict())
+    x, lengths = torch.randn(3, 200, 5, dtype=torch.float64), torch.tensor([3, 5, 1])
+    found, expected = [], []
+    for kept, results in (
+        (found, layer(x, lengths=lengths)),
+        (expected, packed(plain, x, lengths)),
+    ):
+        kept += results
+        owner = layer if kept is found else plain
+        loss = sum(part.square().sum() for part in results)
+        kept += torch.autograd.grad(loss, list(owner.parameters()))
+    assert all(part.isfinite().all() for part in found)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_state_that_outgrows_its_type_at_the_first_step_of_padding():
+    layer = made(FusedRNN, nonlinearity="relu")[0]
+    x, lengths = torch.zeros(1, 3, 5), torch.tensor([1])
+    with torch.no_grad():
+        layer.weight_hh_l0.fill_(1e10)
+        layer.bias_ih_l0.fill_(1e35)
+    y, h = layer(x, lengths=lengths)
+    loss = (y.sum() + h.sum()) * 1e-36
+    assert loss.isfinite()
+    assert all(g.isfinite().all() for g in torch.autograd.grad(loss, list(layer.parameters())))

@@ -7,7 +7,15 @@ from torch import Tensor
 
 from lm_research.kernels.fused.cpu.compiled import compiled, flat
 from lm_research.kernels.fused.cpu.product import as_rows, pointer, product, row_size, width_of
-from lm_research.kernels.fused.cpu.rows import Direction, cleared, given, taken, weights, widened
+from lm_research.kernels.fused.cpu.rows import (
+    Direction,
+    check_saved,
+    cleared,
+    given,
+    taken,
+    weights,
+    widened,
+)
 from lm_research.kernels.fused.cpu.threads import over_rows
 from lm_research.kernels.fused.cpu.vectors import Vector, rowwise, tanh
 from lm_research.kernels.operators import empty_as
@@ -23,18 +31,18 @@ def _tanh(a: Vector, u: Vector) -> Two:
 
 def _relu(a: Vector, u: Vector) -> Two:
     total = a + u
-    h = total.if_below(0.0, total * 0.0, total)
+    h = total.if_below(0.0, 0.0, total)
     return h, h
 
 
 def _tanh_gradient(carried: Vector, dy: Vector, y: Vector) -> tuple[Vector, Vector, Vector]:
     d = (carried + dy) * (1.0 - y * y)
-    return d, d, d * 0.0
+    return d, d, d.everywhere(0.0)
 
 
 def _relu_gradient(carried: Vector, dy: Vector, y: Vector) -> tuple[Vector, Vector, Vector]:
-    d = (carried + dy) * (0.0 - y).if_below(0.0, y * 0.0 + 1.0, 0.0)
-    return d, d, d * 0.0
+    d = y.if_at_most(0.0, 0.0, carried + dy)
+    return d, d, d.everywhere(0.0)
 
 
 _TANH, _RELU = (rowwise(("a", "u"), ("h", "y"), step) for step in (_tanh, _relu))
@@ -114,7 +122,8 @@ def backward(
     dy_BTH: Tensor, dh_BH: Tensor, values_BTH: Tensor, weight_HD: Tensor, walk: Walk, relu: bool
 ) -> tuple[Tensor, Tensor]:
     """Returns the gradients of the gates and of h0; ``values_BTH`` are y."""
-    batch, steps, width = values_BTH.shape
+    batch, steps, width = dy_BTH.shape
+    check_saved(values_BTH, (batch, steps, width))
     dgates_BTH, dh0_BH = empty_as(values_BTH), empty_as(dh_BH)
     panels = weights(weight_HD, walk.directions, turned=True)
     for way in Direction.all(walk, batch, steps, width // walk.directions):

@@ -10,6 +10,7 @@ from lm_research.kernels.fused.cpu.compiled import compiled, flat
 from lm_research.kernels.fused.cpu.product import as_rows, pointer, product, row_size, width_of
 from lm_research.kernels.fused.cpu.rows import (
     Direction,
+    check_saved,
     cleared,
     given,
     parts,
@@ -160,6 +161,7 @@ def backward(
         before_BTH: h_{t-1}.
     """
     batch, steps, width = before_BTH.shape
+    check_saved(saved, (batch, steps, (3 if walk.recompute else 4) * width))
     if walk.recompute:
         saved = _recomputed(saved, before_BTH, weight_GD, bias_n_H, walk.directions)
     dgates_BTG = before_BTH.new_empty(batch, steps, 3 * width)

@@ -8,7 +8,15 @@ from torch import Tensor
 
 from lm_research.kernels.fused.cpu.compiled import compiled, flat
 from lm_research.kernels.fused.cpu.product import as_rows, pointer, product, row_size, width_of
-from lm_research.kernels.fused.cpu.rows import Direction, cleared, given, taken, weights, widened
+from lm_research.kernels.fused.cpu.rows import (
+    Direction,
+    check_saved,
+    cleared,
+    given,
+    taken,
+    weights,
+    widened,
+)
 from lm_research.kernels.fused.cpu.threads import over_rows
 from lm_research.kernels.fused.cpu.vectors import Vector, rowwise, sigmoid, tanh
 from lm_research.kernels.operators import empty_as
@@ -36,7 +44,7 @@ def _gradient(
     df = dcell * before * f * (1.0 - f)
     dg = dcell * i * (1.0 - g * g)
     do = dh * bounded * o * (1.0 - o)
-    return di, df, dg, do, di, df, dg, do, dh * 0.0, dcell * f
+    return di, df, dg, do, di, df, dg, do, dh.everywhere(0.0), dcell * f
 
 
 _STEP = rowwise(_READ, ("h", "y", "c"), lambda *rows: _step(*rows)[:3])
@@ -152,7 +160,9 @@ def backward(
         before_BTH: c_{t-1}.
         hidden_BTH: h_{t-1}, to recompute gates' values from.
     """
-    batch, steps, width = before_BTH.shape
+    batch, steps, width = dy_BTH.shape
+    check_saved(saved_BTG, (batch, steps, 4 * width))
+    check_saved(before_BTH, (batch, steps, width))
     if walk.recompute and hidden_BTH is not None:
         saved_BTG = _recomputed(saved_BTG, hidden_BTH, weight_GD, walk.directions)
     dgates_BTG, dh0_BH, dc0_BH = empty_as(saved_BTG), empty_as(dh_BH), empty_as(dc_BH)

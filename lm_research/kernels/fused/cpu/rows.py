@@ -94,6 +94,19 @@ def parts(tensor: Tensor, directions: int) -> list[np.ndarray]:
     return [flat(part) for part in tensor.chunk(directions)]
 
 
+def check_saved(saved: Tensor, expected: tuple[int, ...]) -> None:
+    """``saved`` is what a backward scan reads, as compiled code looks at no size.
+
+    Raises:
+        RuntimeError: it is not, as when the forward scan was not told to save it.
+    """
+    if tuple(saved.shape) != expected:
+        raise RuntimeError(
+            f"Expected what the forward scan saved for the backward scan of size {expected}, got "
+            f"{list(saved.shape)}: run the forward scan with save=True"
+        )
+
+
 @compiled
 def taken(states, first, rows, hidden, count, way):
     """Some rows' states in one direction, (rows, H), as float32."""

@@ -35,7 +35,7 @@ def _gru(
 
 
 def _relu(total: Vector) -> tuple[Vector]:
-    return (total.if_below(0.0, total * 0.0, total),)
+    return (total.if_below(0.0, 0.0, total),)
 
 
 _LSTM = rowwise(("i", "f", "g", "o", "c"), ("h", "c_after"), _lstm)

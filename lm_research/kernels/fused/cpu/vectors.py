@@ -126,15 +126,27 @@ class Vector:
         """self * factor + term, rounded once."""
         return self._intrinsic("fma", factor, term)
 
-    def if_below(self, limit: float, then: "Vector", other: "Vector | float") -> "Vector":
+    def everywhere(self, value: float) -> "Vector":
+        """``value`` in every place, whatever is there (0 times inf would be NaN)."""
+        return self._of(constant(value, self.width))
+
+    def if_below(self, limit: float, then: "Vector | float", other: "Vector | float") -> "Vector":
         """``then`` where self < limit; ``other`` elsewhere, also where self is NaN."""
-        below = self.builder.fcmp_ordered("<", self.value, self._value(limit))
-        return self._of(self.builder.select(below, then.value, self._value(other)))
+        return self._if("<", limit, then, other)
+
+    def if_at_most(self, limit: float, then: "Vector | float", other: "Vector | float") -> "Vector":
+        """``then`` where self <= limit; ``other`` elsewhere, also where self is NaN."""
+        return self._if("<=", limit, then, other)
+
+    def _if(
+        self, sign: str, limit: float, then: "Vector | float", other: "Vector | float"
+    ) -> "Vector":
+        true = self.builder.fcmp_ordered(sign, self.value, self._value(limit))
+        return self._of(self.builder.select(true, self._value(then), self._value(other)))
 
     def between(self, low: float, high: float) -> "Vector":
         """The nearest number from ``low`` to ``high``; NaN stays NaN."""
-        least = self.if_below(low, self._of(constant(low, self.width)), self)
-        limit = self._of(constant(high, self.width))
+        least, limit = self.if_below(low, low, self), self.everywhere(high)
         below = self.builder.fcmp_ordered("<", limit.value, least.value)
         return self._of(self.builder.select(below, limit.value, least.value))
 
