@@ -51,6 +51,12 @@ _AMD = {
 _GROUPS = {"fp16": "half", "bf16": "half", "tf32x3": "tf32", "tf32": "tf32", "ieee": "ieee"}
 
 
+def least_block(cell: str, kind: str, masks: bool = False) -> int:
+    """Columns of the smallest tile: normalized scans of 16 spill where those of 32 do not."""
+    wide = _GROUPS[kind] == "half" or (_GROUPS[kind] == "tf32" and not masks)
+    return 32 if wide and cell in ("layer_norm_lstm", "layer_norm_gru") else 16
+
+
 def largest_head(
     cell: str,
     kind: str,

@@ -40,7 +40,13 @@ from lm_research.kernels.fused.compiler import (
 from lm_research.kernels.fused.polled.ahead_of_time import polled
 from lm_research.kernels.fused.registers.ahead_of_time import registers
 from lm_research.kernels.fused.spread.ahead_of_time import spread, wavefront
-from lm_research.kernels.limits import CELLS, LAYER_NORM_CELLS, TYPES, largest_head
+from lm_research.kernels.limits import (
+    CELLS,
+    LAYER_NORM_CELLS,
+    TYPES,
+    largest_head,
+    least_block,
+)
 
 MODULES = {
     "rnn": elman,
@@ -98,7 +104,7 @@ def single_kernel(label: Label) -> Kernel:
     """The kernel of a label whose form is ``single`` with one of :data:`VARIANTS`."""
     function = getattr(MODULES[label.cell], f"{label.kernel}_kernel")
     masks, recompute = VARIANTS[label.form.removeprefix("single")]
-    block = launch.block_of(label.size)
+    block = launch.block_of(label.size, least_block(label.cell, label.kind, masks))
     constants = {
         "SHARE_H": None,
         "SHARE_C": None,

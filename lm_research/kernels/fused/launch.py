@@ -8,6 +8,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from lm_research.kernels.limits import least_block
+from lm_research.kernels.obstacles import KINDS
 from lm_research.kernels.walk import Walk
 
 BLOCK_B = 16
@@ -15,9 +17,9 @@ BLOCK_B = 16
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def block_of(head_size: int) -> int:
+def block_of(head_size: int, least: int = 16) -> int:
     """Columns of a tile: a power of two, and at least the 16 that a product needs."""
-    return max(16, triton.next_power_of_2(head_size))
+    return max(least, triton.next_power_of_2(head_size))
 
 
 def options_of(block: int, amd: bool) -> dict[str, int]:
@@ -38,9 +40,15 @@ def turned(weight_GD: Tensor) -> Tensor:
 
 
 class Launch:
-    """One scan over ``gates_BTG`` (B, T, R x gates x H) with the weight (R x gates x H, D)."""
+    """One scan over ``gates_BTG`` (B, T, R x gates x H) with the weight (R x gates x H, D).
 
-    def __init__(self, gates_BTG: Tensor, weight_GD: Tensor, gates: int, walk: Walk) -> None:
+    Args:
+        cell: whose scan it is, if its smallest tile is not that of a product.
+    """
+
+    def __init__(
+        self, gates_BTG: Tensor, weight_GD: Tensor, gates: int, walk: Walk, cell: str = ""
+    ) -> None:
         self.walk = walk
         self.batch, self.steps, width = gates_BTG.shape
         self.hidden, self.head_size = width // gates // walk.directions, weight_GD.shape[1]
@@ -51,7 +59,8 @@ class Launch:
             )
         double = gates_BTG.dtype == torch.float64
         self.accumulator = torch.float64 if double else torch.float32
-        block, amd = block_of(self.head_size), torch.version.hip is not None
+        least = least_block(cell, KINDS.get(gates_BTG.dtype, walk.precision), walk.masks)
+        block, amd = block_of(self.head_size, least), torch.version.hip is not None
         self.options = options_of(block, amd or INTERPRETED)
         self.constants: dict[str, Any] = {
             "SHARE_H": walk.share_h,

@@ -243,7 +243,7 @@ def forward(
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Returns y_BTH, h_BH and, to ``save``, 1 / sigma (B, T, P) of U h."""
-    launch = Launch(gates_BTG, weight_GD, 3, walk)
+    launch = Launch(gates_BTG, weight_GD, 3, walk, "layer_norm_gru")
     y_BTH = gates_BTG.new_empty(*gates_BTG.shape[:2], h0_BH.shape[1])
     h_BH, scale_BTP = empty_as(h0_BH), per_head(launch, gain_G) if save else None
     given = (gates_BTG, turned(weight_GD), gain_G, bias_n_H, h0_BH)
@@ -263,7 +263,7 @@ def backward(
         walk: the forward scan's.
     """
     gates_BTG = kept[0]
-    launch = Launch(gates_BTG, weights[0], 3, walk)
+    launch = Launch(gates_BTG, weights[0], 3, walk, "layer_norm_gru")
     states = [empty_as(like) for like in (gates_BTG, gates_BTG, dstates[1])]
     sums = [per_tile(launch, like) for like in weights[1:]]
     launch(backward_kernel, (*dstates, *kept, *weights), (*states, *sums))

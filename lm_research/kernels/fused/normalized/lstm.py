@@ -318,7 +318,7 @@ def forward(
         save: for the backward pass.
         eps: added to variances.
     """
-    launch = Launch(gates_BTG, weight_GD, 4, walk)
+    launch = Launch(gates_BTG, weight_GD, 4, walk, "layer_norm_lstm")
     shape = (*gates_BTG.shape[:2], states[0].shape[1])
     after = gates_BTG.new_empty(shape), empty_as(states[0]), empty_as(states[1])
     kept: list[Tensor | None] = [None] * 4
@@ -343,7 +343,7 @@ def backward(
         walk: the forward scan's.
     """
     gates_BTG = kept[0]
-    launch = Launch(gates_BTG, weights[0], 4, walk)
+    launch = Launch(gates_BTG, weights[0], 4, walk, "layer_norm_lstm")
     states = [empty_as(like) for like in (gates_BTG, gates_BTG, *dstates[1:])]
     sums = [per_tile(launch, like) for like in weights[2:]]
     given = (*dstates, *kept, *weights, walk.mask_c)
