@@ -6,6 +6,7 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor
 
+from lm_research.kernels.tracing import is_traced
 from lm_research.kernels.walk import Walk
 
 
@@ -94,7 +95,8 @@ def check_lengths(lengths: Tensor | None, steps: int) -> None:
         return
     if not isinstance(lengths, Tensor):
         raise TypeError(f"lengths must be a Tensor (B) of torch.int64, got {type(lengths)}")
-    if lengths.device.type != "cpu" or torch.compiler.is_compiling() or not lengths.numel():
+    in_graph = torch.compiler.is_compiling() or is_traced()
+    if in_graph or lengths.device.type != "cpu" or not lengths.numel():
         return
     least, most = (int(value) for value in lengths.aminmax())
     if least < 1 or most > steps:

@@ -193,8 +193,6 @@ class RecurrentStack(Namesake, ABC):
         like = x_BTI if isinstance(x_BTI, Tensor) else x_BTI.ids_BT
         check_lengths(lengths, like.shape[1])
         check_masks(like, lengths, reset_mask)
-        if lengths is not None and isinstance(x_BTI, Tensor) and choice.backend != "torch":
-            x_BTI = x_BTI.masked_fill(~real_rows(x_BTI, lengths)[..., None], 0)
         if choice.backend == "torch":
             given = cast(Tensor, x_BTI), hx, states, cast(Tensor, lengths)
             y_BTH, after = uneven(self.plain(), *given)
@@ -250,6 +248,7 @@ class RecurrentStack(Namesake, ABC):
         backend: Any,
     ) -> tuple[Tensor, Any]:
         count = 2 if self.bidirectional else 1
+        x_BTI = _without_padding(x_BTI, lengths)
         common: dict[str, Any] = {
             "lengths": lengths,
             "reset_mask": self._resets(reset_BT, lengths),
@@ -284,7 +283,7 @@ class RecurrentStack(Namesake, ABC):
         w, u, bias, bias_n = zip(*map(self._weights, range(self.num_layers)), strict=True)
         y_BTH, after = wavefront(
             self.cell,
-            x_BTI,
+            cast(Tensor, _without_padding(x_BTI, lengths)),
             w,
             u,
             bias,
@@ -347,3 +346,10 @@ class RecurrentStack(Namesake, ABC):
         usual = {"num_heads": 1, "state_dropout": 0, "zoneout": (0, 0), "recompute": False}
         more = [f", {k}={getattr(self, k)}" for k, v in usual.items() if getattr(self, k) != v]
         return f"{self._plain[0].extra_repr()}{''.join(more)}, backend={self.backend}"
+
+
+def _without_padding(x_BTI: Inputs, lengths_B: Tensor | None) -> Inputs:
+    """Zeros beyond a row's length: W's gradient is theirs times 0, which of NaN would be NaN."""
+    if lengths_B is None or not isinstance(x_BTI, Tensor):
+        return x_BTI
+    return x_BTI.masked_fill(~real_rows(x_BTI, lengths_B)[..., None], 0)
