@@ -158,10 +158,13 @@ def _fitting(
     """Plans whose layers fit the processors, each with as many groups as they hold at once."""
     half = GROUPS[kind] == "half"
     bytes_each = 2 if half else 4
+    fine = head_size <= 8 * processors.count  # whether programs of 8 units fit
     warps = 16 if (cell, direction, half) == ("gru", "backward", False) else 8  # or it spills
     for rows, units in product(ROWS, UNITS) if half else [(16, 8)]:
         if rows == 32 and cell != "rnn" and (units == 16 or layers > 1):
             continue  # spills on some chips
+        if cell == "lstm" and head_size % 16 and (rows == 32 or (units == 16 and fine)):
+            continue  # spills on Hopper
         inner = _inner(head_size, 16 * warps, GATHERED // (rows * bytes_each))
         groups = processors.count // -(-head_size // units) // layers * layers
         made = Plan(rows, units, warps, inner, groups)
