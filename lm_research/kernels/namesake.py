@@ -69,10 +69,15 @@ class Namesake(nn.Module):
         return layer
 
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
-        """After a move cuDNN wants the weights in one piece of memory again."""
+        """After a move cuDNN wants the weights in one piece of memory again.
+
+        References of the ``torch.nn`` layer's own would keep tensors from being swapped.
+        """
+        self._plain[0]._flat_weight_refs = []
         super()._apply(fn, recurse)
         self._clear_buffers()
-        self.flatten_parameters()
+        if self.num_heads == 1:
+            self.plain()._init_flat_weights()
         return self
 
     def flatten_parameters(self) -> None:

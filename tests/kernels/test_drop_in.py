@@ -285,3 +285,17 @@ def test_states_beyond_two_are_refused():
 
 def test_zoneout_may_be_a_list():
     assert FusedLSTM(4, 8, zoneout=[0.1, 0.2]).zoneout == (0.1, 0.2)
+
+
+@LAYERS
+def test_weights_may_be_swapped_in_place(cls):
+    """As PyTorch does for tensor subclasses."""
+    layer, x = cls(4, 8, batch_first=True), torch.randn(2, 20, 4)
+    with torch.no_grad():
+        before = layer(x)[0]
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        layer.double()
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+    torch.testing.assert_close(layer(x.double())[0], before.double())
