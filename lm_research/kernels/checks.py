@@ -6,7 +6,7 @@ from difflib import get_close_matches
 import torch
 from torch import Tensor
 
-from lm_research.kernels.tracing import is_traced
+from lm_research.kernels.direct import is_watched
 from lm_research.kernels.walk import Walk
 
 
@@ -84,20 +84,24 @@ def check_bias(bias_n: Tensor | None, h0: Tensor) -> None:
         check_type("bias_n", bias_n, h0)
 
 
-def check_lengths(lengths: Tensor | None, steps: int) -> None:
-    """``lengths`` is a tensor from 1 to T; on a GPU its values are not looked at, nor in a graph.
+def checked_lengths(lengths: Tensor, batch: int, steps: int) -> Tensor:
+    """``lengths`` (B) from 1 to T, as int64; values on a GPU are not looked at, nor in a graph.
 
     Raises:
         TypeError: it is no tensor.
-        RuntimeError: a value is out of range.
+        RuntimeError: its size or type do not fit, or a value is out of range.
     """
-    if lengths is None:
-        return
     if not isinstance(lengths, Tensor):
         raise TypeError(f"lengths must be a Tensor (B) of torch.int64, got {type(lengths)}")
-    in_graph = torch.compiler.is_compiling() or is_traced()
-    if in_graph or lengths.device.type != "cpu" or not lengths.numel():
-        return
+    _expect("lengths size", tuple(lengths.shape), (batch,), f"({batch},), got {[*lengths.shape]}")
+    whole = not (lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool)
+    _expect("lengths' type", whole, True, f"torch.int64, got {lengths.dtype}")
+    if lengths.is_cpu and lengths.numel() and not is_watched((lengths,)):
+        _check_range(lengths, steps)
+    return lengths.long()
+
+
+def _check_range(lengths: Tensor, steps: int) -> None:
     least, most = (int(value) for value in lengths.aminmax())
     if least < 1 or most > steps:
         raise RuntimeError(

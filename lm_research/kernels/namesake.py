@@ -75,7 +75,7 @@ class Namesake(nn.Module):
         """
         self._plain[0]._flat_weight_refs = []
         super()._apply(fn, recurse)
-        self._clear_buffers()
+        self._clear_biases()
         if self.num_heads == 1:
             self.plain()._init_flat_weights()
         return self
@@ -90,13 +90,12 @@ class Namesake(nn.Module):
         bound = self.hidden_size**-0.5
         for weight in self.parameters():
             nn.init.uniform_(weight, -bound, bound)
-        self._clear_buffers()
 
-    def _clear_buffers(self) -> None:
+    def _clear_biases(self) -> None:
         """A b' that is no parameter is zero, also where ``to_empty`` has made room for it."""
-        for bias in self._buffers.values():
-            if bias is not None and not bias.is_meta:
-                bias.zero_()
+        for name, bias in self._buffers.items():
+            if bias is not None and name in self._plain[0]._flat_weights_names:
+                self._buffers[name] = torch.zeros_like(bias)
 
     @property
     def all_weights(self) -> list[list[Tensor]]:

@@ -5,7 +5,8 @@ as the input: their cost grows with the square of the length. Here a layer runs 
 too, and gates hold the state still there: a further input, 1 behind a row's end and 0 before it,
 whose weights shut the gates (to the bit: sigmoid(1e4) is 1). An Elman network has no gates: with
 tanh its state wanders on within bounds, with relu it might grow to infinity, which no gradient of
-zero makes up for (0 x inf), so that steps are taken one by one there and the state is cleared.
+zero makes up for (0 x inf), so that steps are taken one by one there and the state is cleared
+(not in a trace).
 
 Shapes: B rows, T steps, I input, H state, G gates' rows.
 """
@@ -16,14 +17,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lm_research.kernels.tracing import is_traced
+
 SHUT = 1e4
 """Beyond what any gate's other inputs weigh; finite in 16 bits."""
 HELD: dict[str, tuple[float, ...]] = {
     "LSTM": (-SHUT, SHUT, 0.0, 0.0),  # i, f, g, o: c stays
     "GRU": (0.0, SHUT, 0.0),  # r, z, n: h stays
     "RNN_TANH": (0.0,),
+    "RNN_RELU": (0.0,),
 }
-RUN: dict[str, Any] = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh}
+RUN: dict[str, Any] = {
+    "LSTM": torch.lstm,
+    "GRU": torch.gru,
+    "RNN_TANH": torch.rnn_tanh,
+    "RNN_RELU": torch.rnn_relu,
+}
 States = tuple[Tensor, ...]
 
 
@@ -92,7 +101,8 @@ def _one(
         x_BTI = turned(x_BTI, turn)
     x_BTI = x_BTI.masked_fill(~real_BT1, 0)
     weights = [getattr(layer, part) for part in _names(layer, name)]
-    run = _cleared if layer.mode == "RNN_RELU" else _held
+    by_step = layer.mode == "RNN_RELU" and not is_traced()  # a trace would be of so many steps
+    run = _cleared if by_step else _held
     y_BTH, *last = run(layer, x_BTI, start, real_BT1, *weights)
     place_B1H = (lengths_B - 1)[:, None, None].expand(-1, 1, y_BTH.shape[-1])
     h_BH = y_BTH.gather(1, place_B1H)[:, 0]

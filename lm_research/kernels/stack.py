@@ -17,10 +17,10 @@ from lm_research.kernels import dispatch
 from lm_research.kernels.checks import (
     autocast,
     check_device,
-    check_lengths,
     check_masks,
     check_name,
     check_type,
+    checked_lengths,
     real_resets,
     real_rows,
     resets_against_time,
@@ -59,7 +59,7 @@ class RecurrentStack(Namesake, ABC):
         check_name("precision", precision, get_args(Precision))
         self.backend, self.precision = backend, precision
         self.state_dropout, self.recompute = state_dropout, recompute
-        pair = (zoneout, zoneout) if isinstance(zoneout, (int, float)) else tuple(zoneout)
+        pair = tuple(zoneout) if isinstance(zoneout, (tuple, list)) else (zoneout, zoneout)
         self.zoneout = cast(tuple[float, float], pair)
         check_probabilities(state_dropout, self.zoneout)
         if self.proj_size and (self._beyond() or backend not in ("auto", "torch")):
@@ -191,8 +191,11 @@ class RecurrentStack(Namesake, ABC):
         if reset_mask is not None and not self.batch_first:
             reset_mask = reset_mask.t()
         like = x_BTI if isinstance(x_BTI, Tensor) else x_BTI.ids_BT
-        check_lengths(lengths, like.shape[1])
-        check_masks(like, lengths, reset_mask)
+        if lengths is not None:
+            lengths = checked_lengths(lengths, *like.shape[:2])
+            if choice.backend != "torch" or like.is_cpu:  # packing on a GPU wants them on the CPU
+                lengths = lengths.to(like.device)
+        check_masks(like, None, reset_mask)
         if choice.backend == "torch":
             given = cast(Tensor, x_BTI), hx, states, cast(Tensor, lengths)
             y_BTH, after = uneven(self.plain(), *given)

@@ -3,6 +3,8 @@
 import pytest
 import torch
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.utils import prune
 
 from lm_research.kernels import (
     FusedGRU,
@@ -239,7 +241,6 @@ def test_what_lies_beyond_a_rows_end_is_not_read(cls, theirs, backend):
     [
         (torch.tensor([0, 3]), RuntimeError, "from 1 to T=5, got lengths from 0 to 3"),
         (torch.tensor([2, 6]), RuntimeError, "from 1 to T=5, got lengths from 2 to 6"),
-        (torch.tensor([2, 3], dtype=torch.int32), RuntimeError, "lengths' type to be torch.int64"),
         (torch.tensor([2.0, 3.0]), RuntimeError, "lengths' type to be torch.int64"),
         (torch.tensor([2]), RuntimeError, "Expected lengths size"),
         ([2, 3], TypeError, "lengths must be a Tensor"),
@@ -299,3 +300,54 @@ def test_weights_may_be_swapped_in_place(cls):
     finally:
         torch.__future__.set_swap_module_params_on_conversion(False)
     torch.testing.assert_close(layer(x.double())[0], before.double())
+
+
+def test_buffers_of_others_are_left_alone():
+    layer = FusedGRU(4, 8, batch_first=True, recurrent_bias=False)
+    x = torch.randn(2, 20, 4)
+    prune.l1_unstructured(layer, "weight_hh_l0", 0.5)
+    before, kept = layer(x)[0], layer.weight_hh_l0_mask.sum()
+    layer.to("cpu")
+    assert layer.weight_hh_l0_mask.sum() == kept > 0
+    assert torch.equal(layer(x)[0], before)
+
+
+def test_a_layer_made_for_inference_may_be_moved():
+    with torch.inference_mode():
+        layer = FusedGRU(4, 8, batch_first=True, recurrent_bias=False)
+    layer.double()
+    assert not layer.bias_hh_l0.any()
+
+
+def test_lengths_may_be_of_any_whole_numbers():
+    layer, x = FusedLSTM(4, 8, batch_first=True), torch.randn(2, 5, 4)
+    given = [torch.tensor([2, 3], dtype=kind) for kind in (torch.int32, torch.int64)]
+    short, long = (layer(x, lengths=lengths)[0] for lengths in given)
+    assert torch.equal(short, long)
+
+
+def test_lengths_in_graphs_of_any_kind():
+    layer, x = FusedLSTM(4, 8, batch_first=True, backend="reference"), torch.randn(2, 5, 4)
+    lengths = torch.tensor([2, 5])
+    expected = layer(x, lengths=lengths)[0]
+    graph = make_fx(lambda x, n: layer(x, lengths=n)[0])(x, lengths)
+    torch.testing.assert_close(graph(x, lengths), expected)
+    mapped = torch.vmap(lambda x, n: layer(x[None], lengths=n[None])[0][0])(x, lengths)
+    torch.testing.assert_close(mapped, expected)
+
+
+def test_a_traced_relu_network_walks_any_number_of_steps():
+    layer = FusedRNN(4, 8, batch_first=True, nonlinearity="relu", backend="torch")
+    lengths = torch.tensor([2, 5])
+
+    class OfLengths(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x, lengths):
+            return self.layer(x, lengths=lengths)[0]
+
+    graph = torch.jit.trace(OfLengths(), (torch.randn(2, 5, 4), lengths))
+    x = torch.randn(2, 7, 4)
+    torch.testing.assert_close(graph(x, lengths), layer(x, lengths=lengths)[0])
