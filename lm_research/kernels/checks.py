@@ -93,7 +93,8 @@ def checked_lengths(lengths: Tensor, batch: int, steps: int) -> Tensor:
     """
     if not isinstance(lengths, Tensor):
         raise TypeError(f"lengths must be a Tensor (B) of torch.int64, got {type(lengths)}")
-    _expect("lengths size", tuple(lengths.shape), (batch,), f"({batch},), got {[*lengths.shape]}")
+    if tuple(lengths.shape) != (batch,):
+        raise RuntimeError(f"Expected lengths size ({batch},), got {list(lengths.shape)}")
     whole = not (lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool)
     _expect("lengths' type", whole, True, f"torch.int64, got {lengths.dtype}")
     if lengths.is_cpu and lengths.numel() and not is_watched((lengths,)):
@@ -121,17 +122,16 @@ def check_name(what: str, given: str, known: Sequence[str]) -> None:
         raise ValueError(f"Unknown {what} '{given}': one of {', '.join(known)}{meant}")
 
 
-def real_rows(like: Tensor, lengths_B: Tensor) -> Tensor:
-    """(B, T), bool: which steps of an input (B, T, ...) are within their row's length."""
-    return torch.arange(like.shape[1], device=like.device) < lengths_B[:, None]
+def real_steps(lengths_B: Tensor, steps: int) -> Tensor:
+    """(B, T), bool: which of so many steps are within their row's length."""
+    return torch.arange(steps, device=lengths_B.device) < lengths_B[:, None]
 
 
 def real_resets(reset_mask: Tensor | None, lengths: Tensor | None) -> Tensor | None:
     """Resets of real steps: beyond a row's length nothing happens to its state."""
     if reset_mask is None or lengths is None:
         return reset_mask
-    steps = torch.arange(reset_mask.shape[-1], device=reset_mask.device)
-    return reset_mask & (steps < lengths[:, None])
+    return reset_mask & real_steps(lengths, reset_mask.shape[-1])
 
 
 def resets_against_time(reset_BT: Tensor | None) -> Tensor | None:

@@ -4,15 +4,15 @@ An operator of ours has none of them. PyTorch does not say so: in forward mode t
 what a custom operator returns is zero.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from lm_research.kernels.tracing import constant
+
 _functorch = torch._C._functorch
-Asking = TypeVar("Asking", bound=Callable[..., Any])
 
 
 def is_differentiated(*tensors: Tensor | None) -> bool:
@@ -60,13 +60,7 @@ def _levels() -> list[Any]:
     return [level.key() for level in _functorch.get_interpreter_stack() or ()]
 
 
-def _constant(function: Asking) -> Asking:
-    """What torch.compiler.assume_constant_result does, without importing Dynamo."""
-    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
-    return function
-
-
-@_constant
+@constant
 def _is_transformed() -> bool:
     kinds = _functorch.TransformType
     return bool({kinds.Grad, kinds.Jvp} & {*_levels()})

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lm_research.kernels.checks import check_masks, check_name, check_size
+from lm_research.kernels.checks import check_masks, check_name, check_size, real_steps
 from lm_research.kernels.derivatives import refuse_differentiated
 from lm_research.kernels.dispatch import Choice
 from lm_research.kernels.obstacles import unavailable
@@ -164,7 +164,7 @@ def _scan(
         log_a_BTH = log_a_BTH.masked_fill(reset_BT[..., None], -torch.inf)
     if lengths_B is not None:
         # a step that is not real leaves the state as it is
-        real_BT1 = (torch.arange(steps, device=b_BTH.device) < lengths_B[:, None])[..., None]
+        real_BT1 = real_steps(lengths_B, steps)[..., None]
         log_a_BTH = log_a_BTH.masked_fill(~real_BT1, 0)
         b_BTH = b_BTH.masked_fill(~real_BT1, 0)
     if reverse:

@@ -7,10 +7,9 @@ the call, ``auto`` takes a fused kernel if it was faster when both were timed on
 (:func:`on_cpu`). Where ``torch`` cannot serve it, it takes a fused kernel or scan if one fits.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, TypeVar, cast, get_args
+from typing import Literal, NamedTuple, cast, get_args
 
 import torch
 from torch import Tensor
@@ -29,6 +28,7 @@ from lm_research.kernels.obstacles import (
     interpreted,
     target_of,
 )
+from lm_research.kernels.tracing import constant
 from lm_research.kernels.walk import Walk
 
 Backend = Literal[
@@ -73,8 +73,6 @@ TIMED = {"tf32x3": "fp32", "tf32": "tf32"}
 """What a fused kernel's float32 products are called in the measured times; ``ieee`` has none."""
 MARGIN = 1.02
 """So many times faster than torch.nn has a fused kernel to be: what a timing is off by."""
-
-Asking = TypeVar("Asking", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -147,8 +145,7 @@ def explain(
         RuntimeError: ``backend`` was asked for by name and cannot serve the call.
         ValueError: it is no backend's name.
     """
-    if backend not in BACKENDS:
-        check_name("backend", backend, BACKENDS)
+    check_name("backend", backend, BACKENDS)
     beyond = beyond_torch or num_heads > 1 or cell.startswith("layer_norm")
     if backend == "auto" and not beyond:
         where = device if isinstance(device, torch.device) else torch.device(device)
@@ -216,30 +213,24 @@ class _Asked(NamedTuple):
         return fused, plain
 
 
-def _constant(function: Asking) -> Asking:
-    """What torch.compiler.assume_constant_result does, without importing Triton with Dynamo."""
-    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
-    return function
-
-
 # torch.compile takes the next three for constants, so that they may read files and remember; what
 # lies between them in `explain` is traced, and guards go by the timed sizes around the input's. It
 # hands plain tuples over whole, but none with names.
 
 
-@_constant
+@constant
 def _form(wanted: tuple, named: str) -> tuple[str | None, str | None]:
     """:func:`form_for`; every call of a layer asks for it twice."""
     return _known_form(wanted, named, interpreted())
 
 
-@_constant
+@constant
 def _timed_sizes(asked: tuple) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Batches and numbers of steps, ascending; none where no fused kernel is to be had."""
     return _timed(_Asked(*asked))[1:]
 
 
-@_constant
+@constant
 def _faster(asked: tuple, batch: Pair | None, steps: Pair | None) -> Choice:
     """``torch`` or ``triton``, whichever was faster on that device at sizes around the input's."""
     return _fastest(_Asked(*asked), batch, steps)
@@ -272,7 +263,7 @@ def on_cpu(
     return _on_cpu(cell, dtype, hidden, short, bool(table_rows))
 
 
-@_constant
+@constant
 def _on_cpu(cell: Cell, dtype: torch.dtype, hidden: int, short: bool, table_rows: bool) -> Choice:
     return _compiled_or_torch(cell, dtype, hidden, short, table_rows)
 

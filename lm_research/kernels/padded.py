@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lm_research.kernels.checks import real_steps
 from lm_research.kernels.tracing import is_traced
 
 SHUT = 1e4
@@ -69,7 +70,7 @@ def padded(
         states: before the first step, (L, B, H) each.
         lengths_B: int64, from 1 to T.
     """
-    real_BT1 = (torch.arange(x_BTI.shape[1], device=x_BTI.device) < lengths_B[:, None])[..., None]
+    real_BT1 = real_steps(lengths_B, x_BTI.shape[1])[..., None]
     count = 2 if layer.bidirectional else 1
     after: list[States] = []
     for number in range(layer.num_layers):

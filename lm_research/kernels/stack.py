@@ -22,7 +22,7 @@ from lm_research.kernels.checks import (
     check_type,
     checked_lengths,
     real_resets,
-    real_rows,
+    real_steps,
     resets_against_time,
 )
 from lm_research.kernels.dispatch import Backend, Choice
@@ -355,4 +355,4 @@ def _without_padding(x_BTI: Inputs, lengths_B: Tensor | None) -> Inputs:
     """Zeros beyond a row's length: W's gradient is theirs times 0, which of NaN would be NaN."""
     if lengths_B is None or not isinstance(x_BTI, Tensor):
         return x_BTI
-    return x_BTI.masked_fill(~real_rows(x_BTI, lengths_B)[..., None], 0)
+    return x_BTI.masked_fill(~real_steps(lengths_B, x_BTI.shape[1])[..., None], 0)

@@ -1,6 +1,17 @@
-"""Whether a model is being written down as a graph rather than run."""
+"""Whether a model is being written down as a graph rather than run, and what is fixed in one."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
+
+Asking = TypeVar("Asking", bound=Callable[..., Any])
+
+
+def constant(function: Asking) -> Asking:
+    """What torch.compiler.assume_constant_result does, without importing Triton with Dynamo."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
 
 
 def is_traced() -> bool:
